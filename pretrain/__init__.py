@@ -1,0 +1,1 @@
+"""Learn representations: specs, data, views, methods, CompMod, trainer, evaluation."""

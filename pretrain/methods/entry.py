@@ -1,0 +1,28 @@
+"""Entry: one line of METHODS, readable without importing torch."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from .base import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a table or `--help` needs to know of a method, and where its code is."""
+
+    label: str  # as the paper prints it
+    source: str  # the paper the method is from
+    recipe: Literal["S", "L"] = "S"  # small-data recipe of its rows in Table 1, see presets.py
+    code: str = ""  # "module.Class" in this folder; "" = not built yet
+
+    def load(self) -> type[Method]:
+        """Import the method's class. Raises ValueError when the method is not built yet."""
+        if not self.code:
+            raise ValueError(f"{self.label} is not built yet")
+        module, name = self.code.split(".")
+        method: type[Method] = getattr(importlib.import_module(f".{module}", __package__), name)
+        return method

@@ -1,0 +1,138 @@
+"""Record: the folder of one spec. Its files appear whole or not at all, and it knows how far the work got.
+
+A finished folder holds spec.json, results.json and provenance.json; a pretraining's also metrics.jsonl and
+encoder.safetensors. A folder without results.json is unfinished, one with failed.json stopped on an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from .run import Evaluation, Run
+from .spec import Spec
+
+Status = Literal["absent", "running", "unfinished", "failed", "done", "damaged"]
+
+
+class Record:
+    """The folder of `spec` below the runs directory `runs`."""
+
+    def __init__(self, runs: Path, spec: Run | Evaluation) -> None:
+        self.spec = spec
+        self.path = Path(runs) / spec.folder
+
+    @classmethod
+    def open(cls, folder: Path) -> Record:
+        """The record whose spec is stored in `folder`. Raises ValueError when there is none, or it is damaged."""
+        spec_file = Path(folder) / "spec.json"
+        if not spec_file.is_file():
+            raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
+        try:
+            spec = Spec.from_dict(json.loads(spec_file.read_text()))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"damaged spec {spec_file}: {error}") from error
+        if not isinstance(spec, Run | Evaluation):
+            raise ValueError(f"{spec_file} holds a {type(spec).__name__}; expected a Run or an Evaluation")
+        record = cls(Path(folder), spec)
+        record.path = Path(folder)
+        return record
+
+    @property
+    def status(self) -> Status:
+        """How far the work got, read from the folder alone."""
+        if not self.path.is_dir():
+            return "absent"
+        try:
+            if (self.path / "results.json").exists():
+                self._read("results.json")
+                return "done"
+        except ValueError:
+            return "damaged"
+        if self._locked_elsewhere():
+            return "running"
+        return "failed" if (self.path / "failed.json").exists() else "unfinished"
+
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """The finished results, or None. Raises ValueError, naming the file, when it is damaged."""
+        return self._read("results.json") if (self.path / "results.json").exists() else None
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """Where the results come from, or None before the work is finished."""
+        return self._read("provenance.json") if (self.path / "provenance.json").exists() else None
+
+    def start(self) -> None:
+        """Create the folder with its spec; forget an earlier failure."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_json("spec.json", self.spec.to_dict())
+        (self.path / "failed.json").unlink(missing_ok=True)
+
+    def finish(self, results: dict[str, Any], provenance: dict[str, Any]) -> None:
+        """Write provenance, then results: results.json is what makes a record done."""
+        self.write_json("provenance.json", provenance)
+        self.write_json("results.json", results)
+
+    def fail(self, error: str) -> None:
+        """Note why the work stopped."""
+        self.write_json("failed.json", {"error": error})
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write `value` as the file `name`, whole or not at all. Raises ValueError on NaN or infinity."""
+        text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        write_whole(self.path / name, text.encode())
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold this folder for one process; the system frees it however the process ends.
+
+        Raises ValueError when another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "lock", "a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{self.path} is in use by another process; wait for it or stop it first") from None
+            yield
+
+    def _locked_elsewhere(self) -> bool:
+        lock_file = self.path / "lock"
+        if not lock_file.exists():
+            return False
+        with open(lock_file) as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads((self.path / name).read_text())
+        except ValueError as error:
+            raise ValueError(f"damaged record {self.path / name}: {error}") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"damaged record {self.path / name}: not a JSON object")
+        return value
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(aside, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(aside, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

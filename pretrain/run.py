@@ -1,0 +1,199 @@
+"""Run and Evaluation: everything that determines a pretraining, and the probes on top of it.
+
+Every default below is recipe S for CIFAR-10 (the trainer of the W-MSE paper, Ermolov et al., ICML 2021); what other
+data sets and methods change is in `presets.py`. Nothing here imports torch, so a table can be read without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .data import DATASETS
+from .methods import METHODS
+from .spec import Spec
+
+PLUS = "+"  # appended to a method's name: CompMod around it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Spec):
+    """One view: the probability and strength of each operation, applied in recipe S's order.
+
+    colour jitter, grey, rotation, crop, flip, blur, solarize, normalise (W-MSE code; rotation and solarize are not
+    in it and stand where the paper's Table 4 and BYOL need them).
+    """
+
+    size: int = 0  # side of the view in pixels; 0 = the data set's own view size
+    jitter: float = 0.8  # probability of colour jitter
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    grey: float = 0.1  # probability
+    rotation: float = 0.0  # probability
+    rotation_degrees: float = 15.0  # drawn from [-degrees, degrees]
+    crop: float = 1.0  # probability; otherwise the whole image is resized to `size`
+    crop_min: float = 0.2  # smallest share of the image's area
+    crop_max: float = 1.0
+    flip: float = 0.5  # probability
+    blur: float = 0.0  # probability
+    blur_sigma_min: float = 0.1  # pixels
+    blur_sigma_max: float = 2.0
+    solarize: float = 0.0  # probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone(Spec):
+    """The trunk that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
+
+    name: Literal["resnet18", "resnet50", "pixels"] = "resnet18"
+    width: int = 64  # channels of the first stage; the last has 8 times as many
+    stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projector(Spec):
+    """The MLP from representations to embeddings: `layers` linear layers, batch norm and ReLU between them."""
+
+    layers: int = 3  # the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
+    hidden: int = 1024
+    out: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Spec):
+    """Update rule and base learning rate."""
+
+    name: Literal["adam", "sgd", "lars"] = "adam"
+    lr: float = 3e-3
+    lr_batch: int = 0  # batch size that `lr` is quoted for; 0 = `lr` holds for any batch
+    weight_decay: float = 1e-6
+    momentum: float = 0.9  # SGD and LARS
+    trust: float = 0.02  # LARS
+    clip: bool = True  # LARS: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
+
+    def learning_rate(self, batch_size: int) -> float:
+        """Peak learning rate for this batch size."""
+        return self.lr * batch_size / self.lr_batch if self.lr_batch else self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Spec):
+    """Learning rate over time: linear warm-up, then steps or a cosine."""
+
+    kind: Literal["steps", "cosine"] = "steps"
+    warmup_steps: int = 500
+    warmup_epochs: float = 0.0  # added to warmup_steps
+    warmup_from: float = 0.0  # learning rate at the first step
+    drops: tuple[float, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
+    drop_factor: float = 0.2
+    final: float = 0.0  # rate at the end, as a share of the peak (cosine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comprehensive(Spec):
+    """CompMod: fusion, coding-rate losses and the two-level step (paper, Eq. 5-9, Algorithm 1)."""
+
+    lambda1: float = 0.01  # weight of L_mcr in the inner step; paper, Table 6
+    lambda2: float = 0.1  # weight of L_comp in the outer step; paper, Table 6
+    order: int = 4  # Taylor order; MEC's default
+    squared_error: float = 64.0  # decoding error eps^2 of the coding length; MEC's default
+    scale: Literal["literal", "per_sample"] = "literal"
+    fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"
+    alpha: float | Literal["uniform"] = "uniform"  # mixup only: a fixed share of view 1, or one draw a batch
+    flow: Literal["through", "stop"] = "through"  # does the gradient of L_mcr reach the trunk through h-hat?
+    warmup: Literal["auto", "on", "off"] = "auto"  # of the coding length's lambda; auto = on for embeddings wider than 64
+    warmup_epochs: float = 10.0
+    training: Literal["two-level", "joint", "comp-only"] = "two-level"
+    hypergradient: Literal["jvp", "unrolled", "finite-difference", "none"] = "jvp"
+    virtual_lr: float | None = None  # step size of the virtual step; None = the current learning rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Spec):
+    """One pretraining. `method` is a key of METHODS, with "+" appended for CompMod around it."""
+
+    method: str
+    dataset: str
+    seed: int = 0
+    copy: str = ""  # name of a re-encoded copy of the data set, a folder below the data root; "" = the official files
+    train_images: int = 0  # pretrain and probe on this many training images, a seeded draw; 0 = all
+    epochs: int = 1000
+    batch_size: int = 512
+    views: tuple[Augmentation, ...] = (Augmentation(), Augmentation())
+    backbone: Backbone = Backbone()
+    projector: Projector = Projector()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    compmod: Comprehensive = Comprehensive()
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
+
+    def __post_init__(self) -> None:
+        if self.base_method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}, each also with '+'")
+        if self.dataset not in DATASETS:
+            raise ValueError(f"unknown data set {self.dataset!r}; known: {', '.join(DATASETS)}")
+        if not self.plus and self.compmod != Comprehensive():
+            raise ValueError(f"compmod settings need a method with '+', such as {self.method + PLUS!r}")
+        for name, value, least in (
+            ("epochs", self.epochs, 0),
+            ("batch_size", self.batch_size, 2),
+            ("train_images", self.train_images, 0),
+            ("seed", self.seed, 0),
+            ("compmod.order", self.compmod.order, 1),
+            ("projector.layers", self.projector.layers, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
+        if self.train_images and self.train_images < self.batch_size:
+            raise ValueError(f"train_images {self.train_images} is less than one batch of {self.batch_size}")
+        object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))
+
+    @property
+    def plus(self) -> bool:
+        """Whether CompMod is around the method."""
+        return self.method.endswith(PLUS)
+
+    @property
+    def base_method(self) -> str:
+        """The key of METHODS: the name without "+"."""
+        return self.method.removesuffix(PLUS)
+
+    @property
+    def label(self) -> str:
+        """The method as the paper prints it, such as BarlowTwins+."""
+        return METHODS[self.base_method].label + (PLUS if self.plus else "")
+
+    @property
+    def peak_lr(self) -> float:
+        """Learning rate after warm-up, scaled by the batch where the recipe says so."""
+        return self.optimizer.learning_rate(self.batch_size)
+
+    @property
+    def data_label(self) -> str:
+        """The data as every table names it: data set, copy and subset."""
+        copy = f" (copy: {self.copy})" if self.copy else ""
+        subset = f", {self.train_images} images" if self.train_images else ""
+        return DATASETS[self.dataset].label + copy + subset
+
+    @property
+    def folder(self) -> str:
+        """Folder below the runs directory."""
+        return f"{self.method}-{self.dataset}-{self.digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Spec):
+    """The small-data probes on a finished run: linear and nearest neighbours (protocol of the W-MSE code)."""
+
+    run: Run
+    linear_epochs: int = 500
+    neighbours: int = 5
+    split: Literal["test", "validation"] = "test"  # validation: a fifth of the training images, never the test set
+
+    @property
+    def folder(self) -> str:
+        """Folder below the runs directory: inside the folder of the run it evaluates."""
+        return f"{self.run.folder}/evaluation-{self.digest}"

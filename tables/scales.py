@@ -1,0 +1,44 @@
+"""Scales: what `paper`, `short` and `demo` make of a Run.
+
+paper: the recipe as it stands, GPU-days a run. short: a tenth of everything counted in epochs. demo: the embedded
+digits and a small network, under a minute a run on two CPU cores; its numbers are no reproduction of any cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+from ..pretrain.presets import preset
+from ..pretrain.run import Evaluation, Run
+
+Scale = Literal["paper", "short", "demo"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+SHORT = 10  # divisor of epochs at scale `short`
+LINEAR_EPOCHS: dict[Scale, int] = {"paper": 500, "short": 50, "demo": 60}
+
+
+def scaled(method: str, dataset: str, scale: Scale) -> Run:
+    """The Run of `method` on `dataset` at `scale`; at `demo` every data set becomes digits."""
+    if scale not in SCALES:
+        raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
+    if scale == "demo":
+        return preset(method, "digits")
+    run = preset(method, dataset)
+    if scale == "paper":
+        return run
+    schedule = replace(
+        run.schedule,
+        warmup_steps=run.schedule.warmup_steps // SHORT,
+        warmup_epochs=run.schedule.warmup_epochs / SHORT,
+        drops=tuple(drop / SHORT for drop in run.schedule.drops),
+    )
+    compmod = run.compmod
+    if run.plus:
+        compmod = replace(compmod, warmup_epochs=compmod.warmup_epochs / SHORT)
+    return replace(run, epochs=run.epochs // SHORT, schedule=schedule, compmod=compmod)
+
+
+def probes(run: Run, scale: Scale) -> Evaluation:
+    """The linear and nearest-neighbour probes of `run` at `scale`."""
+    return Evaluation(run=run, linear_epochs=LINEAR_EPOCHS[scale])

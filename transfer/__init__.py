@@ -1,0 +1,1 @@
+"""Fine-tune pretrained encoders for detection; built by a later issue."""
