@@ -1,0 +1,41 @@
+"""Barlow Twins (Zbontar et al., ICML 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..run import Run
+from .base import Embedded, Method, full_precision
+
+
+class BarlowTwins(Method):
+    """Make the cross-correlation of two views' embeddings the identity."""
+
+    def __init__(self, run: Run, size: int, *, off_diagonal: float = 0.0051, scale: float = 1.0) -> None:
+        super().__init__(run, size)
+        self.off_diagonal = off_diagonal  # section 2.1 of the paper
+        self.scale = scale  # solo-learn multiplies the loss by 0.1
+
+    def loss(self, embedded: Embedded, targets: tuple[Tensor, ...]) -> Tensor:
+        z1, z2 = embedded.embeddings
+        return self.scale * barlow_twins_loss(z1, z2, self.off_diagonal)
+
+
+@full_precision
+def barlow_twins_loss(z1_ND: Tensor, z2_ND: Tensor, off_diagonal: float) -> Tensor:
+    """Redundancy-reduction loss (Barlow Twins, Eq. 1). N batch, D embedding.
+
+    Columns are standardised with the biased variance and eps 1e-5, as a batch norm without affine does.
+    """
+    c_DD = standardise(z1_ND).T @ standardise(z2_ND) / len(z1_ND)
+    diagonal_D = c_DD.diagonal()
+    on = (diagonal_D - 1).square().sum()
+    off = c_DD.square().sum() - diagonal_D.square().sum()
+    return on + off_diagonal * off
+
+
+def standardise(z_ND: Tensor, eps: float = 1e-5) -> Tensor:
+    """Columns with mean 0 and variance 1 over the batch; eps is PyTorch's batch-norm default."""
+    variance_D, mean_D = torch.var_mean(z_ND, dim=0, correction=0)
+    return (z_ND - mean_D) * (variance_D + eps).rsqrt()
