@@ -1,0 +1,1 @@
+"""Evaluate a finished pretraining: features, the linear probe and nearest neighbours."""
