@@ -19,7 +19,7 @@ PER_SAMPLE_WEIGHT = 288.0
 def series_trace(product_KK: Tensor, order: int) -> Tensor:
     """Tr p_m(C) with p_m(x) = sum over k = 1..m of (-1)^(k+1) x^k / k, the Taylor series of log det(I + C).
 
-    Needs order // 2 - 1 matrix products, rounded up: a power's trace is an elementwise product of two lower powers.
+    Order 4 needs one matrix product: the trace of a power is an elementwise product of two lower powers.
     """
     powers = [product_KK]
     while 2 * len(powers) < order:

@@ -43,7 +43,7 @@ def jvp(
     """dG/dxi by one Jacobian-vector product of the network; `weight` is r w, `outputs` is y = F(psi), detached."""
     tangents = jacobian_vector_product(network, parameters, outer_gradient)
     y = [output.detach().requires_grad_() for output in outputs]
-    slopes = torch.autograd.grad(coupling(tuple(y)), y, create_graph=True)
+    slopes = torch.autograd.grad(coupling(tuple(y)), y, create_graph=True, materialize_grads=True)
     inner = torch.stack([(u * q).sum() for u, q in zip(tangents, slopes, strict=True)]).sum()
     return [-weight * gradient for gradient in torch.autograd.grad(inner, meta)]
 
@@ -83,6 +83,17 @@ def unrolled(
     slopes = torch.autograd.grad(inner(start), list(start.values()), create_graph=True)
     moved = {name: p - step_size * g for (name, p), g in zip(start.items(), slopes, strict=True)}
     return list(torch.autograd.grad(outer(moved), meta, materialize_grads=True))
+
+
+def outer_gradient(
+    outer: Callable[[Parameters], Tensor], parameters: Parameters, slopes: Sequence[Tensor], step_size: float
+) -> Parameters:
+    """v, the gradient of L at psi' = psi - step_size * slopes, by parameter name."""
+    moved = {
+        name: (p - step_size * slope).requires_grad_()
+        for (name, p), slope in zip(parameters.items(), slopes, strict=True)
+    }
+    return dict(zip(moved, torch.autograd.grad(outer(moved), list(moved.values())), strict=True))
 
 
 def jacobian_vector_product(
