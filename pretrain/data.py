@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .holdings import Holding
+
 Split = Literal["pretrain", "train", "test"]
+SUBSET, VALIDATION = -1, -2  # in the epoch's place when drawing, so that no epoch's order is used twice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """What a run needs to know of a data set, readable without loading it."""
 
+    name: str  # its key in DATASETS
     label: str  # as tables print it
     classes: int
     size: int  # side of an image, pixels
@@ -29,7 +33,19 @@ class Dataset:
     test_resize: int = 0  # resize (bicubic) to this side, then cut the centre of `view_size`; 0 = as it is
     mean: tuple[float, float, float]  # per channel, of pixels in 0..1
     std: tuple[float, float, float]
-    name: str
+    train_images: int  # labelled
+    test_images: int
+    unlabelled_images: int = 0  # pretraining sees them beside the training images
+    folder: str = ""  # of the official files, below the data root; "" = embedded
+    url: str = ""  # of the official archive
+    archive_md5: str = ""
+
+    def fault(self, path: Path, found: str, expected: str) -> ValueError:
+        """The error for a file that is not as it should be."""
+        return ValueError(
+            f"{path}: found {found}; expected {expected}; "
+            f"'compmod data {self.name}' downloads {self.label} where it may and says what is missing"
+        )
 
 
 DATASETS: dict[str, Dataset] = {
@@ -39,8 +55,10 @@ DATASETS: dict[str, Dataset] = {
         classes=10,
         size=16,
         view_size=16,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.28, 0.28, 0.28),
+        mean=(0.5, 0.5, 0.5),  # measured on the rendered training images
+        std=(0.27, 0.27, 0.27),  # measured likewise
+        train_images=5_752,
+        test_images=1_436,
     ),
     "cifar10": Dataset(
         name="cifar10",
@@ -50,6 +68,11 @@ DATASETS: dict[str, Dataset] = {
         view_size=32,
         mean=(0.4914, 0.4822, 0.4465),  # W-MSE code
         std=(0.2023, 0.1994, 0.2010),  # W-MSE code
+        train_images=50_000,
+        test_images=10_000,
+        folder="cifar-10-batches-py",
+        url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        archive_md5="c58f30108f718f92721af3b95e74349a",  # the data set's page; torchvision, datasets/cifar.py
     ),
     "cifar100": Dataset(
         name="cifar100",
@@ -59,6 +82,11 @@ DATASETS: dict[str, Dataset] = {
         view_size=32,
         mean=(0.5071, 0.4867, 0.4408),  # W-MSE code
         std=(0.2675, 0.2565, 0.2761),  # W-MSE code
+        train_images=50_000,
+        test_images=10_000,
+        folder="cifar-100-python",
+        url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        archive_md5="eb9058c3a382ffc7106e4002c42a8d85",  # the data set's page; torchvision, datasets/cifar.py
     ),
     "stl10": Dataset(
         name="stl10",
@@ -66,9 +94,15 @@ DATASETS: dict[str, Dataset] = {
         classes=10,
         size=96,
         view_size=64,
-        test_resize=70,
+        test_resize=70,  # W-MSE code
         mean=(0.43, 0.42, 0.39),  # W-MSE code
         std=(0.27, 0.26, 0.27),  # W-MSE code
+        train_images=5_000,
+        test_images=8_000,
+        unlabelled_images=100_000,
+        folder="stl10_binary",
+        url="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+        archive_md5="91f7769df0f17e558f3565bffb0c7dfb",  # torchvision, datasets/stl10.py
     ),
     "tiny_imagenet": Dataset(
         name="tiny_imagenet",
@@ -78,11 +112,16 @@ DATASETS: dict[str, Dataset] = {
         view_size=64,
         mean=(0.480, 0.448, 0.398),  # W-MSE code
         std=(0.277, 0.269, 0.282),  # W-MSE code
+        train_images=100_000,
+        test_images=10_000,  # the validation images: the test images have no labels
+        folder="tiny-imagenet-200",
+        url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        archive_md5="90528d7ca1a48142e341f4ef8d21d0de",  # widely quoted; the site lists none
     ),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Images:
     """A split in memory. Images of one group show the same thing: no split may part them."""
 
@@ -106,15 +145,80 @@ class Images:
 
 
 def load(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images:
-    """A split of a data set: `pretrain` is what self-supervised learning sees, `train` and `test` are labelled."""
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
+    """A split of a data set, whole in memory.
+
+    `pretrain` is what self-supervised learning sees (STL-10: with the unlabelled images), `train` the labelled images
+    for probes, `test` the test images (Tiny ImageNet: its validation images). `copy` names a folder below `root` that
+    holds a re-encoded or partial copy. Raises ValueError on any file that is missing or not as it should be.
+    """
+    import numpy as np
+
     if split not in get_args(Split):
         raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
-    if dataset == "digits":
+    entry = known(dataset)
+    if not entry.folder:
         from .digits import render
 
         if copy:
-            raise ValueError(f"digits is embedded and has no copies; found copy {copy!r}")
+            raise ValueError(f"{dataset} is embedded and has no copies; leave out copy {copy!r}")
         return Images(*render("test" if split == "test" else "train"))
-    raise ValueError(f"{dataset} is not read yet; readable: digits")
+    from .holdings import locate
+
+    if not entry.unlabelled_images and split == "pretrain":
+        split = "train"  # the same images, so they share a cache
+    folder = locate(entry, root, copy)
+    if folder.name == entry.folder and entry.name != "tiny_imagenet":
+        from . import official
+
+        pixels, labels = official.read(entry, split, folder, whole=not copy)
+    else:
+        from . import image_folder
+
+        cache = root / ".compmod-cache" / (copy or entry.folder)
+        pixels, labels = image_folder.read(entry, split, folder, whole=not copy, cache=cache)
+    return Images(pixels, labels, np.arange(len(labels)))
+
+
+def known(dataset: str) -> Dataset:
+    """The entry of a data set. Raises ValueError, listing what is known, for any other name."""
+    if dataset not in DATASETS:
+        raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
+    return DATASETS[dataset]
+
+
+def subset(images: Images, count: int, seed: int) -> Images:
+    """A draw of `count` images, in their old order: a function of seed and count alone."""
+    from .randomness import permutation
+
+    if not 1 <= count <= len(images):
+        raise ValueError(f"cannot draw {count:,} images of {len(images):,}; valid: 1 to {len(images):,}")
+    return images.take(permutation(seed, SUBSET, len(images))[:count].sort().values.numpy())
+
+
+def validation_split(images: Images, seed: int, share: float = 0.2) -> tuple[Images, Images]:
+    """Training and validation images, drawn by whole groups; validation holds `share` of the groups."""
+    import numpy as np
+
+    from .randomness import permutation
+
+    groups = np.unique(images.groups)
+    count = round(len(groups) * share)
+    if not 0 < count < len(groups):
+        raise ValueError(f"a share of {share} of {len(groups)} groups leaves one side empty")
+    chosen = groups[permutation(seed, VALIDATION, len(groups))[:count].numpy()]
+    held_out = np.isin(images.groups, chosen)
+    return images.take(np.flatnonzero(~held_out)), images.take(np.flatnonzero(held_out))
+
+
+def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
+    """What a data set (or a copy of it) needs below `root`, and what of it is there."""
+    from .holdings import describe
+
+    return describe(known(dataset), root, copy)
+
+
+def download(dataset: str, root: Path) -> None:
+    """Fetch and unpack the official files. Raises ValueError when that fails; digits needs nothing."""
+    from .holdings import download
+
+    download(known(dataset), root)

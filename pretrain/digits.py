@@ -25,21 +25,26 @@ GLYPH = 8  # side of a source glyph, pixels
 INK = 16.0  # darkest value of a source glyph
 LEAST_CONTRAST, MOST_CONTRAST = 0.25, 0.5  # between glyph and background, per channel, in either direction
 GRADIENT = 0.15  # largest change of the background from the centre to an edge
+TINT = 0.4
 NOISE = 0.04  # half-width of the noise of one pixel and channel
-DRAWS = 3 + 3 + 3 + 3 + 6  # place and size; background; contrast; its direction; gradient, down and right
+DRAWS = 3 + 3 + 3 + 6  # size and place; background; contrast; gradient, down and right
 
 
 def render(split: Literal["train", "test"], seed: int = SEED) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Pixels (uint8, images x 3 x 16 x 16), labels and glyph numbers (both int64) of a split."""
     import numpy as np
+    import torch
     from sklearn.datasets import load_digits
+
+    from .randomness import uniform
 
     source = load_digits()
     glyphs = split_glyphs(len(source.target), split)
     glyph_N = np.repeat(glyphs, RENDERINGS)
     # The number of an image counts over both splits, so that no two images share their draws.
     index_N = glyph_N * RENDERINGS + np.tile(np.arange(RENDERINGS), len(glyphs))
-    pixels = paint(source.images[glyph_N] / INK, uniform(seed, index_N, DRAWS + 3 * SIDE * SIDE))
+    draws = uniform(seed, 0, torch.from_numpy(index_N), 0, DRAWS + 3 * SIDE * SIDE)
+    pixels = paint(source.images[glyph_N] / INK, draws.double().numpy())
     return pixels, source.target[glyph_N].astype(np.int64), glyph_N
 
 
@@ -47,28 +52,11 @@ def split_glyphs(count: int, split: Literal["train", "test"]) -> NDArray[Any]:
     """Numbers of the glyphs of a split, ascending: the same ones whatever seed renders them."""
     import numpy as np
 
-    order = np.argsort(uniform(0, np.arange(count), 1)[:, 0], kind="stable")
+    from .randomness import permutation
+
+    order = permutation(SEED, 0, count).numpy()
     train = round(count * TRAIN_SHARE)
-    return np.sort(order[:train] if split == "train" else order[train:]).astype(np.int64)
-
-
-def uniform(seed: int, index_N: NDArray[Any], draws: int) -> NDArray[Any]:
-    """`draws` numbers in [0, 1) for each index: a function of (seed, index, draw) alone."""
-    import numpy as np
-
-    key = _mix(np.array([seed], dtype=np.uint64))
-    row_N = _mix(index_N.astype(np.uint64) + key)
-    return (_mix(row_N[:, None] + np.arange(1, draws + 1, dtype=np.uint64)) >> np.uint64(11)) * 2.0**-53
-
-
-def _mix(word: NDArray[Any]) -> NDArray[Any]:
-    """SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), elementwise on uint64."""
-    import numpy as np
-
-    word = word * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
+    return np.sort(order[:train] if split == "train" else order[train:])
 
 
 def paint(ink_NHW: NDArray[Any], draws: NDArray[Any]) -> NDArray[Any]:
@@ -76,16 +64,17 @@ def paint(ink_NHW: NDArray[Any], draws: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     count = len(ink_NHW)
-    place_N3, background_N3, contrast_N3, direction_N3 = np.split(draws[:, :12], 4, axis=1)
-    slope_N3_2 = (draws[:, 12:DRAWS].reshape(count, 3, 2) * 2 - 1) * GRADIENT
+    place_N3, background_N3, contrast_N3 = np.split(draws[:, :9], 3, axis=1)
+    slope_N3_2 = (draws[:, 9:DRAWS].reshape(count, 3, 2) * 2 - 1) * GRADIENT
     noise_NCHW = (draws[:, DRAWS:].reshape(count, 3, SIDE, SIDE) * 2 - 1) * NOISE
     side_N = SMALLEST + (LARGEST - SMALLEST) * place_N3[:, 0]
     mask_N1HW = _stretch(ink_NHW, side_N, (SIDE - side_N)[:, None] * place_N3[:, 1:])[:, None]
 
+    # Shade first, tint second: with free colours, contrastive learning tells images apart by colour alone.
+    background_N3 = np.clip(background_N3[:, :1] + (background_N3 - 0.5) * TINT, 0, 1)
     contrast_N3 = LEAST_CONTRAST + (MOST_CONTRAST - LEAST_CONTRAST) * contrast_N3
-    up_N3 = background_N3 + contrast_N3 <= 1
-    down_N3 = background_N3 >= contrast_N3
-    change_N3 = np.where(up_N3 & ((direction_N3 < 0.5) | ~down_N3), contrast_N3, -contrast_N3)
+    shade_N1 = background_N3[:, :1]
+    change_N3 = np.where(shade_N1 < 0.5, contrast_N3, -contrast_N3)  # light on dark or dark on light
     axis = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
     slope = slope_N3_2[..., None]
     ramp_NCHW = slope[:, :, 0, :, None] * axis[:, None] + slope[:, :, 1, None, :] * axis

@@ -1,0 +1,135 @@
+"""Holdings: where a data set's files lie below the data root, which of them are there, and how to get the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .data import Dataset
+
+ARCHIVES = (".tar.gz", ".zip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """One file or folder that a data set needs, as `compmod data NAME` prints it."""
+
+    path: str
+    found: str
+    expected: str
+    checksum: str  # "ok", "wrong", or why none was compared
+    ok: bool
+
+
+def locate(entry: Dataset, root: Path, copy: str) -> Path:
+    """The folder of the official files or of a copy. Raises ValueError, with what to do, when there is none."""
+    if copy in (".", "..") or Path(copy).name != copy:
+        raise ValueError(f"a copy is the name of a folder below the data root, not {copy!r}")
+    base = root / copy
+    if (base / entry.folder).is_dir():
+        return base / entry.folder
+    if copy and (base / "train").is_dir():
+        return base
+    if archive := _archive(entry, root, copy):
+        command = _unpacking(archive, root, copy)
+        raise entry.fault(base / entry.folder, f"only the archive {archive.name}", f"it unpacked ({command})")
+    if not copy:
+        raise entry.fault(base / entry.folder, "no such folder", f"the official {entry.label} files")
+    found = "neither of them" if base.is_dir() else "no such folder"
+    raise entry.fault(base, found, f"a copy of {entry.label}: {entry.folder}/, or train/ and test/ with class folders")
+
+
+def _archive(entry: Dataset, root: Path, copy: str) -> Path | None:
+    """An archive that looks like the missing folder, not unpacked yet."""
+    candidates = [root / entry.url.rpartition("/")[2]]
+    if copy:
+        inside = sorted(path for ending in ARCHIVES for path in (root / copy).glob(f"*{ending}"))
+        candidates = [*inside, *(root / f"{copy}{ending}" for ending in ARCHIVES)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _unpacking(archive: Path, root: Path, copy: str) -> str:
+    """The command that puts an archive's content where `locate` looks."""
+    import tarfile
+    import zipfile
+
+    first = ""
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as zipped:
+                first = next(iter(zipped.namelist()), "")
+        else:
+            with tarfile.open(archive) as tarred:
+                first = getattr(tarred.next(), "name", "")
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+        return f"but it is damaged: {error}"
+    # An archive that brings the copy's own folder goes beside it, any other inside.
+    target = root if not copy or Path(first).parts[:1] == (copy,) else root / copy
+    return f"unzip {archive} -d {target}" if archive.suffix == ".zip" else f"tar xzf {archive} -C {target}"
+
+
+def describe(entry: Dataset, root: Path, copy: str) -> list[Holding]:
+    """Every file, or split of an image folder, that the data set needs, and its state."""
+    if not entry.folder:
+        images = f"{entry.train_images:,} train and {entry.test_images:,} test images"
+        return [Holding(path="(scikit-learn)", found="embedded", expected=images, checksum="not a file", ok=True)]
+    try:
+        folder = locate(entry, root, copy)
+    except ValueError as error:
+        where = str(root / (copy or entry.folder))
+        return [Holding(path=where, found="missing", expected=str(error), checksum="not compared", ok=False)]
+    if folder.name == entry.folder and entry.name != "tiny_imagenet":
+        return _files(entry, folder, copy)
+    return [_split(entry, folder, split, copy) for split in ("train", "test")]
+
+
+def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:
+    from .official import FILES, md5
+
+    holdings = []
+    for file in (file for part in FILES[entry.name].values() for file in part):
+        path = folder / file.name
+        there = path.is_file()
+        checksum = "not compared"
+        if there:
+            checksum = "a copy has none" if copy else "ok" if md5(path) == file.md5 else "wrong"
+        holdings.append(
+            Holding(
+                path=str(path),
+                found=f"{path.stat().st_size:,} bytes" if there else "missing",
+                expected=f"{'at most ' if copy else ''}{file.images:,} images",
+                checksum=checksum,
+                ok=there and checksum != "wrong",
+            )
+        )
+    return holdings
+
+
+def _split(entry: Dataset, folder: Path, split: str, copy: str) -> Holding:
+    from .image_folder import listing
+
+    count = entry.train_images if split == "train" else entry.test_images
+    try:
+        images = listing(entry, split, folder, whole=not copy)
+        found, ok = f"{len(images):,} images in {len({label for _, label in images})} classes", True
+    except ValueError as error:
+        found, ok = str(error), False
+    expected = f"{'at most ' if copy else ''}{count:,} images in {entry.classes} classes"
+    return Holding(path=f"{folder} ({split})", found=found, expected=expected, checksum="none published", ok=ok)
+
+
+def download(entry: Dataset, root: Path) -> None:
+    """Fetch the official archive, compare its checksum, and unpack it below `root`."""
+    if not entry.folder:
+        return
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        download_and_extract_archive(entry.url, str(root), md5=entry.archive_md5)
+    except (OSError, RuntimeError) as error:  # no network, or another file under that address
+        raise ValueError(
+            f"could not download {entry.url}: {error}; fetch it elsewhere and unpack it in {root}"
+        ) from error

@@ -1,0 +1,190 @@
+"""Image folders: one folder a class, as Tiny ImageNet and re-encoded copies of other data sets come.
+
+Below the data set's folder: train/CLASS/..., and test/CLASS/... or val/CLASS/... or Tiny ImageNet's val/images with
+val_annotations.txt; STL-10 also unlabeled/. A file order_train.txt or order_test.txt, if there, lists every image in
+the order of the original. Decoded pixels are kept in a cache, because decoding 60,000 JPEGs takes a while each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .class_names import CLASS_NAMES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .data import Dataset
+
+CACHE_FORMAT = 1  # raise it when decoding changes, so that older caches are not read
+
+
+def read(
+    dataset: Dataset, split: Literal["pretrain", "train", "test"], folder: Path, *, whole: bool, cache: Path
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Pixels (uint8, images x 3 x side x side) and labels (int64) of a split; without `whole` it may be a part."""
+    import numpy as np
+
+    listed = listing(dataset, split, folder, whole=whole)
+    paths = [path for path, _ in listed]
+    pixels = _cached(dataset, paths, folder, cache / split)
+    return pixels, np.array([label for _, label in listed], dtype=np.int64)
+
+
+def listing(dataset: Dataset, split: str, folder: Path, *, whole: bool) -> list[tuple[Path, int]]:
+    """Every image of a split with its label; checks names and counts, and opens no image."""
+    train = _by_class(dataset, folder / "train")
+    if split == "test":
+        images = _test(dataset, folder)
+        if missing := sorted({label for _, label in train} - {label for _, label in images}):
+            name = CLASS_NAMES[dataset.name][missing[0]]
+            raise dataset.fault(folder, f"no test image of class {name}", "the classes of train/")
+    else:
+        images = train
+    images = _ordered(dataset, folder / f"order_{'test' if split == 'test' else 'train'}.txt", images)
+    expected = dataset.test_images if split == "test" else dataset.train_images
+    if split == "pretrain" and dataset.unlabelled_images:
+        images += [(path, -1) for path in _images(dataset, folder / "unlabeled")]
+        expected += dataset.unlabelled_images
+    if len(images) > expected or (whole and len(images) < expected):
+        bound = "" if whole else "at most "
+        raise dataset.fault(folder, f"{len(images):,} {split} images", f"{bound}{expected:,}")
+    classes = {label for _, label in images if label >= 0}
+    if whole and len(classes) < dataset.classes:
+        raise dataset.fault(folder, f"{len(classes)} classes in {split}", str(dataset.classes))
+    return images
+
+
+def _test(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
+    # Tiny ImageNet's own test images carry no labels: there, val is the test set.
+    order = ("val", "test") if dataset.name == "tiny_imagenet" else ("test", "val")
+    for name in order:
+        if (folder / name / "val_annotations.txt").is_file() and (folder / name / "images").is_dir():
+            return _annotated(dataset, folder / name)
+        if (folder / name).is_dir():
+            return _by_class(dataset, folder / name)
+    raise dataset.fault(folder / order[0], "no such folder", f"the test images, here or in {order[1]}/")
+
+
+def _by_class(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
+    if not folder.is_dir():
+        raise dataset.fault(folder, "no such folder", "one folder a class")
+    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not found:
+        raise dataset.fault(folder, "no class folders", "one folder a class")
+    labels = [_label(dataset, folder / name, name) for name in found]
+    return [
+        (path, label) for name, label in zip(found, labels, strict=True) for path in _images(dataset, folder / name)
+    ]
+
+
+def _label(dataset: Dataset, where: Path, name: str) -> int:
+    names = CLASS_NAMES[dataset.name]
+    if name not in names:
+        raise dataset.fault(where, f"class {name!r}", f"one of {dataset.label}'s, such as {names[0]!r}")
+    return names.index(name)
+
+
+def _images(dataset: Dataset, folder: Path) -> list[Path]:
+    """Files below a folder, sorted; every one but text and hidden files must be an image."""
+    files = sorted(file for file in folder.rglob("[!.]*") if file.suffix != ".txt" and file.is_file())
+    if not files:
+        raise dataset.fault(folder, "no images", "at least one")
+    return files
+
+
+def _annotated(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
+    notes = folder / "val_annotations.txt"
+    present = {path.name for path in _images(dataset, folder / "images")}
+    images = []
+    for line in notes.read_text().splitlines():
+        name, _, rest = line.partition("\t")
+        if name not in present:
+            raise dataset.fault(folder / "images" / name, "no such file", f"the image that {notes.name} lists")
+        images.append((folder / "images" / name, _label(dataset, notes, rest.partition("\t")[0])))
+        present.discard(name)
+    if present:
+        raise dataset.fault(notes, f"no line for {min(present)}", "a line for every image")
+    return sorted(images, key=lambda image: (image[1], image[0].name))
+
+
+def _ordered(dataset: Dataset, order: Path, images: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    """The images in the order that a file lists, by class folder and name, if there is such a file."""
+    if not order.is_file():
+        return images
+    by_name = {f"{path.parent.name}/{path.name}": (path, label) for path, label in images}
+    lines = order.read_text().split()
+    for name in lines:
+        if name not in by_name:
+            raise dataset.fault(order, f"{name} listed but missing or repeated", "every image, once")
+    if len(lines) != len(images) or len(set(lines)) != len(lines):
+        raise dataset.fault(order, f"{len(lines):,} lines for {len(images):,} images", "every image, once")
+    return [by_name[name] for name in lines]
+
+
+def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> NDArray[Any]:
+    """Decoded images, from the cache if it was made from files of these names, sizes and times."""
+    import numpy as np
+
+    digest = hashlib.sha256(f"{CACHE_FORMAT} {dataset.size}\n".encode())
+    for path in paths:
+        state = path.stat()
+        digest.update(f"{path.relative_to(folder)}\t{state.st_size}\t{state.st_mtime_ns}\n".encode())
+    file = cache / f"{digest.hexdigest()[:16]}.npy"
+    if file.is_file():
+        try:
+            pixels: NDArray[Any] = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError, OSError):
+            pixels = np.empty(0)
+        if pixels.shape == (len(paths), 3, dataset.size, dataset.size) and pixels.dtype == np.uint8:
+            return pixels
+    pixels = decode(dataset, paths)
+    if os.access(cache.parents[2], os.W_OK):  # a shared, read-only data root just decodes anew
+        _keep(pixels, file)
+    return pixels
+
+
+def _keep(pixels: NDArray[Any], file: Path) -> None:
+    """Write the cache whole or not at all, and drop those of earlier states of the folder."""
+    import numpy as np
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    with open(aside, "wb") as handle:
+        np.save(handle, pixels, allow_pickle=False)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(aside, file)
+    for other in file.parent.glob("*.npy"):
+        if other != file:
+            other.unlink(missing_ok=True)
+
+
+def decode(dataset: Dataset, paths: list[Path]) -> NDArray[Any]:
+    """The pixels of images of the data set's size, decoded in as many threads as there are cores."""
+    import numpy as np
+    from PIL import Image
+
+    side = dataset.size
+    pixels = np.empty((len(paths), 3, side, side), dtype=np.uint8)
+
+    def one(index: int) -> None:
+        path = paths[index]
+        try:
+            with Image.open(path) as image:
+                found = image.size
+                if found == (side, side):
+                    pixels[index] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow, on a broken PNG
+            raise dataset.fault(path, f"an image that cannot be decoded ({error})", "a PNG or JPEG") from error
+        if found != (side, side):
+            raise dataset.fault(path, f"{found[0]} x {found[1]} pixels", f"{side} x {side}")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(one, range(len(paths))):
+            pass  # raises what `one` raised
+    return pixels
