@@ -1,0 +1,169 @@
+"""Augmented views, made in batches on the device: what torchvision's transforms draw and do for one image at a time.
+
+A view is a function of (seed, epoch, sample index, view) and nothing else. Its random numbers are drawn on the CPU
+whatever the device, so that the host knows how many samples take each operation and never waits for the device.
+Order of operations: W-MSE code (Ermolov et al., ICML 2021); distributions: torchvision.transforms.v2.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from .colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale, solarize
+from .data import Dataset
+from .geometry import gaussian_blur, resized_crop, rotate
+from .randomness import uniform
+from .run import Augmentation
+
+CROP_RATIOS = (3 / 4, 4 / 3)  # width to height; torchvision's RandomResizedCrop
+CROP_TRIES = 10  # torchvision's RandomResizedCrop, before it settles for the centre
+BLUR_SHARE = 0.1  # of the view's side is the blur's kernel; Chen et al., ICML 2020 (SimCLR), appendix A
+SOLARIZE_THRESHOLD = 0.5  # Grill et al., NeurIPS 2020 (BYOL), appendix B
+
+_JITTER = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+_ORDERS = tuple(itertools.permutations(range(len(_JITTER))))
+_NONE = len(_JITTER)  # stands in place of a jitter operation
+_NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whatever is switched on
+_CHUNK = {"cpu": 1 << 17}  # floats worked on at once: half a mebibyte stays in a core's own cache
+_CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: a batch of 512 at 96 px is one piece, at 224 px two
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random parameters of a batch of views: tensors on the CPU, a row a sample."""
+
+    operations_N4: Tensor  # which jitter is first to fourth: 0 brightness, 1 contrast, 2 saturation, 3 hue, 4 none
+    factors_N4: Tensor  # of brightness, contrast, saturation, hue
+    grey_N: Tensor
+    rotated_N: Tensor
+    degrees_N: Tensor
+    boxes_N4: Tensor  # top, left, height, width of what is cut out
+    flipped_N: Tensor
+    blurred_N: Tensor
+    sigma_N: Tensor
+    solarized_N: Tensor
+
+    def part(self, rows: slice) -> Draw:
+        """The parameters of some of the samples."""
+        return Draw(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+class Views:
+    """The maker of one view of every sample: pixels and sample indices in, normalised images out."""
+
+    def __init__(self, augmentation: Augmentation, dataset: Dataset, seed: int, view: int) -> None:
+        self.augmentation = augmentation
+        self.size = augmentation.size or dataset.view_size
+        self.seed = seed
+        self.view = view
+        self._mean_C11 = torch.tensor(dataset.mean)[:, None, None]
+        self._std_C11 = torch.tensor(dataset.std)[:, None, None]
+
+    @torch.no_grad()
+    def __call__(self, pixels_NCHW: Tensor, index_N: Tensor, epoch: int) -> Tensor:
+        """Views of uint8 images (images x 3 x height x width): float32, images x 3 x size x size, on the same device.
+
+        `index_N` says which samples of the data set they are; keep it on the CPU, or the host waits for the device.
+        """
+        if pixels_NCHW.dtype != torch.uint8 or pixels_NCHW.shape[1:2] != (3,) or len(pixels_NCHW) != len(index_N):
+            found = f"{pixels_NCHW.dtype} of shape {tuple(pixels_NCHW.shape)} with {len(index_N)} indices"
+            raise ValueError(f"expected uint8 images x 3 x height x width and an index for each, not {found}")
+        height, width = pixels_NCHW.shape[2:]
+        device = pixels_NCHW.device
+        numbers_NR = uniform(self.seed, epoch, index_N.cpu(), self.view, _NUMBERS)
+        parameters = draw(self.augmentation, numbers_NR, height, width)
+        mean_C11, std_C11 = _send(self._mean_C11, device), _send(self._std_C11, device)
+        out_NCSS = torch.empty(len(index_N), 3, self.size, self.size, device=device)
+        values = 3 * max(height * width, self.size**2)
+        step = max(1, _CHUNK.get(device.type, _CHUNK_ELSEWHERE) // values)
+        for start in range(0, len(index_N), step):
+            rows = slice(start, start + step)
+            view_NCSS = augment(pixels_NCHW[rows].float().div_(255), parameters.part(rows), self.size)
+            torch.sub(view_NCSS, mean_C11, out=out_NCSS[rows]).div_(std_C11)
+        return out_NCSS
+
+
+def draw(augmentation: Augmentation, numbers_NR: Tensor, height: int, width: int) -> Draw:
+    """Turn uniform random numbers (samples x 36, on the CPU) into the parameters of views of images of this size."""
+    u_NR = numbers_NR.double()
+    order_N4 = torch.tensor(_ORDERS)[(u_NR[:, 1] * len(_ORDERS)).long()]
+    strength_4 = torch.tensor(
+        [augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue]
+    ).double()
+    lowest_4 = torch.cat([(1 - strength_4[:3]).clamp(min=0), -strength_4[3:]])
+    highest_4 = torch.cat([1 + strength_4[:3], strength_4[3:]])
+    wanted_N4 = (u_NR[:, :1] < augmentation.jitter) & (strength_4 > 0)[order_N4]
+    whole_N4 = torch.tensor([0, 0, height, width])
+    cropped_N1 = u_NR[:, 9:10] < augmentation.crop
+    sigma_range = augmentation.blur_sigma_max - augmentation.blur_sigma_min
+    return Draw(
+        operations_N4=torch.where(wanted_N4, order_N4, _NONE),
+        factors_N4=(lowest_4 + (highest_4 - lowest_4) * u_NR[:, 2:6]).float(),
+        grey_N=u_NR[:, 6] < augmentation.grey,
+        rotated_N=u_NR[:, 7] < augmentation.rotation,
+        degrees_N=((2 * u_NR[:, 8] - 1) * augmentation.rotation_degrees).float(),
+        boxes_N4=torch.where(cropped_N1, _crop_boxes(augmentation, u_NR, height, width), whole_N4),
+        flipped_N=u_NR[:, 12] < augmentation.flip,
+        blurred_N=u_NR[:, 13] < augmentation.blur,
+        sigma_N=(augmentation.blur_sigma_min + sigma_range * u_NR[:, 14]).float(),
+        solarized_N=u_NR[:, 15] < augmentation.solarize,
+    )
+
+
+def _crop_boxes(augmentation: Augmentation, u_NR: Tensor, height: int, width: int) -> Tensor:
+    """Top, left, height, width of torchvision's RandomResizedCrop: the first of ten tries that fits, or the centre."""
+    area_NT, ratio_NT = u_NR[:, 16:].tensor_split(2, dim=1)
+    least, most = (math.log(ratio) for ratio in CROP_RATIOS)
+    target_NT = height * width * (augmentation.crop_min + (augmentation.crop_max - augmentation.crop_min) * area_NT)
+    ratio_NT = (least + (most - least) * ratio_NT).exp()
+    widths_NT = (target_NT * ratio_NT).sqrt().round().long()
+    heights_NT = (target_NT / ratio_NT).sqrt().round().long()
+    fits_NT = (widths_NT > 0) & (widths_NT <= width) & (heights_NT > 0) & (heights_NT <= height)
+    first_N1 = fits_NT.int().argmax(1, keepdim=True)
+    centre_height = min(height, round(width / CROP_RATIOS[0]))
+    centre_width = min(width, round(height * CROP_RATIOS[1]))
+    fits_N = fits_NT.any(1)
+    height_N = torch.where(fits_N, heights_NT.gather(1, first_N1)[:, 0], centre_height)
+    width_N = torch.where(fits_N, widths_NT.gather(1, first_N1)[:, 0], centre_width)
+    top_N = torch.where(fits_N, (u_NR[:, 10] * (height - height_N + 1)).long(), (height - centre_height) // 2)
+    left_N = torch.where(fits_N, (u_NR[:, 11] * (width - width_N + 1)).long(), (width - centre_width) // 2)
+    return torch.stack([top_N, left_N, height_N, width_N], dim=1)
+
+
+def augment(x_NCHW: Tensor, parameters: Draw, size: int) -> Tensor:
+    """Make views of side `size` from images in [0, 1], in recipe S's order; the images are overwritten."""
+    for operation_N in parameters.operations_N4.unbind(1):
+        for operation, (jitter, factor_N) in enumerate(zip(_JITTER, parameters.factors_N4.unbind(1), strict=True)):
+            _apply_to(x_NCHW, operation_N == operation, jitter, factor_N)
+    _apply_to(x_NCHW, parameters.grey_N, grayscale)
+    _apply_to(x_NCHW, parameters.rotated_N, rotate, parameters.degrees_N)
+    top_N, left_N, height_N, width_N = _send(parameters.boxes_N4.T.contiguous(), x_NCHW.device).unbind(0)
+    flipped_N = _send(parameters.flipped_N, x_NCHW.device)
+    view_NCSS = resized_crop(x_NCHW, top_N, left_N, height_N, width_N, flipped_N, size).clamp_(0, 1)
+    blur = functools.partial(gaussian_blur, kernel_size=max(3, int(BLUR_SHARE * size) // 2 * 2 + 1))
+    _apply_to(view_NCSS, parameters.blurred_N, blur, parameters.sigma_N)
+    _apply_to(view_NCSS, parameters.solarized_N, functools.partial(solarize, threshold=SOLARIZE_THRESHOLD))
+    return view_NCSS
+
+
+def _apply_to(x_NCHW: Tensor, chosen_N: Tensor, operation: Callable[..., Tensor], *parameters_N: Tensor) -> None:
+    """Overwrite the chosen images by `operation` of them and their parameters; choice and parameters are on the CPU."""
+    rows = chosen_N.nonzero()[:, 0]
+    if not len(rows):
+        return
+    device = x_NCHW.device
+    sent_rows = _send(rows, device)
+    sent_parameters = [_send(values[rows], device) for values in parameters_N]
+    x_NCHW.index_copy_(0, sent_rows, operation(x_NCHW.index_select(0, sent_rows), *sent_parameters))
+
+
+def _send(values: Tensor, device: torch.device) -> Tensor:
+    """Copy from the CPU without making the host wait for the device."""
+    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
