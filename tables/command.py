@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
+import io
+import re
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, ParamSpec
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, arg
 
 from .scales import Scale
-from .table import build_table
+from .table import TABLES, build_table
+
+Parameters = ParamSpec("Parameters")
 
 
 def table_command(
     number: int,
-    scale: Scale = "paper",
-    run: bool = False,
-    format: Literal["md", "csv"] = "md",
-    seeds: int = 1,
-    runs: Path = Path("runs"),
-    data: Path = Path("data"),
-    device: str = "auto",
+    scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
+    run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
+    format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a cell")] = "md",
+    seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
+    runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
+    data: Annotated[Path, arg(help="folder of the data sets")] = Path("data"),
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
 ) -> None:
-    """Print table `number`; with `run`, first train and evaluate what it lacks.
+    """Print a table of the paper, ours beside theirs; with `run`, first train and evaluate what it lacks.
 
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
@@ -38,31 +46,65 @@ def table_command(
             failure = error
     from .render import render
 
-    print(render(table, runs, format), end="")
+    print(render(table, runs, format), end="", flush=True)
     if failure is not None:
         raise failure
 
 
-def script(number: int) -> None:
-    """The main function of `tableN.py`. A mistake of the user's is one line and exit status 2."""
-    def command(
-        scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
-        run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
-        format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a cell")] = "md",
-        seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
-        runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
-        data: Annotated[Path, arg(help="folder of the data sets")] = Path("data"),
-        device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
-    ) -> None:
-        table_command(number, scale, run, format, seeds, runs, data, device)
+def script(number: int, arguments: Sequence[str] | None = None) -> None:
+    """The main function of `tableN.py`: `table_command` for one table, its options read from the command line.
 
-    try:
-        tyro.cli(
-            command,
-            prog=f"python -m compmod.tables.table{number}",
-            description=f"Table {number} of the paper, ours beside theirs.",
+    A mistake of the user's becomes one line on standard error and exit status 2.
+    """
+    options = ", ".join(f"--{name}" for name in inspect.signature(table_command).parameters if name != "number")
+    with parse_errors_in_one_line(known=options):
+        call = tyro.cli(
+            functools.partial(deferred(table_command), number),
+            prog=f"python -m compmod.tables.{TABLES[number]}",
+            description=f"Table {number} of the paper, ours beside theirs; with --run, first train what it lacks.",
             config=(FlagCreatePairsOff,),
+            args=arguments,
         )
+    try:
+        call()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def deferred(function: Callable[Parameters, None]) -> Callable[Parameters, Callable[[], None]]:
+    """The same signature, but a call only notes its arguments: so reading a command line and obeying it are apart."""
+
+    @functools.wraps(function)
+    def note(*positional: Parameters.args, **named: Parameters.kwargs) -> Callable[[], None]:
+        return functools.partial(function, *positional, **named)
+
+    return note
+
+
+@contextlib.contextmanager
+def parse_errors_in_one_line(known: str = "") -> Iterator[None]:
+    """Print what tyro says of a wrong command line as one line, without its frame, and leave with its status.
+
+    `known` names the valid options; it is added when tyro complains of one it does not recognise.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as leave:
+        if leave.code:
+            sentence = _unframed(said.getvalue())
+            valid = f"; known: {known}" if known and sentence.startswith("Unrecognized") else ""
+            print(f"error: {sentence}{valid}", file=sys.stderr)
+        raise
+    sys.stderr.write(said.getvalue())
+
+
+def _unframed(text: str) -> str:
+    """The words inside tyro's box, drawn with lines or with dashes: a semicolon for each rule, no title, no advice."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    _, *lines = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()] or [""]
+    sections = "\n".join("\n" if re.fullmatch(r"[─-]{3,}", line) else line for line in lines).split("\n\n")
+    said = [" ".join(section.split()) for section in sections if "full helptext" not in section]
+    return "; ".join(section for section in said if section)

@@ -49,7 +49,7 @@ class Runs:
     """The results below a runs directory, each file read once; `damaged` collects what could not be read."""
 
     path: Path
-    damaged: dict[Path, str] = field(default_factory=dict)
+    damaged: dict[str, None] = field(default_factory=dict)  # an ordered set of sentences, each with its path
     _seen: dict[str, tuple[State, dict[str, Any]]] = field(default_factory=dict)
 
     def outcome(self, cell: Cell) -> Outcome:
@@ -64,7 +64,9 @@ class Runs:
                     digests.append(spec.digest)
                 else:
                     file = Record(self.path, spec).path / "results.json"
-                    self.damaged[file] = f"{cell.metric!r} is {value!r}, not a number from 0 to 1"
+                    self.damaged[f"damaged record {file}: {cell.metric!r} is {value!r}, not a number from 0 to 1"] = (
+                        None
+                    )
                     state = "damaged"
             states.append(state)
         return Outcome(values=tuple(values), states=tuple(states), digests=tuple(digests))
@@ -88,9 +90,11 @@ class Runs:
             if results is not None:
                 return "done", results
             return record.status, {}
-        except (ValueError, OSError) as error:
-            self.damaged[record.path] = str(error)
-            return "damaged", {}
+        except ValueError as error:
+            self.damaged[str(error)] = None
+        except OSError as error:
+            self.damaged[f"damaged record {record.path}: {error}"] = None
+        return "damaged", {}
 
 
 def _is_share(value: Any) -> TypeGuard[float]:

@@ -55,6 +55,8 @@ class Filled:
     @property
     def status(self) -> str:
         """done, the state of the seed that needs attention most, or why there is nothing to run."""
+        if "ours" not in self.column.parts:
+            return "paper only"
         return self.outcome.state if self.cell.specs else self.cell.why_empty
 
 
@@ -109,7 +111,7 @@ def markdown(table: Table, cells: list[Filled], results: Runs) -> str:
         text = frame.to_markdown(index=False, colalign=alignment, disable_numparse=True)
         lines += [f"**{heading}**", "", str(text), ""]
     lines += [f"- {note}" for note in (*_state_notes(table, cells), *table.notes)]
-    lines += [f"- damaged: `{path}`: {reason}" for path, reason in sorted(results.damaged.items())]
+    lines += [f"- {sentence}" for sentence in results.damaged]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,160 @@
+"""The laws that a reader can check without running anything: import order, no pickle, no torch where none is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = ("pretrain", "transfer", "tables", "slurm")  # each folder imports itself and what stands to its left
+FILES = sorted(path for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
+PICKLE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
+PICKLE_ROOMS = {"pretrain/official.py", "pretrain/data.py"}  # may hold an unpickler that knows a few harmless types
+LIGHT = (
+    "compmod",
+    "compmod.pretrain.data",
+    "compmod.pretrain.methods",
+    "compmod.pretrain.presets",
+    "compmod.pretrain.record",
+    "compmod.pretrain.run",
+    "compmod.pretrain.spec",
+    "compmod.tables.command",
+    "compmod.tables.outcome",
+    "compmod.tables.paper",
+    "compmod.tables.render",
+    "compmod.tables.reproduce",
+    "compmod.tables.report",
+    "compmod.tables.scales",
+    "compmod.tables.table",
+    "compmod.tables.table1",
+)
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _imports(path: Path, tree: ast.AST) -> Iterator[str]:
+    """Dotted names below the repository root, without the package's own name, that a file imports."""
+    folder = list(path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.removeprefix("compmod.") for alias in node.names if "compmod" in alias.name)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            climbed = folder[: len(folder) - node.level + 1]
+            base = [*climbed, *(node.module.split(".") if node.module else [])]
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compmod":
+            yield from (f"{node.module}.{alias.name}".removeprefix("compmod.") for alias in node.names)
+
+
+def _backwards(path: Path, tree: ast.AST) -> list[str]:
+    """The imports of a file that reach to the right of its own folder, or out of the four folders."""
+    allowed = ORDER[: ORDER.index(path.relative_to(ROOT).parts[0]) + 1]
+    return [name for name in _imports(path, tree) if name.split(".")[0] not in allowed]
+
+
+def _unsafe(tree: ast.AST) -> list[str]:
+    """Uses of pickle, and calls of torch.load or numpy.load that would read one."""
+    found = []
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        found += [f"line {node.lineno}: {name}" for name in names if name.split(".")[0] in PICKLE]  # type: ignore[attr-defined]
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load"):
+            continue
+        owner = ast.unparse(node.func.value)
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        unsafe_torch = owner == "torch" and given.get("weights_only") != "True"
+        unsafe_numpy = owner in ("np", "numpy") and given.get("allow_pickle", "False") != "False"
+        if unsafe_torch or unsafe_numpy:
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_a_file_imports_only_its_own_folder_and_those_to_its_left(path: Path) -> None:
+    assert _backwards(path, ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "file, line",
+    [
+        ("pretrain/run.py", "from ..tables.table import Table"),
+        ("pretrain/methods/base.py", "from ...slurm import plan"),
+        ("pretrain/run.py", "import compmod.transfer.spec"),
+        ("tables/table.py", "from .. import slurm"),
+        ("tables/table.py", "from compmod.slurm.plan import plan"),
+        ("transfer/spec.py", "from ..tables import paper"),
+        ("slurm/plan.py", "from ..cli import main"),
+    ],
+)
+def test_the_check_of_the_import_order_sees_a_backward_import(file: str, line: str) -> None:
+    assert _backwards(ROOT / file, ast.parse(line)) != []
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_no_file_reads_a_pickle(path: Path) -> None:
+    unsafe = _unsafe(ast.parse(path.read_text()))
+    if _name(path) in PICKLE_ROOMS:
+        unsafe = [line for line in unsafe if not line.endswith(": pickle")]
+    assert unsafe == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "import joblib",
+    ],
+)
+def test_the_check_for_pickles_sees_one(code: str) -> None:
+    assert _unsafe(ast.parse(code)) != []
+
+
+def test_torch_load_of_weights_only_passes_the_check_for_pickles() -> None:
+    assert _unsafe(ast.parse("torch.load(path, weights_only=True)")) == []
+
+
+@pytest.mark.parametrize("path", sorted(PICKLE_ROOMS))
+def test_an_unpickler_in_the_package_resolves_no_type_of_the_files_choice(path: str) -> None:
+    file = ROOT / path
+    tree = ast.parse(file.read_text()) if file.is_file() else ast.parse("")
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not {"pickle.load", "pickle.loads", "pickle.Unpickler"} & set(calls)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any("Unpickler" in ast.unparse(base) for base in node.bases):
+            methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+            assert "find_class" in methods, f"{path}: {node.name} resolves every type"
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_light_module_imports_no_torch(module: str) -> None:
+    code = (
+        f"import sys, {module}\n"
+        "heavy = {'torch', 'torchvision', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_list_is_every_folder_with_an_init_file() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for folder in ORDER for path in (ROOT / folder).rglob("__init__.py")} | {ROOT}
+    found = {".".join(["compmod", *folder.relative_to(ROOT).parts]) for folder in folders}
+    assert sorted(declared) == sorted(found)
+
+
+def test_every_folder_with_python_files_has_an_init_file() -> None:
+    assert sorted({str(path.parent) for path in FILES if not (path.parent / "__init__.py").is_file()}) == []
