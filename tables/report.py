@@ -32,7 +32,7 @@ def write_report(table: Table, runs: Path, path: Path) -> Path:
     trained = list({spec.run.digest: spec.run for spec in table.specs if spec.run.epochs}.values())
     parts = [
         f"# Report: Table {table.number}, scale {table.scale}",
-        render(table, runs),
+        render(table, runs).replace("### ", "## ", 1),
         "## What each row is",
         "\n".join(_meanings(table)),
     ]
