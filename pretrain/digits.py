@@ -79,7 +79,8 @@ def paint(ink_NHW: NDArray[Any], draws: NDArray[Any]) -> NDArray[Any]:
     slope = slope_N3_2[..., None]
     ramp_NCHW = slope[:, :, 0, :, None] * axis[:, None] + slope[:, :, 1, None, :] * axis
     image = background_N3[:, :, None, None] + ramp_NCHW + mask_N1HW * change_N3[:, :, None, None] + noise_NCHW
-    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    pixels: NDArray[Any] = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _stretch(ink_NHW: NDArray[Any], side_N: NDArray[Any], corner_N2: NDArray[Any]) -> NDArray[Any]:

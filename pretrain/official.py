@@ -120,13 +120,22 @@ class ArraysOnly(pickle.Unpickler):
         """The few callables that NumPy's own pickles need, under any NumPy version's name for them."""
         import numpy as np
 
-        if (module.replace("numpy._core", "numpy.core"), name) == ("numpy.core.multiarray", "_reconstruct"):
+        old_module = module.replace("numpy._core", "numpy.core")  # NumPy 2 renamed it
+        if (old_module, name) == ("numpy.core.multiarray", "_reconstruct"):
             return np.zeros(0).__reduce__()[0]
+        if (old_module, name) == ("numpy.core.numeric", "_frombuffer"):  # pickle protocol 5
+            return _frombuffer
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
             return getattr(np, name)
         if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes at protocol 2
             return _latin1
         raise pickle.UnpicklingError(f"the pickle names {module}.{name}, which no image array needs")
+
+
+def _frombuffer(buffer: bytes, dtype: Any, shape: tuple[int, ...], order: Literal["C", "F"]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
