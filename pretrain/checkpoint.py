@@ -1,0 +1,50 @@
+"""Checkpoints: trainer state that survives a kill at any moment, even in the middle of writing it.
+
+A file is one line, the SHA-256 of the rest, and the rest; it appears whole or not at all, and the one before it is
+kept, so that a file damaged later is noticed, reported and passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .record import write_whole
+
+KEPT = 2  # the newest, and one to fall back on
+
+
+def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write the state after `step` updates; remove all but the newest KEPT files."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step-{step:09d}.pt"
+    write_whole(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink()
+    for part in folder.glob(".step-*"):  # what a killed process left behind
+        part.unlink()
+    return path
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The newest undamaged state, on the CPU, or None when there is none; each damaged file is reported."""
+    for path in _newest_first(folder):
+        checksum, _, content = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(content).hexdigest().encode() == checksum:
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return state
+        print(f"warning: checkpoint {path} is damaged (its checksum differs); using the one before", file=sys.stderr)
+        path.rename(path.with_suffix(".damaged"))
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.pt"), reverse=True)

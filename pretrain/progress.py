@@ -1,0 +1,91 @@
+"""Monitor: what a running pretraining tells: metrics.jsonl, TensorBoard, and a progress bar with images/s and time left."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .record import Record
+from .run import Run
+
+PLAIN_EVERY_S = 30.0  # without a terminal: seconds between lines
+
+
+class Monitor:
+    """The outputs of one process; use as a context."""
+
+    def __init__(self, record: Record, run: Run, step: int, total: int, *, quiet: bool = False) -> None:
+        self.record, self.run, self.total, self.start, self.quiet = record, run, total, step, quiet
+        self.step = step
+        self.last: dict[str, float] = {}
+        self.images = 0
+        self.since = self.spoke = time.monotonic()
+
+    def __enter__(self) -> Self:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.file = open(self.record.path / "metrics.jsonl", "a")  # noqa: SIM115  closed in __exit__
+        self.board = SummaryWriter(str(self.record.path / "tensorboard"), purge_step=self.start)
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"), TimeRemainingColumn(),
+            console=console, disable=self.quiet or not console.is_terminal, transient=True,
+        )
+        self.bar.start()
+        name = f"{self.run.label} on {self.run.data_label}"
+        self.task = self.bar.add_task(name, total=self.total, completed=self.start, now="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        self.board.close()
+        self.file.close()
+
+    def advance(self, images: int) -> None:
+        """One step is done."""
+        self.images += images
+        self.step += 1
+        self.bar.advance(self.task)
+
+    def pause(self, seconds: float) -> None:
+        """So much of the time since the last line went into something other than training."""
+        self.since += seconds
+
+    def log(self, kind: str, step: int, epoch: float, values: dict[str, float]) -> None:
+        """One line of metrics.jsonl; NaN becomes null, for JSON has none."""
+        row: dict[str, Any] = {"kind": kind, "step": step, "epoch": epoch, **values}
+        if kind == "train":
+            now = time.monotonic()
+            row["images_per_second"] = self.images / max(now - self.since, 1e-9)
+            self.images, self.since, self.last = 0, now, values
+            self._tell(row)
+        safe = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
+        self.file.write(json.dumps(safe) + "\n")
+        self.file.flush()
+        for key, value in values.items():
+            self.board.add_scalar(key if "/" in key else f"{kind}/{key}", value, step)
+
+    def flush(self) -> int:
+        """Force metrics.jsonl to disk; its length in bytes."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        now = f"loss {row['loss']:.3f}  {row['images_per_second']:,.0f} images/s"
+        self.bar.update(self.task, now=now)
+        if self.quiet or not self.bar.disable or time.monotonic() - self.spoke < PLAIN_EVERY_S:
+            return
+        self.spoke = time.monotonic()
+        share = row["step"] / self.total
+        print(f"{self.run.folder}: {share:4.0%}, epoch {row['epoch']:.1f}, {now}", file=sys.stderr, flush=True)

@@ -1,0 +1,330 @@
+"""Trainer: one pretraining told in order, from spec to encoder; killed at any moment, the same call carries on exactly.
+
+What makes resuming exact is that order and views are functions of (seed, epoch, sample), so that a checkpoint needs
+only the step, the networks, the optimisers and the sums of the line being logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from . import checkpoint
+from .compmod import CompMod, Objective
+from .data import DATASETS, Images, load, subset
+from .evaluate.probe import probe
+from .methods.base import build_method
+from .optim import build_optimizer, learning_rate
+from .progress import Monitor
+from .provenance import provenance
+from .randomness import generator, permutation, uniform
+from .record import Record, write_whole
+from .run import Evaluation, Run
+from .views import Views
+
+INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
+CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
+_BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
+
+
+class Interrupted(SystemExit):
+    """A signal asked to stop; everything is saved."""
+
+    def __init__(self, signal_name: str, path: Path) -> None:
+        super().__init__(INTERRUPTED)
+        self.reason = f"stopped by {signal_name}; {path} is saved, run the same command again to go on"
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is NaN or infinite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """How this process trains: what may differ between two processes that work on the same spec."""
+
+    device: str = "auto"
+    checkpoint_minutes: float = 10.0
+    checkpoint_epochs: int = 0  # additionally every so many epochs; 0 = by time alone
+    log_every: int = 10  # steps a line of metrics.jsonl averages over
+    memory_format: Literal["channels-last", "contiguous"] = "channels-last"
+    online_every: int = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
+    linear_epochs: int = 50  # of an online linear probe; a tenth of the real one
+    quiet: bool = False
+
+
+def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: Session | None = None) -> Record:
+    """Pretrain `spec` in its folder below `runs`, or go on where it stopped; at once when it is done.
+
+    Raises ValueError on bad input or when another process works on it, NonFiniteLoss, and Interrupted after a signal.
+    """
+    session = replace(session or Session(), device=resolve_device(session.device if session else device))
+    record = Record(runs, spec)
+    if record.status == "done":
+        return record
+    method = build_method(spec, spec.views[0].size or DATASETS[spec.dataset].view_size)  # bad options, before any data
+    images = load(spec.dataset, "pretrain", data, copy=spec.copy)
+    if spec.train_images:
+        images = subset(images, spec.train_images, spec.seed)
+    if len(images) < spec.batch_size:
+        raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
+    del method
+    with record.lock(), _signals() as stop:
+        record.start()
+        try:
+            Trainer(record, spec, images, data, session, stop).fit()
+        except Exception as error:
+            record.fail(f"{type(error).__name__}: {error}")
+            raise
+    return record
+
+
+class Trainer:
+    """The state of one pretraining and the loop over it."""
+
+    def __init__(
+        self, record: Record, run: Run, images: Images, data: Path, session: Session, stop: _Stop
+    ) -> None:
+        self.record, self.run, self.images, self.data, self.session, self.stop = record, run, images, data, session, stop
+        self.device = torch.device(session.device)
+        self.dataset = DATASETS[run.dataset]
+        self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
+        self.total = run.epochs * self.steps_per_epoch
+        self.views = [Views(view, self.dataset, run.seed, i) for i, view in enumerate(run.views)]
+        self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
+        self.objective = self._build()
+        self.optimizers = [build_optimizer(self.objective.psi.values(), run.optimizer, run.peak_lr)]
+        if isinstance(self.objective, CompMod):
+            self.optimizers.append(build_optimizer(self.objective.g_xi.parameters(), run.optimizer, run.peak_lr))
+        self.step = 0
+        self.seconds = 0.0  # of training, over all processes that worked on this run
+        self.sums: dict[str, Tensor] = {}  # of what is logged, since the last line
+        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.online: list[dict[str, float]] = []
+
+    def fit(self) -> None:
+        """Train to the end and finish the record."""
+        self._load()
+        self.pixels = torch.from_numpy(np.ascontiguousarray(self.images.pixels)).to(self.device)
+        self.clock = time.monotonic()
+        self.saved = self.clock
+        with Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor, _numerics(
+            self.run.precision
+        ):
+            while self.step < self.total:
+                self._train_step()
+                epoch, position = divmod(self.step, self.steps_per_epoch)
+                if self.step % self.session.log_every == 0 or self.step == self.total:
+                    self._log()
+                if position == 0 and self._probe_due(epoch):
+                    self._probe(epoch)
+                if self.stop.signal_name:
+                    self._save()
+                    raise Interrupted(self.stop.signal_name, self.record.path)
+                if self._checkpoint_due(epoch, position):
+                    self._save()
+        self._check_finite()
+        self._finish()
+
+    def _build(self) -> Objective:
+        """Networks with weights that depend on the seed alone, and the same for a method with and without "+"."""
+        run = self.run
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(run.seed, "method").initial_seed())
+            method = build_method(run, self.views[0].size)
+        method.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
+
+        def autocast() -> contextlib.AbstractContextManager[Any]:
+            if run.precision != "bfloat16":
+                return nullcontext()
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+        if not run.plus:
+            return Objective(method, autocast)
+        return CompMod(method, run.compmod, autocast, generator(run.seed, "g_xi")).to(self.device)
+
+    def _train_step(self) -> None:
+        run = self.run
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        if position == 0 or not hasattr(self, "order"):
+            self.order = permutation(run.seed, epoch, len(self.images))
+        index = self.order[position * run.batch_size : (position + 1) * run.batch_size]
+        pixels = self.pixels[index.to(self.device, non_blocking=True)]
+        views = [view(pixels, index, epoch).contiguous(memory_format=self.layout) for view in self.views]
+        draw = float(uniform(run.seed, self.step, torch.tensor([_BATCH_DRAW]), len(self.views), 1))
+        lr = learning_rate(run, self.step, self.steps_per_epoch)
+        self.objective.train()
+        logged = self.objective.backward(views, lr=lr, epoch=self.step / self.steps_per_epoch, draw=draw)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+        self.objective.method.after_step(epoch / run.epochs)
+        self.finite &= torch.isfinite(logged["loss"])
+        for name, value in logged.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+        self.step += 1
+        self.monitor.advance(run.batch_size)
+        if self.device.type == "cpu" or self.step % CHECKED_EVERY == 0:
+            self._check_finite()
+
+    def _check_finite(self) -> None:
+        if not self.finite:
+            raise NonFiniteLoss(
+                f"the loss became NaN or infinite at or before step {self.step} of {self.total}; the last good "
+                f"checkpoint in {self.record.path / 'checkpoints'} is kept; a lower optimizer.lr is the usual cure"
+            )
+
+    def _log(self) -> None:
+        self._check_finite()
+        count = (self.step - 1) % self.session.log_every + 1
+        values = torch.stack(list(self.sums.values())).tolist()
+        row = {name: value / count for name, value in zip(self.sums, values, strict=True)}
+        self.sums = {}
+        lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
+        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, row | {"lr": lr})
+
+    def _probe_due(self, epoch: int) -> bool:
+        remaining, every = self.run.epochs - epoch, self.session.online_every
+        if remaining < 0.05 * self.run.epochs:
+            every = max(1, every // 4)
+        return remaining == 0 or (every > 0 and epoch % every == 0)
+
+    def _probe(self, epoch: int) -> None:
+        """Probe the trunk as it is; training's own clock stands still meanwhile."""
+        paused = time.monotonic()
+        found = probe(self.objective.method.backbone, self._online_spec(), self.data, self.session.device)
+        self.online.append({"epoch": float(epoch), **found})
+        self.monitor.log("online", self.step, float(epoch), found)
+        self.monitor.pause(time.monotonic() - paused)
+        self.clock += time.monotonic() - paused
+
+    def _online_spec(self) -> Evaluation:
+        return Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
+
+    def _checkpoint_due(self, epoch: int, position: int) -> bool:
+        if time.monotonic() - self.saved >= 60 * self.session.checkpoint_minutes:
+            return True
+        every = self.session.checkpoint_epochs
+        return bool(every) and position == 0 and epoch % every == 0
+
+    def _save(self) -> None:
+        self._check_finite()
+        self.seconds += time.monotonic() - self.clock
+        self.clock = self.saved = time.monotonic()
+        state = {
+            "digest": self.run.digest,
+            "step": self.step,
+            "objective": self.objective.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "sums": self.sums,
+            "seconds": self.seconds,
+            "online": self.online,
+            "metrics_bytes": self.monitor.flush(),
+        }
+        checkpoint.save(self.record.path / "checkpoints", self.step, state)
+
+    def _load(self) -> None:
+        """Go on from the newest sound checkpoint; without one, from the start."""
+        state = checkpoint.load_newest(self.record.path / "checkpoints")
+        metrics = self.record.path / "metrics.jsonl"
+        if state is None:
+            metrics.unlink(missing_ok=True)
+            return
+        assert state["digest"] == self.run.digest, "the folder is named by the digest"
+        self.step = state["step"]
+        self.objective.load_state_dict(state["objective"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.seconds, self.online = state["seconds"], state["online"]
+        os.truncate(metrics, state["metrics_bytes"])  # lines after the checkpoint are made again
+
+    def _finish(self) -> None:
+        self.seconds += time.monotonic() - self.clock
+        if not self.online:  # zero epochs: the untrained network, a floor
+            self.online.append({"epoch": 0.0, **probe(
+                self.objective.method.backbone, self._online_spec(), self.data, self.session.device)})
+        weights = {name: t.contiguous().cpu() for name, t in self.objective.method.backbone.state_dict().items()}
+        content = serialise(weights, metadata={"digest": self.run.digest, "method": self.run.method})
+        write_whole(self.record.path / "encoder.safetensors", content)
+        results: dict[str, Any] = {
+            "epochs": self.run.epochs,
+            "steps": self.step,
+            "images": len(self.images),
+            "data": self.run.data_label,
+            "seconds": self.seconds,
+            "images_per_second": self.step * self.run.batch_size / self.seconds if self.step else None,
+            "last": self.monitor.last,
+            "online": self.online,
+            "online_linear_epochs": self.session.linear_epochs,
+        }
+        origin = provenance(
+            self.run, seconds=self.seconds, device=str(self.device), data_digest=self.images.digest,
+            extra={"memory_format": self.session.memory_format},
+        )
+        self.record.finish(results, origin)
+
+
+def resolve_device(device: str) -> str:
+    """ "auto" is CUDA where there is one. Raises ValueError for a device this machine lacks."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; known: auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for and this machine has no usable CUDA device; valid: auto, cpu")
+    return device
+
+
+class _Stop:
+    """The name of the signal that asked to stop, once one has."""
+
+    signal_name = ""
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Stop]:
+    """SIGTERM and SIGUSR2 ask to stop at the next step boundary, instead of ending the process at once."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may set handlers
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        stop.signal_name = signal.Signals(number).name
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _numerics(precision: str) -> Iterator[None]:
+    """TF32 where the spec says so, and only convolution algorithms that give the same bits every time."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
