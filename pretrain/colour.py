@@ -15,38 +15,45 @@ _NO_COLOUR = 1e-12  # a smaller chroma is none; far below one step of float32 ne
 
 def adjust_brightness(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:
     """Towards black (factor 0), as it is (1), or brighter."""
-    return (x_NCHW * _each(factor_N)).clamp_(0, 1)
+    return blend_(x_NCHW.clone(), factor_N, torch.zeros_like(factor_N), torch.zeros_like(factor_N))
 
 
 def adjust_contrast(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:
     """Towards the image's mean luminance (factor 0), as it is (1), or away from it."""
-    mean_N111 = luminance(x_NCHW.mean((2, 3), keepdim=True))
-    return (x_NCHW * _each(factor_N)).add_(_each(1 - factor_N) * mean_N111).clamp_(0, 1)
+    return blend_(x_NCHW.clone(), factor_N, torch.zeros_like(factor_N), 1 - factor_N)
 
 
 def adjust_saturation(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:
     """Towards grey (factor 0), as it is (1), or more colourful."""
-    return torch.lerp(luminance(x_NCHW), x_NCHW, _each(factor_N)).clamp_(0, 1)
+    return blend_(x_NCHW.clone(), factor_N, 1 - factor_N, torch.zeros_like(factor_N))
+
+
+def blend_(x_NCHW: Tensor, image_N: Tensor, luminance_N: Tensor, mean_N: Tensor) -> Tensor:
+    """Weighted sum, in place, of the image, its luminance and its mean luminance, cut to [0, 1]; weights are per image.
+
+    Brightness, contrast and saturation are cases of it, so one pass serves a batch in which each image takes another.
+    """
+    grey_N1HW = luminance(x_NCHW)
+    level_N111 = grey_N1HW.mean((2, 3), keepdim=True).mul_(_each(mean_N))
+    grey_N1HW.mul_(_each(luminance_N)).add_(level_N111)
+    return x_NCHW.mul_(_each(image_N)).add_(grey_N1HW).clamp_(0, 1)
 
 
 def adjust_hue(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:
     """Turn the hue by a share of the colour circle, from -0.5 to 0.5."""
     red, green, blue = x_NCHW.unbind(1)
-    least = torch.minimum(torch.minimum(red, green), blue)
-    most = torch.maximum(torch.maximum(red, green), blue)
+    least, most = x_NCHW.amin(1), x_NCHW.amax(1)
     chroma = most - least
     # Hue in sextants is 1 + (g + b - r - least) / chroma on the side of green, and its negative on the side of blue.
-    side = green - blue
-    turn = (green + blue).sub_(red).sub_(least).div_(chroma.clamp(min=_NO_COLOUR)).add_(1).copysign_(side)
+    turn = (green + blue).sub_(red).sub_(least).div_(chroma.clamp(min=_NO_COLOUR)).add_(1).copysign_(green - blue)
     sextant = turn.div_(6).add_((factor_N + 1)[:, None, None]).frac_().mul_(6)
     # A channel falls from its peak to its trough between one and two sextants away; red is told by its trough, at 3.
     out_NCHW = torch.empty_like(x_NCHW)
-    for channel, centre in enumerate((3, 2, 4)):
-        ramp = (sextant - centre).abs_().sub_(1).clamp_(0, 1).mul_(chroma)
-        if channel == 0:
-            torch.add(least, ramp, out=out_NCHW[:, channel])
-        else:
-            torch.sub(most, ramp, out=out_NCHW[:, channel])
+    for plane, centre in zip(out_NCHW.unbind(1), (3, 2, 4), strict=True):
+        torch.sub(sextant, centre, out=plane)
+    out_NCHW.abs_().sub_(1).clamp_(0, 1).mul_(chroma[:, None])
+    out_NCHW[:, 0].add_(least)
+    torch.sub(most[:, None], out_NCHW[:, 1:], out=out_NCHW[:, 1:])
     return out_NCHW
 
 

@@ -81,21 +81,22 @@ def _resize_matrix(start_N: Tensor, length_N: Tensor, flip_N: Tensor, extent: in
 def _bicubic(distance: Tensor) -> Tensor:
     """Keys' kernel at each distance; it overwrites its argument.
 
-    In truncated powers, u from the outer knot and v from the inner, it is u^2 (u - 1) / 2 + v^2 (1 - 2 v).
+    In powers of u = min(distance - 2, 0) and v = min(distance - 1, 0) it is v^2 (1 + 2 v) - u^2 (1 + u) / 2.
     """
-    u = distance.abs_().neg_().add_(2).clamp_(min=0)
-    less = u - 1
-    v = less.clamp(min=0)
-    inner = (v * -2).add_(1).mul_(v).mul_(v)
-    return inner.addcmul_(u.square_(), less, value=0.5)
+    u = distance.abs_().sub_(2).clamp_(max=0)
+    rest = u + 1
+    v = rest.clamp(max=0)
+    squared = v.square()
+    return torch.addcmul(squared, squared, v, value=2).addcmul_(u.square_(), rest, value=-0.5)
 
 
 def _blur_matrix(weight_NK: Tensor, extent: int) -> Tensor:
     """The matrices, images x extent x extent, that convolve a line of pixels, mirrored at its ends."""
     kernel_size = weight_NK.shape[1]
-    position_EK = torch.arange(extent)[:, None] + torch.arange(kernel_size) - kernel_size // 2
-    reflected_EK = (extent - 1) - ((extent - 1) - position_EK.abs()).abs()
-    placed_KEE = F.one_hot(reflected_EK.T, extent).to(weight_NK.device, weight_NK.dtype, non_blocking=True)
+    pixel_E = torch.arange(extent, device=weight_NK.device)
+    position_KE = pixel_E + torch.arange(kernel_size, device=weight_NK.device)[:, None] - kernel_size // 2
+    reflected_KE = (extent - 1) - ((extent - 1) - position_KE.abs()).abs()
+    placed_KEE = (reflected_KE[:, :, None] == pixel_E).to(weight_NK.dtype)
     return (weight_NK @ placed_KEE.view(kernel_size, -1)).view(-1, extent, extent)
 
 

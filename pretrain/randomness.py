@@ -29,7 +29,7 @@ def uniform(seed: int, epoch: int, index_N: Tensor, view: int, count: int) -> Te
     start_N = _mix(index_N * _signed(_INCREMENT) + _signed(_key("view", seed, epoch, view)))
     column_C = torch.arange(1, count + 1, device=index_N.device) * _signed(_INCREMENT)
     hash_NC = _mix(start_N[:, None] + column_C)
-    return _shift_right(hash_NC, 64 - _FLOAT_BITS).float() * 2.0**-_FLOAT_BITS
+    return _shift_right(hash_NC, 64 - _FLOAT_BITS).float().mul_(2.0**-_FLOAT_BITS)
 
 
 def permutation(seed: int, epoch: int, n: int) -> Tensor:
@@ -53,15 +53,15 @@ def _key(purpose: str, *words: int) -> int:
 
 
 def _mix(x: Tensor) -> Tensor:
-    """splitmix64's finaliser: a bijection of 64-bit words in which every input bit moves every output bit."""
+    """splitmix64's finaliser, in place: a bijection of 64-bit words; every bit going in moves every bit coming out."""
     for shift, factor in zip(_SHIFTS[:2], _FACTORS, strict=True):
-        x = (x ^ _shift_right(x, shift)) * _signed(factor)
-    return x ^ _shift_right(x, _SHIFTS[2])
+        x.bitwise_xor_(_shift_right(x, shift)).mul_(_signed(factor))
+    return x.bitwise_xor_(_shift_right(x, _SHIFTS[2]))
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical shift: int64 shifts copy the sign bit, so the copies are masked off."""
-    return (x >> bits) & (_WORD >> bits)
+    return (x >> bits).bitwise_and_(_WORD >> bits)
 
 
 def _signed(word: int) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from .colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, grayscale, solarize
+from .colour import adjust_hue, blend_, grayscale, solarize
 from .data import Dataset
 from .geometry import gaussian_blur, resized_crop, rotate
 from .randomness import uniform
@@ -27,11 +27,10 @@ CROP_TRIES = 10  # torchvision's RandomResizedCrop, before it settles for the ce
 BLUR_SHARE = 0.1  # of the view's side is the blur's kernel; Chen et al., ICML 2020 (SimCLR), appendix A
 SOLARIZE_THRESHOLD = 0.5  # Grill et al., NeurIPS 2020 (BYOL), appendix B
 
-_JITTER = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
-_ORDERS = tuple(itertools.permutations(range(len(_JITTER))))
-_NONE = len(_JITTER)  # stands in place of a jitter operation
-_NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whatever is switched on
-_CHUNK = {"cpu": 1 << 17}  # floats worked on at once: half a mebibyte stays in a core's own cache
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
+_ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
+NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whatever is switched on
+_CHUNK = {"cpu": 1 << 18}  # floats worked on at once: a mebibyte stays in a core's own cache
 _CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: a batch of 512 at 96 px is one piece, at 224 px two
 
 
@@ -39,8 +38,9 @@ _CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: a batch of 512 at 96 px is one piece, at 
 class Draw:
     """The random parameters of a batch of views: tensors on the CPU, a row a sample."""
 
-    operations_N4: Tensor  # which jitter is first to fourth: 0 brightness, 1 contrast, 2 saturation, 3 hue, 4 none
-    factors_N4: Tensor  # of brightness, contrast, saturation, hue
+    blends_N43: Tensor  # each turn of the colour jitter: weights of the image, its luminance, its mean luminance
+    turned_N4: Tensor  # is this turn of the jitter the hue's?
+    hue_N: Tensor
     grey_N: Tensor
     rotated_N: Tensor
     degrees_N: Tensor
@@ -77,7 +77,7 @@ class Views:
             raise ValueError(f"expected uint8 images x 3 x height x width and an index for each, not {found}")
         height, width = pixels_NCHW.shape[2:]
         device = pixels_NCHW.device
-        numbers_NR = uniform(self.seed, epoch, index_N.cpu(), self.view, _NUMBERS)
+        numbers_NR = uniform(self.seed, epoch, index_N.cpu(), self.view, NUMBERS)
         parameters = draw(self.augmentation, numbers_NR, height, width)
         mean_C11, std_C11 = _send(self._mean_C11, device), _send(self._std_C11, device)
         out_NCSS = torch.empty(len(index_N), 3, self.size, self.size, device=device)
@@ -93,19 +93,14 @@ class Views:
 def draw(augmentation: Augmentation, numbers_NR: Tensor, height: int, width: int) -> Draw:
     """Turn uniform random numbers (samples x 36, on the CPU) into the parameters of views of images of this size."""
     u_NR = numbers_NR.double()
-    order_N4 = torch.tensor(_ORDERS)[(u_NR[:, 1] * len(_ORDERS)).long()]
-    strength_4 = torch.tensor(
-        [augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue]
-    ).double()
-    lowest_4 = torch.cat([(1 - strength_4[:3]).clamp(min=0), -strength_4[3:]])
-    highest_4 = torch.cat([1 + strength_4[:3], strength_4[3:]])
-    wanted_N4 = (u_NR[:, :1] < augmentation.jitter) & (strength_4 > 0)[order_N4]
     whole_N4 = torch.tensor([0, 0, height, width])
     cropped_N1 = u_NR[:, 9:10] < augmentation.crop
     sigma_range = augmentation.blur_sigma_max - augmentation.blur_sigma_min
+    blends_N43, turned_N4, hue_N = _colour_jitter(augmentation, u_NR)
     return Draw(
-        operations_N4=torch.where(wanted_N4, order_N4, _NONE),
-        factors_N4=(lowest_4 + (highest_4 - lowest_4) * u_NR[:, 2:6]).float(),
+        blends_N43=blends_N43,
+        turned_N4=turned_N4,
+        hue_N=hue_N,
         grey_N=u_NR[:, 6] < augmentation.grey,
         rotated_N=u_NR[:, 7] < augmentation.rotation,
         degrees_N=((2 * u_NR[:, 8] - 1) * augmentation.rotation_degrees).float(),
@@ -115,6 +110,22 @@ def draw(augmentation: Augmentation, numbers_NR: Tensor, height: int, width: int
         sigma_N=(augmentation.blur_sigma_min + sigma_range * u_NR[:, 14]).float(),
         solarized_N=u_NR[:, 15] < augmentation.solarize,
     )
+
+
+def _colour_jitter(augmentation: Augmentation, u_NR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The first three fields of Draw: torchvision's ColorJitter, its four operations in random order."""
+    strength_3 = torch.tensor([augmentation.brightness, augmentation.contrast, augmentation.saturation]).double()
+    least_3 = (1 - strength_3).clamp(min=0)
+    factor_N3 = least_3 + (1 + strength_3 - least_3) * u_NR[:, 2:5]
+    applied_N1 = u_NR[:, :1] < augmentation.jitter
+    order_N4 = torch.tensor(_ORDERS)[(u_NR[:, 1] * len(_ORDERS)).long()]
+    factor_N4 = factor_N3.gather(1, order_N4.clamp(max=_SATURATION))
+    factor_N4 = torch.where(applied_N1 & (order_N4 != _HUE), factor_N4, 1)
+    luminance_N4 = torch.where(order_N4 == _SATURATION, 1 - factor_N4, 0)
+    mean_N4 = torch.where(order_N4 == _CONTRAST, 1 - factor_N4, 0)
+    turned_N4 = applied_N1 & (order_N4 == _HUE) & (augmentation.hue > 0)
+    hue_N = (2 * u_NR[:, 5] - 1) * augmentation.hue
+    return torch.stack([factor_N4, luminance_N4, mean_N4], dim=2).float(), turned_N4, hue_N.float()
 
 
 def _crop_boxes(augmentation: Augmentation, u_NR: Tensor, height: int, width: int) -> Tensor:
@@ -139,9 +150,10 @@ def _crop_boxes(augmentation: Augmentation, u_NR: Tensor, height: int, width: in
 
 def augment(x_NCHW: Tensor, parameters: Draw, size: int) -> Tensor:
     """Make views of side `size` from images in [0, 1], in recipe S's order; the images are overwritten."""
-    for operation_N in parameters.operations_N4.unbind(1):
-        for operation, (jitter, factor_N) in enumerate(zip(_JITTER, parameters.factors_N4.unbind(1), strict=True)):
-            _apply_to(x_NCHW, operation_N == operation, jitter, factor_N)
+    blends_43N = _send(parameters.blends_N43.permute(1, 2, 0).contiguous(), x_NCHW.device)
+    for turn, (image_N, luminance_N, mean_N) in enumerate(blends_43N):
+        blend_(x_NCHW, image_N, luminance_N, mean_N)
+        _apply_to(x_NCHW, parameters.turned_N4[:, turn], adjust_hue, parameters.hue_N)
     _apply_to(x_NCHW, parameters.grey_N, grayscale)
     _apply_to(x_NCHW, parameters.rotated_N, rotate, parameters.degrees_N)
     top_N, left_N, height_N, width_N = _send(parameters.boxes_N4.T.contiguous(), x_NCHW.device).unbind(0)
