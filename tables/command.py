@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal, ParamSpec
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .scales import Scale
 from .table import TABLES, build_table
@@ -22,7 +22,7 @@ Parameters = ParamSpec("Parameters")
 
 
 def table_command(
-    number: int,
+    number: Annotated[Positional[int], arg(metavar="N", help="number of the table")],
     scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
     format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a cell")] = "md",

@@ -1,0 +1,210 @@
+"""The `compmod` command: demo, pretrain, evaluate, table, data.
+
+Every command is a function whose parameters are its options, read by tyro. What needs torch is imported inside, so
+that `--help` and reading a table answer at once. A mistake of the user's is one line and exit status 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from .pretrain.presets import preset
+from .pretrain.run import Run
+from .tables.command import deferred, parse_errors_in_one_line, table_command
+from .tables.scales import Scale, scaled
+
+Device = Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")]
+Runs = Annotated[Path, arg(help="folder of the runs")]
+Data = Annotated[Path, arg(help="folder of the data sets")]
+
+
+def demo(runs: Runs = Path("runs")) -> None:
+    """Pretrain three methods, plain and with CompMod, on the embedded digits; print the table, write a report."""
+    from .tables.demo import run_demo
+
+    run_demo(runs)
+
+
+def evaluate(
+    run_dir: Annotated[Positional[Path], arg(help="folder of a finished run", metavar="RUN_DIR")],
+    linear_epochs: Annotated[int, arg(help="epochs of the linear probe; the paper's protocol has 500")] = 500,
+    split: Annotated[
+        Literal["test", "validation"], arg(help="validation: on a held-out fifth of the training images")
+    ] = "test",
+    data: Data = Path("data"),
+    device: Device = "auto",
+) -> None:
+    """Linear probe and 5-nn of a finished run, on the features before the projector."""
+    from .pretrain.evaluate.probe import evaluate as evaluate_run
+    from .pretrain.record import Record
+    from .pretrain.run import Evaluation
+    from .pretrain.trainer import resolve_device
+
+    run_dir = run_dir.resolve()
+    record = Record.open(run_dir)
+    if not isinstance(record.spec, Run):
+        raise ValueError(f"{run_dir} is an evaluation; give the folder of the run, {run_dir.parent}")
+    if run_dir.name != record.spec.folder:
+        raise ValueError(f"{run_dir} was renamed; its spec names it {record.spec.folder}")
+    spec = Evaluation(run=record.spec, linear_epochs=linear_epochs, split=split)
+    done = evaluate_run(run_dir.parent, spec, data, resolve_device(device))
+    _print_results(done.path, done.results or {})
+
+
+def data(
+    name: Annotated[Positional[str], arg(help="data set", metavar="NAME")],
+    data: Data = Path("data"),
+    copy: Annotated[str, arg(help="name of a copy of it, a folder below the data folder")] = "",
+    download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = False,
+) -> None:
+    """Say where a data set is looked for, what was found, and whether its checksums are right."""
+    from .pretrain.data import describe
+    from .pretrain.data import download as fetch
+
+    if download:
+        fetch(name, data)
+    holdings = describe(name, data, copy)
+    for holding in holdings:
+        print(holding)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """Options of `compmod pretrain` that are not part of the spec."""
+
+    run: Annotated[Run, arg(name="")]  # its fields are options without a prefix
+    scale: Annotated[Scale, arg(help="recipe to start from; every option changes one field of it")] = "paper"
+    runs: Runs = Path("runs")
+    data: Data = Path("data")
+    device: Device = "auto"
+    checkpoint_minutes: Annotated[float, arg(help="time between checkpoints")] = 10.0
+    checkpoint_epochs: Annotated[int, arg(help="also a checkpoint every so many epochs; 0 = by time alone")] = 0
+    online_every: Annotated[int, arg(help="epochs between probes while training; 0 = only after the last")] = 20
+    linear_epochs: Annotated[int, arg(help="epochs of those linear probes")] = 50
+    log_every: Annotated[int, arg(help="steps a line of metrics.jsonl averages over")] = 10
+    memory_format: Annotated[Literal["channels-last", "contiguous"], arg(help="layout of images in memory")] = (
+        "channels-last"
+    )
+
+
+def pretrain(arguments: Sequence[str]) -> None:
+    """Pretrain METHOD (or METHOD+, with CompMod around it) on a data set; the same command resumes a stopped run."""
+    method, rest = (arguments[0], arguments[1:]) if arguments and not arguments[0].startswith("-") else ("", arguments)
+    asks_help = "-h" in rest or "--help" in rest
+    dataset, scale = _value(rest, "--dataset"), _value(rest, "--scale") or "paper"
+    if not asks_help and not method:
+        Run(method="", dataset="digits")  # says which methods there are
+    if not asks_help and not dataset:
+        from .pretrain.data import DATASETS
+
+        raise ValueError(f"pretrain needs --dataset NAME; known: {', '.join(DATASETS)}")
+    method, dataset = method or "simclr", dataset or "digits"
+    if scale == "demo" and dataset != "digits":
+        raise ValueError(f"scale demo is for --dataset digits, not {dataset!r}; for it use --scale paper or short")
+    base = preset(method, dataset) if dataset == "digits" else scaled(method, dataset, scale)  # type: ignore[arg-type]
+    with parse_errors_in_one_line(known="see compmod pretrain METHOD --dataset NAME --help"):
+        asked = tyro.cli(
+            Pretraining,
+            prog="compmod pretrain METHOD[+] --dataset NAME",
+            description=f"{pretrain.__doc__} The defaults shown are those of {method} on {dataset}.",
+            default=Pretraining(run=base),
+            config=(FlagCreatePairsOff,),
+            args=list(rest),
+        )
+    _pretrain(asked)
+
+
+def _pretrain(asked: Pretraining) -> None:
+    from .pretrain.methods import METHODS
+
+    METHODS[asked.run.base_method].load()  # "not built yet" before anything else
+    from .pretrain.trainer import Session, train
+
+    names = {field.name for field in dataclasses.fields(Session)} & {f.name for f in dataclasses.fields(Pretraining)}
+    session = Session(**{name: getattr(asked, name) for name in names})
+    record = train(asked.run, asked.runs, asked.data, session=session)
+    results = record.results or {}
+    _print_results(record.path, {**results.get("last", {}), **(results.get("online") or [{}])[-1]})
+
+
+def _print_results(folder: Path, results: dict[str, object]) -> None:
+    for name, value in results.items():
+        print(f"{name:18} {value:.4g}" if isinstance(value, int | float) else f"{name:18} {value}")
+    print(folder)
+
+
+def _value(arguments: Sequence[str], option: str) -> str:
+    """Value of `--option VALUE` or `--option=VALUE`, "" when it is not there."""
+    for position, argument in enumerate(arguments):
+        if argument == option and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(option + "="):
+            return argument.partition("=")[2]
+    return ""
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "pretrain": pretrain,
+    "evaluate": evaluate,
+    "table": table_command,
+    "data": data,
+}
+
+_USAGE = """usage: compmod COMMAND ...
+
+  compmod demo [--runs DIR]
+  compmod pretrain METHOD[+] --dataset NAME [any field of Run] [--runs DIR] [--data DIR] [--device auto|cpu|cuda]
+  compmod evaluate RUN_DIR
+  compmod table N [--scale paper|short|demo] [--run] [--format md|csv] [--seeds K] [--runs DIR]
+  compmod data NAME [--data DIR]
+
+`compmod COMMAND --help` lists a command's options."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exit status 2 with one line on a mistake, 1 on a failure while computing."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(_USAGE, flush=True)
+        else:
+            _dispatch(arguments[0], arguments[1:])
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:
+        _leave(f"error: {error}", 2)
+    except (RuntimeError, OSError) as error:
+        _leave(f"error: {type(error).__name__}: {error}", 1)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except SystemExit as leave:
+        if reason := getattr(leave, "reason", ""):
+            print(reason, file=sys.stderr)
+        raise
+
+
+def _dispatch(name: str, arguments: Sequence[str]) -> None:
+    if name not in COMMANDS:
+        raise ValueError(f"unknown command {name!r}; known: {', '.join(COMMANDS)}")
+    if name == "pretrain":
+        pretrain(arguments)
+        return
+    with parse_errors_in_one_line(known=f"see compmod {name} --help"):
+        call = tyro.cli(
+            deferred(COMMANDS[name]), prog=f"compmod {name}", config=(FlagCreatePairsOff,), args=list(arguments)
+        )
+    call()
+
+
+def _leave(message: str, status: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(status)
