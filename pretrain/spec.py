@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 DIGEST_LENGTH = 12  # hexadecimal characters, 48 bits: a collision among 10,000 specs has odds below 1 in 5 million
@@ -25,20 +27,24 @@ class Spec:
         super().__init_subclass__()
         Spec._kinds[cls.__qualname__] = cls
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Content digest over the class name and the fields that differ from their defaults.
 
         Leaving defaults out lets a later version add a field without renaming every folder; in return the default
-        of a released field never changes.
+        of a released field never changes. Raises ValueError, naming the field, on NaN or infinity.
         """
-        text = json.dumps(_encode(self, defaults=False), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(self._changes, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+    @cached_property
+    def _changes(self) -> dict[str, Any]:
+        """The fields that differ from their defaults; kept, as an evaluation and a table ask for its run's again."""
+        return _encode_spec(self, defaults=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, defaults included, as plain JSON values; nested specs are `{class name: fields}`."""
-        encoded: dict[str, Any] = _encode(self, defaults=True)
-        return encoded
+        return _encode_spec(self, defaults=True)
 
     @classmethod
     def from_dict(cls, encoded: dict[str, Any]) -> Self:
@@ -49,31 +55,42 @@ class Spec:
         return spec
 
 
-def _encode(value: Any, *, defaults: bool) -> Any:
-    if isinstance(value, Spec):
-        fields = {
-            field.name: _encode(getattr(value, field.name), defaults=defaults)
-            for field in dataclasses.fields(value)
-            if defaults or getattr(value, field.name) != _default(field)
-        }
-        return {type(value).__qualname__: fields}
-    if isinstance(value, tuple):
-        return [_encode(item, defaults=defaults) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # 1.0 and 1 are the same setting, so they must give the same digest
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"a spec holds numbers, strings, tuples and specs, not {type(value).__name__}")
+def _encode_spec(spec: Spec, *, defaults: bool) -> dict[str, Any]:
+    kind, fields = type(spec).__qualname__, {}
+    for name, default in _fields(type(spec)):
+        setting = getattr(spec, name)
+        if defaults or (setting is not default and setting != default):
+            fields[name] = _encode(setting, f"{kind}.{name}", defaults=defaults)
+    return {kind: fields}
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
+def _encode(setting: Any, name: str, *, defaults: bool) -> Any:
+    if isinstance(setting, Spec):
+        return setting.to_dict() if defaults else setting._changes
+    if isinstance(setting, tuple):
+        return [_encode(item, name, defaults=defaults) for item in setting]
+    if isinstance(setting, float):
+        if not math.isfinite(setting):
+            raise ValueError(f"{name} must be a finite number, not {setting}")
+        return int(setting) if setting.is_integer() else setting  # 1.0 and 1 are the same setting: the same digest
+    if setting is None or isinstance(setting, bool | int | str):
+        return setting
+    raise TypeError(f"{name} holds a {type(setting).__name__}; a spec holds numbers, strings, tuples and specs")
+
+
+@cache
+def _fields(kind: type[Spec]) -> tuple[tuple[str, Any], ...]:
+    """Name and default of every field; MISSING, which equals no setting, where there is no default."""
+    return tuple(
+        (field.name, field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
+        for field in dataclasses.fields(kind)
+    )
 
 
 def _decode(encoded: Any) -> Any:
     if isinstance(encoded, dict):
+        if len(encoded) != 1:
+            raise ValueError(f"a spec is one class name with its fields, not {len(encoded)} names")
         ((name, fields),) = encoded.items()
         kind = Spec._kinds.get(name)
         if kind is None:
