@@ -1,35 +1,31 @@
-"""Batched views: each operation equals torchvision's, each distribution too, and a view is a function of its names."""
+"""Views: functions of seed, epoch, sample and view alone, and distributed as torchvision's transforms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.colour import (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_hue,
-    adjust_saturation,
-    grayscale,
-    solarize,
-)
-from compmod.pretrain.data import DATASETS
-from compmod.pretrain.geometry import gaussian_blur, resized_crop, rotate
-from compmod.pretrain.randomness import generator
+from compmod.pretrain.data import DATASETS, Dataset
+from compmod.pretrain.randomness import generator, uniform
 from compmod.pretrain.run import Augmentation
-from compmod.pretrain.views import Views
+from compmod.pretrain.views import NUMBERS, Views, draw
+from PIL import Image
+from scipy.stats import chisquare, ks_2samp, kstest  # type: ignore[import-untyped]
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as reference
+from torchvision.transforms import v2
 
 CIFAR = DATASETS["cifar10"]
 PLAIN = Augmentation(jitter=0, grey=0, crop=0, flip=0)
 EVERYTHING = Augmentation(rotation=0.5, blur=0.5, solarize=0.3, grey=0.2)
 TOLERANCE = 1e-5
+SAMPLE = 2000  # views compared in distribution
+WRONG = {"jitter": 0.6, "brightness": 0.2, "contrast": 0.8, "saturation": 0.8, "hue": 0.05}
+WRONG |= {"grey": 0.3, "crop_min": 0.05, "flip": 0.35, "blur": 0.1, "solarize": 0.3}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -37,117 +33,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def random_images(images: int, height: int = 24, width: int = 20) -> Tensor:
-    """Noise, smooth ramps, grey images and saturated primaries, in [0, 1]."""
-    x = torch.rand(images, 3, height, width, generator=generator(0, f"images {height} {width}"))
-    quarter = images // 4
-    x[:quarter] = x[:quarter, :1]
-    x[quarter : 2 * quarter] = x[quarter : 2 * quarter].round()
-    x[2 * quarter : 3 * quarter] = x[2 * quarter : 3 * quarter, :, :1, :1] * torch.linspace(0, 1, width)
-    return x
-
-
 def random_uint8(images: int, side: int = 32) -> Tensor:
-    return (random_images(images, side, side) * 255).byte()
-
-
-def random_factors(count: int, least: float, most: float) -> Tensor:
-    """Uniform factors with both ends and the neutral middle among them."""
-    factor = least + (most - least) * torch.rand(count, generator=generator(1, "factors"))
-    factor[:3] = factor[-3:] = torch.tensor([least, most, (least + most) / 2])
-    return factor
-
-
-def assert_close(ours: Tensor, theirs: list[Tensor]) -> None:
-    torch.testing.assert_close(ours, torch.stack(theirs), rtol=0, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize(
-    "ours, theirs, least, most",
-    [
-        (adjust_brightness, reference.adjust_brightness, 0, 2),
-        (adjust_contrast, reference.adjust_contrast, 0, 2),
-        (adjust_saturation, reference.adjust_saturation, 0, 2),
-        (adjust_hue, reference.adjust_hue, -0.5, 0.5),
-    ],
-)
-def test_jitter_equals_torchvisions(
-    ours: Callable[..., Tensor], theirs: Callable[..., Tensor], least: float, most: float
-) -> None:
-    x, factor = random_images(80), random_factors(80, least, most)
-    assert_close(ours(x, factor), [theirs(image, float(value)) for image, value in zip(x, factor, strict=True)])
-
-
-def test_hue_is_exact_where_channels_nearly_tie() -> None:
-    x = 0.5 + torch.randint(-2, 3, (64, 3, 8, 8), generator=generator(0, "ties")) * 2.0**-24
-    factor = random_factors(64, -0.5, 0.5)
-    assert_close(adjust_hue(x, factor), [reference.adjust_hue(i, float(f)) for i, f in zip(x, factor, strict=True)])
-
-
-def test_grayscale_equals_torchvisions() -> None:
-    x = random_images(20)
-    assert_close(grayscale(x), [reference.rgb_to_grayscale(image, 3) for image in x])
-
-
-def test_solarize_equals_torchvisions_also_at_the_threshold() -> None:
-    x = random_images(20)
-    x[:, :, 0] = 0.5
-    assert_close(solarize(x, 0.5), [reference.solarize(image, 0.5) for image in x])
-
-
-def test_rotate_equals_torchvisions() -> None:
-    x, degrees = random_images(60), random_factors(60, -180, 180)
-    expected = [
-        reference.rotate(image, float(angle), interpolation=InterpolationMode.BILINEAR)
-        for image, angle in zip(x, degrees, strict=True)
-    ]
-    assert_close(rotate(x, degrees), expected)
-
-
-@pytest.mark.parametrize("kernel_size", [3, 7, 23])
-def test_gaussian_blur_equals_torchvisions(kernel_size: int) -> None:
-    x, sigma = random_images(40, 30, 25), random_factors(40, 0.1, 2)
-    expected = [reference.gaussian_blur(i, kernel_size, [float(s)]) for i, s in zip(x, sigma, strict=True)]
-    assert_close(gaussian_blur(x, sigma, kernel_size), expected)
-
-
-@pytest.mark.parametrize("kernel_size", [4, 17])
-def test_a_blur_kernel_that_is_even_or_too_wide_is_refused(kernel_size: int) -> None:
-    with pytest.raises(ValueError, match=f"odd and below twice the side of 8 x 8, not {kernel_size}"):
-        gaussian_blur(torch.rand(1, 3, 8, 8), torch.ones(1), kernel_size)
-
-
-@pytest.mark.parametrize("height, width, size", [(32, 32, 32), (96, 96, 64), (16, 16, 16), (20, 27, 33), (96, 50, 8)])
-def test_resized_crop_with_flip_equals_torchvisions(height: int, width: int, size: int) -> None:
-    images = 60
-    x = random_images(images, height, width)
-    u = torch.rand(images, 5, generator=generator(0, "boxes"), dtype=torch.float64)
-    tall, wide = 1 + (u[:, 0] * height).long(), 1 + (u[:, 1] * width).long()
-    tall[:4], wide[:4] = torch.tensor([1, 1, 2, height]), torch.tensor([1, 2, 1, width])
-    top, left = (u[:, 2] * (height - tall + 1)).long(), (u[:, 3] * (width - wide + 1)).long()
-    top[4:8], left[4:8] = 0, (width - wide)[4:8]
-    top[8:12], left[8:12] = (height - tall)[8:12], 0
-    flip = u[:, 4] < 0.5
-    expected = []
-    for image, *box, mirrored in zip(x, top, left, tall, wide, flip, strict=True):
-        cut = [int(value) for value in box]
-        view = reference.resized_crop(image, *cut, [size, size], InterpolationMode.BICUBIC, antialias=True)
-        expected.append(reference.hflip(view) if mirrored else view)
-    assert_close(resized_crop(x, top, left, tall, wide, flip, size), expected)
-
-
-def test_products_stay_float32_under_autocast_and_reduced_precision() -> None:
-    x, sigma, angle = random_images(8, 16, 16), torch.ones(8), torch.full((8,), 30.0)
-    exact = gaussian_blur(x, sigma, 3), rotate(x, angle)
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            reduced = gaussian_blur(x, sigma, 3), rotate(x, angle)
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)
-    torch.testing.assert_close(reduced, exact, rtol=0, atol=0)
+    shape = (images, 3, side, side)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(0, "pixels"))
 
 
 def test_a_view_is_a_function_of_seed_epoch_sample_and_view_alone() -> None:
@@ -206,3 +94,154 @@ def test_a_view_has_the_data_sets_size_unless_the_augmentation_says_otherwise() 
 def test_anything_but_uint8_images_with_an_index_each_is_refused(pixels: Tensor, index: Tensor) -> None:
     with pytest.raises(ValueError, match="expected uint8 images x 3 x height x width and an index for each, not"):
         Views(Augmentation(), CIFAR, 0, 0)(pixels, index, 0)
+
+
+def v2_pipeline(recipe: Augmentation, dataset: Dataset) -> v2.Compose:
+    """The same views by torchvision's transforms, one PIL image at a time."""
+    size = recipe.size or dataset.view_size
+    jitter = v2.ColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue)
+    return v2.Compose(
+        [
+            v2.RandomApply([jitter], recipe.jitter),
+            v2.RandomGrayscale(recipe.grey),
+            v2.RandomResizedCrop(size, (recipe.crop_min, recipe.crop_max), interpolation=v2.InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(recipe.flip),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.RandomApply([v2.GaussianBlur(3, (recipe.blur_sigma_min, recipe.blur_sigma_max))], recipe.blur),
+            v2.RandomSolarize(0.5, recipe.solarize),
+            v2.Normalize(list(dataset.mean), list(dataset.std)),
+        ]
+    )
+
+
+def summaries(views_NCHW: Tensor) -> Tensor:
+    """What a view looks like in a dozen numbers, one row a view, each sensitive to some operation."""
+    x_NCHW = views_NCHW * torch.tensor(CIFAR.std)[:, None, None] + torch.tensor(CIFAR.mean)[:, None, None]
+    means = x_NCHW.mean((2, 3))
+    red, green, blue = means.unbind(1)
+    hue = torch.atan2(3**0.5 * (green - blue), 2 * red - green - blue)
+    saturation = 1 - means.amin(1) / means.amax(1)
+    left, top = x_NCHW[..., :16].mean((1, 2, 3)), x_NCHW[:, :, :8].mean((1, 2, 3))
+    roughness = x_NCHW.diff(dim=3).abs().mean((1, 2, 3))
+    columns = torch.stack([hue, saturation, left, top, left - top, roughness, red - blue], dim=1)
+    return torch.cat([means, x_NCHW.std((2, 3)), columns], dim=1)
+
+
+def worst_p_value(first: Tensor, second: Tensor) -> float:
+    """Smallest two-sample Kolmogorov-Smirnov p-value over the summaries, corrected for their number."""
+    pairs = zip(summaries(first).T, summaries(second).T, strict=True)
+    values = [float(ks_2samp(a.numpy(), b.numpy()).pvalue) for a, b in pairs]
+    return min(1.0, min(values) * len(values))
+
+
+def picture() -> Tensor:
+    """Reddish texture, brighter to the right: crops look alike, so that differences of colour stand out."""
+    texture = 0.2 * torch.randn(1, 32, 32, generator=generator(0, "texture")).clamp(-1, 1)
+    base = torch.tensor([0.65, 0.4, 0.3])[:, None, None] + torch.linspace(-0.1, 0.1, 32)
+    return ((base + texture).clamp(0, 1) * 255).byte()
+
+
+@pytest.fixture(scope="module")
+def their_views() -> Tensor:
+    recipe = Augmentation(blur=0.3, solarize=0.2)
+    image, pipeline = Image.fromarray(picture().permute(1, 2, 0).numpy()), v2_pipeline(recipe, CIFAR)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.stack([pipeline(image) for _ in range(SAMPLE)])
+
+
+def our_views(**changes: float) -> Tensor:
+    recipe = replace(Augmentation(blur=0.3, solarize=0.2), **changes)  # type: ignore[arg-type]
+    pixels = picture().expand(SAMPLE, -1, -1, -1)
+    return Views(recipe, CIFAR, 0, 0)(pixels, torch.arange(SAMPLE), 0)
+
+
+def test_whole_views_are_distributed_as_torchvisions(their_views: Tensor) -> None:
+    assert worst_p_value(our_views(), their_views) > 1e-3
+
+
+@pytest.mark.parametrize("setting, wrong", WRONG.items())
+def test_the_comparison_notices_a_wrong_setting(their_views: Tensor, setting: str, wrong: float) -> None:
+    assert worst_p_value(our_views(**{setting: wrong}), their_views) < 1e-3
+
+
+@pytest.mark.parametrize("height, width, crop_min", [(32, 32, 0.2), (32, 32, 0.01), (96, 96, 0.08), (20, 70, 0.5)])
+def test_boxes_are_distributed_as_torchvisions(height: int, width: int, crop_min: float) -> None:
+    crop = v2.RandomResizedCrop(32, (crop_min, 1.0))
+    image = torch.zeros(3, height, width)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = [crop.make_params([image]) for _ in range(SAMPLE)]
+    theirs = torch.tensor([[box["top"], box["left"], box["height"], box["width"]] for box in drawn])
+    numbers = uniform(0, 0, torch.arange(SAMPLE), 0, NUMBERS)
+    ours = draw(Augmentation(crop_min=crop_min), numbers, height, width).boxes_N4
+    for name, our, their in zip(("top", "left", "height", "width"), ours.T, theirs.T, strict=True):
+        assert ks_2samp(our.numpy(), their.numpy()).pvalue > 1e-3, name
+    aspect = [(boxes[:, 3] / boxes[:, 2]).numpy() for boxes in (ours, theirs)]
+    assert ks_2samp(*aspect).pvalue > 1e-3
+
+
+def test_boxes_lie_inside_the_image() -> None:
+    numbers = uniform(0, 0, torch.arange(20_000), 0, NUMBERS)
+    for height, width in ((32, 32), (7, 40), (40, 7), (1, 1)):
+        top, left, tall, wide = draw(Augmentation(crop_min=0.01), numbers, height, width).boxes_N4.T
+        assert min(int(top.min()), int(left.min())) >= 0
+        assert min(int(tall.min()), int(wide.min())) >= 1
+        assert int((top + tall).max()) <= height
+        assert int((left + wide).max()) <= width
+
+
+def test_each_of_the_24_orders_of_the_jitter_is_equally_likely() -> None:
+    count = 24_000
+    parameters = draw(Augmentation(jitter=1.0), uniform(0, 0, torch.arange(count), 0, NUMBERS), 32, 32)
+    saturation, contrast = (parameters.blends_N43[:, :, column] != 0 for column in (1, 2))
+    kind = torch.where(parameters.turned_N4, 3, torch.where(saturation, 2, torch.where(contrast, 1, 0)))
+    assert torch.equal(kind.sort(1).values, torch.arange(4).expand(count, 4))
+    orders = torch.bincount(kind @ torch.tensor([64, 16, 4, 1]))
+    assert chisquare(orders[orders > 0].numpy()).pvalue > 1e-3
+    assert int((orders > 0).sum()) == 24
+
+
+@pytest.mark.parametrize(
+    "field, switch",
+    [
+        ("grey", "grey_N"),
+        ("rotation", "rotated_N"),
+        ("flip", "flipped_N"),
+        ("blur", "blurred_N"),
+        ("solarize", "solarized_N"),
+    ],
+)
+def test_switches_come_on_with_their_probability(field: str, switch: str) -> None:
+    count = 20_000
+    recipe = replace(Augmentation(), **{field: 0.3})  # type: ignore[arg-type]
+    parameters = draw(recipe, uniform(0, 0, torch.arange(count), 0, NUMBERS), 32, 32)
+    share = float(getattr(parameters, switch).double().mean())
+    assert abs(share - 0.3) < 5 * (0.3 * 0.7 / count) ** 0.5
+
+
+def test_continuous_parameters_are_uniform_between_their_bounds() -> None:
+    count = 5000
+    recipe = Augmentation(
+        jitter=1.0, brightness=0.3, contrast=0.6, saturation=1.5, hue=0.2, rotation_degrees=20, blur_sigma_min=0.5
+    )
+    parameters = draw(recipe, uniform(0, 0, torch.arange(count), 0, NUMBERS), 32, 32)
+    saturation, contrast = (1 - parameters.blends_N43[:, :, column].sum(1) for column in (1, 2))
+    bounds = {
+        "brightness": (parameters.blends_N43[:, :, 0].prod(1) / saturation / contrast, 0.7, 1.3),
+        "contrast": (contrast, 0.4, 1.6),
+        "saturation": (saturation, 0, 2.5),
+        "hue": (parameters.hue_N, -0.2, 0.2),
+        "rotation": (parameters.degrees_N, -20, 20),
+        "blur": (parameters.sigma_N, 0.5, 2),
+    }
+    for name, (values, least, most) in bounds.items():
+        assert kstest((values.numpy() - least) / (most - least), "uniform").pvalue > 1e-3, name
+
+
+def test_jitter_is_skipped_with_the_complement_of_its_probability() -> None:
+    count = 20_000
+    parameters = draw(Augmentation(jitter=0.8), uniform(0, 0, torch.arange(count), 0, NUMBERS), 32, 32)
+    untouched = (parameters.blends_N43 == torch.tensor([1.0, 0, 0])).all(2).all(1) & ~parameters.turned_N4.any(1)
+    assert abs(float(untouched.double().mean()) - 0.2) < 5 * (0.2 * 0.8 / count) ** 0.5
