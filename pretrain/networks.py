@@ -7,6 +7,7 @@ max-pool), from which small-image results come.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 from torch import Tensor, nn
@@ -114,7 +115,7 @@ def build_backbone(spec: Backbone, size: int) -> ResNet | Pixels:
 def mlp(widths: tuple[int, ...], *, bias: bool = True, last_bias: bool = True) -> nn.Sequential:
     """Linear layers of these widths with batch norm and ReLU between them; the last layer is linear alone."""
     layers: list[nn.Module] = []
-    for position, (width_in, width_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for position, (width_in, width_out) in enumerate(pairwise(widths)):
         last = position == len(widths) - 2
         layers.append(nn.Linear(width_in, width_out, bias=last_bias if last else bias))
         if not last:
@@ -125,5 +126,3 @@ def mlp(widths: tuple[int, ...], *, bias: bool = True, last_bias: bool = True) -
 def projector_widths(features: int, layers: int, hidden: int, out: int) -> tuple[int, ...]:
     """Layer widths of a projector with `layers` linear layers."""
     return (features, *(hidden,) * (layers - 1), out)
-
-

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .data import DATASETS
 from .methods import METHODS
 from .run import PLUS, Augmentation, Backbone, Comprehensive, Optimizer, Projector, Run, Schedule
 
@@ -35,9 +34,9 @@ class _Wide:
     options: tuple[tuple[str, int | float | str], ...] = ()
 
 
-def _weak(**changes: float) -> Augmentation:
-    """The jitter that solo-learn's asymmetric CIFAR views share."""
-    return replace(Augmentation(crop_min=0.08, saturation=0.2, grey=0.2), **changes)
+def _asymmetric(solarize: float) -> Augmentation:
+    """A view of solo-learn's asymmetric CIFAR pair, which differs in solarize alone."""
+    return Augmentation(crop_min=0.08, saturation=0.2, grey=0.2, solarize=solarize)
 
 
 _LARS = Optimizer(name="lars", lr_batch=256, weight_decay=1e-4)
@@ -45,7 +44,7 @@ _RECIPE_L = {  # solo-learn, scripts/pretrain/cifar
     "barlow_twins": _Wide(
         optimizer=replace(_LARS, lr=0.3),
         projector=Projector(layers=3, hidden=2048, out=2048),
-        views=(_weak(), _weak(solarize=0.2)),
+        views=(_asymmetric(0.0), _asymmetric(0.2)),
         options=(("scale", 0.1),),
     ),
 }

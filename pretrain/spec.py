@@ -57,7 +57,7 @@ class Spec:
 
 def _encode_spec(spec: Spec, *, defaults: bool) -> dict[str, Any]:
     kind, fields = type(spec).__qualname__, {}
-    for name, default in _fields(type(spec)):
+    for name, default in _fields(type(spec)):  # type: ignore[arg-type]  # a class hashes; mypy asks its instances
         setting = getattr(spec, name)
         if defaults or (setting is not default and setting != default):
             fields[name] = _encode(setting, f"{kind}.{name}", defaults=defaults)
