@@ -51,7 +51,7 @@ class Spec:
         """The inverse of `to_dict`. Raises ValueError on another kind of spec or an unknown field."""
         spec = _decode(encoded)
         if not isinstance(spec, cls):
-            raise ValueError(f"expected a {cls.__qualname__} spec, found {next(iter(encoded), 'nothing')!r}")
+            raise ValueError(f"expected a spec of kind {cls.__qualname__}, found {next(iter(encoded), 'nothing')!r}")
         return spec
 
 
