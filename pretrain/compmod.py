@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import hypergradient
 from .coding_rate import comprehensive_loss, inverse_lambda, mcr_loss
-from .hypergradient import Outputs, Parameters, frozen_statistics
+from .hypergradient import KeptConvolutions, Outputs, Parameters, frozen_statistics
 from .methods.base import Embedded, Method, at_least_float32
 from .networks import mlp
 from .run import Comprehensive
@@ -66,8 +66,11 @@ class CompMod(Objective):
         settings, psi, xi = self.settings, list(self.psi.values()), list(self.g_xi.parameters())
         coupling = _Coupling(self.g_xi, settings, len(views[0]), self.method.embedding_width, epoch, draw)
         targets = self.method.targets(views)
-        with self.autocast():
+        kept = KeptConvolutions()
+        by_jvp = settings.training == "two-level" and settings.hypergradient == "jvp"
+        with self.autocast(), kept if by_jvp else nullcontext():
             embedded, ssl = self._embed_and_loss(views, targets)
+        kept.prune()
         y = _outputs(embedded)
         fused = coupling.fuse(y)
         z_hat = self.g_xi(fused)
@@ -83,7 +86,7 @@ class CompMod(Objective):
         y, fused = tuple(output.detach() for output in y), fused.detach()
         del embedded, ssl, z_hat, mcr, comp, inner  # the next graph must not stand beside this one
         with frozen_statistics(self):
-            hyper = self._hypergradient(views, targets, coupling, y, fused, lr)
+            hyper = self._hypergradient(views, targets, coupling, y, fused, kept, lr)
             towards_comp = torch.autograd.grad(settings.lambda2 * coupling.comp(self.g_xi(fused)), xi)
         _assign(xi, [h + c for h, c in zip(hyper, towards_comp, strict=True)])
         return logged | {"hyper_norm": _norm(hyper), "comp_norm": _norm(towards_comp)}
@@ -95,6 +98,7 @@ class CompMod(Objective):
         coupling: _Coupling,
         y: Outputs,
         fused: Tensor,
+        kept: KeptConvolutions,
         lr: float,
     ) -> list[Tensor]:
         """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step."""
@@ -131,7 +135,7 @@ class CompMod(Objective):
         weight = step_size * settings.lambda1
         if settings.hypergradient == "finite-difference":
             return hypergradient.finite_difference(network, coupled, psi, v, xi, weight)
-        return hypergradient.jvp(network, coupled, psi, v, y, xi, weight)
+        return hypergradient.jvp(network, coupled, psi, v, y, xi, weight, kept)
 
     def _embed_and_loss(self, views: Sequence[Tensor], targets: Outputs) -> tuple[Embedded, Tensor]:
         embedded = self.method.embed(views)

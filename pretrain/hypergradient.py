@@ -39,9 +39,10 @@ def jvp(
     outputs: Outputs,
     meta: Sequence[Tensor],
     weight: float,
+    kept: KeptConvolutions | None = None,
 ) -> list[Tensor]:
     """dG/dxi by one Jacobian-vector product of the network; `weight` is r w, `outputs` is y = F(psi), detached."""
-    tangents = jacobian_vector_product(network, parameters, outer_gradient)
+    tangents = jacobian_vector_product(network, parameters, outer_gradient, kept)
     y = [output.detach().requires_grad_() for output in outputs]
     slopes = torch.autograd.grad(coupling(tuple(y)), y, create_graph=True, materialize_grads=True)
     inner = torch.stack([(u * q).sum() for u, q in zip(tangents, slopes, strict=True)]).sum()
@@ -97,10 +98,17 @@ def outer_gradient(
 
 
 def jacobian_vector_product(
-    network: Callable[[Parameters], Outputs], parameters: Parameters, tangents: Parameters
+    network: Callable[[Parameters], Outputs],
+    parameters: Parameters,
+    tangents: Parameters,
+    kept: KeptConvolutions | None = None,
 ) -> Outputs:
-    """u = J v, the derivative of the network's outputs along `tangents`, by forward-mode differentiation."""
-    with torch.no_grad(), forward_ad.dual_level(), _FusedBatchNorm():
+    """u = J v, the derivative of the network's outputs along `tangents`, by forward-mode differentiation.
+
+    `kept` holds convolution outputs of an earlier call of `network` at the same parameters, which are then not
+    computed again.
+    """
+    with torch.no_grad(), forward_ad.dual_level(), _FusedRules(kept):
         dual = {name: forward_ad.make_dual(p.detach(), tangents[name]) for name, p in parameters.items()}
         outputs = [forward_ad.unpack_dual(output) for output in network(dual)]
         return tuple(
@@ -108,19 +116,70 @@ def jacobian_vector_product(
         )
 
 
-class _FusedBatchNorm(TorchFunctionMode):
-    """Batch norm's forward derivative in two fused kernels instead of PyTorch's dozen elementwise passes.
+class KeptConvolutions(TorchFunctionMode):
+    """As a context around a forward pass: keeps the convolution outputs that are cheapest to hold.
 
-    The Jacobian of x -> (x - mean) / std is symmetric, so the backward kernel applied to the input's tangent is the
-    output's tangent; what the tangents of scale and shift add is a batch norm with known statistics.
+    In a residual network every stage costs as much to compute, and the deeper ones need a fraction of the memory; so
+    half of the outputs' bytes spare a later pass at the same parameters three quarters of its convolutions.
     """
+
+    def __init__(self, share: float = 0.5) -> None:
+        super().__init__()
+        self.share = share  # of all convolution outputs' bytes
+        self.outputs: list[Tensor | None] = []
+        self._work: list[int] = []  # multiplications an output element costs
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function is torch.conv2d:
+            self.outputs.append(result.detach())
+            self._work.append(args[1][0].numel())
+        return result
+
+    def prune(self) -> None:
+        """Let go of what exceeds the share, the least work an output byte first."""
+        sizes = [output.nbytes for output in self.outputs if output is not None]
+        room = self.share * sum(sizes)
+        for i in sorted(range(len(sizes)), key=lambda i: (-self._work[i], i)):
+            room -= sizes[i]
+            if room < 0:
+                self.outputs[i] = None
+
+
+class _FusedRules(TorchFunctionMode):
+    """Forward derivatives of batch norm and convolution in as few passes over memory as there are kernels for.
+
+    Batch norm: the Jacobian of x -> (x - mean) / std is symmetric, so the fused backward kernel applied to the input's
+    tangent gives the output's; the tangents of scale and shift add a batch norm with known statistics. PyTorch's own
+    rule is a dozen elementwise passes, two thirds of a narrow network's product.
+    """
+
+    def __init__(self, kept: KeptConvolutions | None) -> None:
+        super().__init__()
+        self._kept = None if kept is None else iter(kept.outputs)
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if function is torch.nn.functional.batch_norm:
             return _batch_norm_dual(*args, **(kwargs or {}))
+        if function is torch.conv2d:
+            return _convolution_dual(None if self._kept is None else next(self._kept), *args, **(kwargs or {}))
         return function(*args, **(kwargs or {}))
+
+
+def _convolution_dual(kept: Tensor | None, x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any) -> Tensor:
+    x_primal, x_tangent = forward_ad.unpack_dual(x)
+    w_primal, w_tangent = forward_ad.unpack_dual(weight)
+    b_primal, b_tangent = (None, None) if bias is None else forward_ad.unpack_dual(bias)
+    out = torch.conv2d(x_primal, w_primal, b_primal, *rest) if kept is None else kept
+    tangent = None if x_tangent is None else torch.conv2d(x_tangent, w_primal, None, *rest)
+    if w_tangent is not None:
+        through_weight = torch.conv2d(x_primal, w_tangent, b_tangent, *rest)
+        tangent = through_weight if tangent is None else tangent.add_(through_weight)
+    return out if tangent is None else forward_ad.make_dual(out, tangent)
 
 
 def _batch_norm_dual(
