@@ -1,4 +1,8 @@
-"""Exact nearest neighbours by Euclidean distance, and the 5-nn probe on raw features (protocol of the W-MSE code)."""
+"""Exact nearest neighbours by Euclidean distance, and the 5-nn probe on raw features (protocol of the W-MSE code).
+
+|a - b|^2 orders the b of one a as b.b/2 - a.b does, so one float32 matrix product scores all pairs. It only chooses
+candidates: a bound on its rounding says which rows it settles, and the others are ranked by float64 distances.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,161 @@ from torch import Tensor
 
 from .features import full_precision
 
-SPARE = 8  # candidates kept beyond k, so that rounding in float32 seldom sends a row to the full comparison
-COLUMNS = 65_536  # training rows compared at once
-SCORES = 2**25  # scores held at once, 128 MiB
-GROUP = 64  # scores reduced to their maximum before candidates are chosen
+SPARE = 3  # candidates kept beyond k, so that rounding seldom reaches past the last of them
+GROWTH = 16  # factor on the candidates of rows that are still open
+COLUMNS = 65_536  # training rows prepared and scored at once
+SCORES = 2**25  # numbers held at once, 128 MiB in float32
+GROUP = 128  # scores whose maximum stands for them while candidates are chosen
+CACHED = 4096  # columns of one product, few enough for its scores to be in cache when their maxima are taken
+SKEW = 16  # unused columns of the scores: 64 bytes, one cache line
+PREPARED = 128  # rows centred at once, few enough to stay in cache
+RANKED = 2**18  # numbers of candidates ranked at once, few enough to stay in cache
+ROUNDING = 2.0**-24  # float32, half the distance from 1 to the next number
 
 
 def nearest(train_ND: Tensor, test_MD: Tensor, k: int, *, scores: int = SCORES, columns: int = COLUMNS) -> Tensor:
     """Indices, test rows x k, of the k training rows nearest to each test row, by (distance, index).
 
-    Exact: float32 products only choose candidates, which are ranked by float64 distances, and a row whose choice
-    rounding could have changed is compared with every training row again. Holds at most `scores` products at once.
+    Exact, as if all distances were taken in float64. Beside copies of the test rows and of `columns` training rows,
+    it holds at most `scores` numbers at once, or those of one test row where that is more.
     """
     if not 1 <= k <= len(train_ND):
-        raise ValueError(f"k must be between 1 and the {len(train_ND)} training rows, not {k}")
-    with full_precision(train_ND.device):
-        return torch.cdist(test_MD.double(), train_ND.double()).sort(stable=True, dim=1).indices[:, :k]
+        raise ValueError(f"k must be between 1 and the number of training rows, {len(train_ND)}, not {k}")
+    if train_ND.shape[1:] != test_MD.shape[1:]:
+        raise ValueError(f"training rows have {train_ND.shape[1]} features and test rows {test_MD.shape[1]}")
+    if not bool(torch.isfinite(train_ND.sum() + test_MD.sum())):
+        raise ValueError("the features hold NaN or infinity; expected finite numbers")
+    with full_precision(test_MD.device), torch.no_grad():
+        kept = k + SPARE
+        nearest_MK, settled_M = _search(train_ND, test_MD, k, kept, scores, columns)
+        while not bool(settled_M.all()):
+            kept *= GROWTH
+            open_R = (~settled_M).nonzero().squeeze(1)
+            # many ties keep a row open; collapsed features give many equal rows, and each is searched once
+            rows_UD, copy_R = torch.unique(test_MD[open_R], dim=0, return_inverse=True)
+            found_UK, settled_U = _search(train_ND, rows_UD, k, kept, scores, columns)
+            nearest_MK[open_R], settled_M[open_R] = found_UK[copy_R], settled_U[copy_R]
+    return nearest_MK
 
 
 def knn_accuracy(
     train_ND: Tensor, train_labels: Tensor, test_MD: Tensor, test_labels: Tensor, k: int, classes: int
 ) -> float:
     """Share of test rows whose label wins the unweighted vote of their k neighbours; ties to the smallest label."""
-    indices_MK = nearest(train_ND, test_MD, k)
-    predicted_M = vote(train_labels.to(indices_MK.device)[indices_MK], classes)
-    return float((predicted_M == test_labels.to(indices_MK.device)).double().mean())
+    nearest_MK = nearest(train_ND, test_MD, k)
+    predicted_M = vote(train_labels.to(nearest_MK.device)[nearest_MK], classes)
+    return float((predicted_M == test_labels.to(nearest_MK.device)).double().mean())
 
 
 def vote(labels_MK: Tensor, classes: int) -> Tensor:
     """The most frequent label of each row; the smallest of equals."""
     counts_MC = torch.zeros(len(labels_MK), classes, dtype=torch.int32, device=labels_MK.device)
     counts_MC.scatter_add_(1, labels_MK.long(), torch.ones_like(labels_MK, dtype=torch.int32))
-    return counts_MC.argmax(1)
+    largest_M1 = counts_MC.amax(1, keepdim=True)
+    # of equal maxima, argmax may return any: rank the winners by label instead
+    return (counts_MC == largest_M1).int().mul_(torch.arange(classes, 0, -1, device=labels_MK.device)).argmax(1)
+
+
+def _search(train_ND: Tensor, test_MD: Tensor, k: int, kept: int, scores: int, columns: int) -> tuple[Tensor, Tensor]:
+    """The k nearest by (distance, index), and whether that is certain for each row, from `kept` candidates a row."""
+    kept = min(kept, len(train_ND))
+    mean_D = train_ND.mean(0)  # distances from the centre are small numbers, and so is their rounding
+    test_MF, norm_M = _factor(test_MD, mean_D)
+    test_MF[:, -1] = 1
+    best_MC = test_MF.new_full((len(test_MD), kept), -torch.inf)
+    index_MC = torch.zeros_like(best_MC, dtype=torch.long)
+    largest_norm = norm_M.new_zeros(())
+    for start in range(0, len(train_ND), columns):
+        block_BF, norm_B = _factor(train_ND[start : start + columns], mean_D)
+        block_BF[:, -1] = -norm_B.square() / 2
+        largest_norm = torch.maximum(largest_norm, norm_B.max())
+        rows = max(1, scores // len(block_BF))
+        padded = len(block_BF) + -len(block_BF) % GROUP
+        # SKEW: rows a multiple of 512 bytes apart would compete for a few cache lines, a tenth of the product's time
+        score_RB = test_MF.new_empty(min(rows, len(test_MF)), padded + SKEW)[:, :padded]
+        for row in range(0, len(test_MF), rows):
+            chosen = slice(row, row + rows)
+            value_RC, found_RC = _candidates(test_MF[chosen], block_BF, score_RB, kept)
+            value_RC = torch.cat([best_MC[chosen], value_RC], 1)
+            found_RC = torch.cat([index_MC[chosen], found_RC + start], 1)
+            best_MC[chosen], order_RC = value_RC.topk(kept)
+            index_MC[chosen] = found_RC.gather(1, order_RC)
+    # Rounding of the product and norms (features + 2 terms, on sizes up to half the square of the sum of both norms)
+    # and of the centring (once that square)
+    error_M = ROUNDING * (train_ND.shape[1] / 2 + 4) * (norm_M + largest_norm).square()
+    return _settle(train_ND, test_MD, k, best_MC.double(), index_MC, norm_M, error_M, scores)
+
+
+def _factor(rows_ND: Tensor, mean_D: Tensor) -> tuple[Tensor, Tensor]:
+    """The centred rows as one side of the product, with room for one more feature, and their norms.
+
+    That feature is -b.b/2 of a training row b and 1 of a test row, so that the product is the score.
+    """
+    count, width = rows_ND.shape
+    factor_NF = torch.empty(count, width + 1, device=rows_ND.device)
+    norm_N = torch.empty(count, dtype=torch.float64, device=rows_ND.device)
+    for part in torch.arange(count).split(PREPARED):
+        chosen = slice(int(part[0]), int(part[-1]) + 1)
+        centred_PD = (rows_ND[chosen] - mean_D).float()
+        factor_NF[chosen, :-1] = centred_PD
+        norm_N[chosen] = centred_PD.double().square_().sum(1).sqrt_()
+    return factor_NF, norm_N
+
+
+def _candidates(test_RF: Tensor, block_BF: Tensor, score_RB: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    """The `kept` largest scores of each row, or all when there are fewer, and their columns.
+
+    The groups with the largest maxima hold the largest scores, so only those are searched. `score_RB` is room for the
+    scores, its columns rounded up to whole groups.
+    """
+    score_RB = score_RB[: len(test_RF)]
+    score_RB[:, len(block_BF) :] = -torch.inf
+    largest_RG = test_RF.new_empty(len(test_RF), score_RB.shape[1] // GROUP)
+    cached = CACHED if test_RF.device.type == "cpu" else score_RB.shape[1]
+    for start in range(0, len(block_BF), cached):
+        part_PF = block_BF[start : start + cached]
+        torch.mm(test_RF, part_PF.T, out=score_RB[:, start : start + len(part_PF)])
+        grouped_RPG = score_RB[:, start : start + cached].unflatten(1, (-1, GROUP))
+        group = start // GROUP
+        torch.amax(grouped_RPG, 2, out=largest_RG[:, group : group + grouped_RPG.shape[1]])
+    groups_RT = largest_RG.topk(min(kept, largest_RG.shape[1]), sorted=False).indices
+    scores_RTG = score_RB.unflatten(1, (-1, GROUP)).gather(1, groups_RT[:, :, None].expand(-1, -1, GROUP))
+    value_RC, position_RC = scores_RTG.flatten(1).topk(min(kept, len(block_BF)), sorted=False)
+    return value_RC, groups_RT.gather(1, position_RC // GROUP) * GROUP + position_RC % GROUP
+
+
+def _settle(
+    train_ND: Tensor,
+    test_MD: Tensor,
+    k: int,
+    best_MC: Tensor,
+    index_MC: Tensor,
+    norm_M: Tensor,
+    error_M: Tensor,
+    scores: int,
+) -> tuple[Tensor, Tensor]:
+    """Rank the candidates, sorted by score; by distance where two scores are closer than rounding can tell."""
+    complete = best_MC.shape[1] == len(train_ND)
+    nearest_MK, settled_M = index_MC[:, :k].clone(), torch.ones_like(error_M, dtype=torch.bool)
+    gap_MK = best_MC[:, : k + 1].diff(dim=1).neg()
+    close_R = (gap_MK <= 2 * error_M[:, None]).any(1).nonzero().squeeze(1)
+    # -infinity stands for what was left out when nothing was
+    left_out_M = torch.full_like(error_M, -torch.inf) if complete else best_MC[:, -1] + error_M
+    for rows_R in close_R.split(max(1, min(scores, RANKED) // (index_MC.shape[1] * train_ND.shape[1]))):
+        index_RC = index_MC[rows_R].sort(1).values
+        square_RC = _square_distances(train_ND, test_MD[rows_R], index_RC, scores)
+        square_RC, order_RC = square_RC.sort(dim=1, stable=True)  # stable: equal distances stay ordered by index
+        nearest_MK[rows_R] = index_RC.gather(1, order_RC)[:, :k]
+        kth_R = (norm_M[rows_R].square() - square_RC[:, k - 1]) / 2
+        settled_M[rows_R] = complete | (kth_R > left_out_M[rows_R])
+    return nearest_MK, settled_M
+
+
+def _square_distances(train_ND: Tensor, test_RD: Tensor, index_RC: Tensor, scores: int) -> Tensor:
+    """Squared distances in float64 from each test row to its own training rows."""
+    wanted = max(1, scores // max(1, test_RD.numel()))
+    parts = [
+        (train_ND[part_RP].double() - test_RD[:, None].double()).square_().sum(2)
+        for part_RP in index_RC.split(wanted, dim=1)
+    ]
+    return torch.cat(parts, 1)
