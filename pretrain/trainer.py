@@ -7,8 +7,6 @@ only the step, the networks, the optimisers and the sums of the line being logge
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import signal
 import threading
@@ -27,7 +25,7 @@ from torch import Tensor
 from . import checkpoint
 from .compmod import CompMod, Objective
 from .data import DATASETS, Images, load, subset
-from .evaluate.probe import probe
+from .evaluate.probe import probe, splits
 from .methods.base import build_method
 from .optim import build_optimizer, learning_rate
 from .progress import Monitor
@@ -77,13 +75,12 @@ def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: S
     record = Record(runs, spec)
     if record.status == "done":
         return record
-    method = build_method(spec, spec.views[0].size or DATASETS[spec.dataset].view_size)  # bad options, before any data
+    build_method(spec, _view_size(spec))  # names a wrong option before any data is read
     images = load(spec.dataset, "pretrain", data, copy=spec.copy)
     if spec.train_images:
         images = subset(images, spec.train_images, spec.seed)
     if len(images) < spec.batch_size:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
-    del method
     with record.lock(), _signals() as stop:
         record.start()
         try:
@@ -146,7 +143,7 @@ class Trainer:
         run = self.run
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(run.seed, "method").initial_seed())
-            method = build_method(run, self.views[0].size)
+            method = build_method(run, _view_size(run))
         method.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
 
         def autocast() -> contextlib.AbstractContextManager[Any]:
@@ -208,14 +205,12 @@ class Trainer:
     def _probe(self, epoch: int) -> None:
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
-        found = probe(self.objective.method.backbone, self._online_spec(), self.data, self.session.device)
+        spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
+        found = probe(self.objective.method.backbone, spec, *splits(spec, self.data), self.session.device)
         self.online.append({"epoch": float(epoch), **found})
         self.monitor.log("online", self.step, float(epoch), found)
         self.monitor.pause(time.monotonic() - paused)
         self.clock += time.monotonic() - paused
-
-    def _online_spec(self) -> Evaluation:
-        return Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
 
     def _checkpoint_due(self, epoch: int, position: int) -> bool:
         if time.monotonic() - self.saved >= 60 * self.session.checkpoint_minutes:
@@ -257,9 +252,6 @@ class Trainer:
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock
-        if not self.online:  # zero epochs: the untrained network, a floor
-            self.online.append({"epoch": 0.0, **probe(
-                self.objective.method.backbone, self._online_spec(), self.data, self.session.device)})
         weights = {name: t.contiguous().cpu() for name, t in self.objective.method.backbone.state_dict().items()}
         content = serialise(weights, metadata={"digest": self.run.digest, "method": self.run.method})
         write_whole(self.record.path / "encoder.safetensors", content)
@@ -279,6 +271,10 @@ class Trainer:
             extra={"memory_format": self.session.memory_format},
         )
         self.record.finish(results, origin)
+
+
+def _view_size(run: Run) -> int:
+    return run.views[0].size or DATASETS[run.dataset].view_size
 
 
 def resolve_device(device: str) -> str:
