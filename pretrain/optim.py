@@ -80,8 +80,9 @@ def build_optimizer(parameters: Iterable[Tensor], settings: Optimizer, lr: float
 def learning_rate(run: Run, step: int, steps_per_epoch: int) -> float:
     """Learning rate of update number `step`, counted from 0.
 
-    The last warm-up step reaches the peak. `steps` falls by `drop_factor` at each of `drops` epochs before the end;
-    `cosine` goes from the peak to `final` times the peak over what warm-up leaves.
+    The last warm-up step reaches the peak. `steps` falls by `drop_factor` at each of `drops` epochs before the end; a
+    drop that would come before a short run's first epoch does not happen, as in the W-MSE code. `cosine` goes from
+    the peak to `final` times the peak over what warm-up leaves.
     """
     schedule, peak = run.schedule, run.peak_lr
     total = run.epochs * steps_per_epoch
@@ -89,7 +90,7 @@ def learning_rate(run: Run, step: int, steps_per_epoch: int) -> float:
     if step < warmup:
         return schedule.warmup_from + (peak - schedule.warmup_from) * (step + 1) / warmup
     if schedule.kind == "steps":
-        passed = sum(step >= total - drop * steps_per_epoch for drop in schedule.drops)
+        passed = sum(step >= total - drop * steps_per_epoch for drop in schedule.drops if drop < run.epochs)
         return peak * schedule.drop_factor**passed
     share = (step - warmup) / max(1, total - warmup)
     return peak * (schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * share)) / 2)

@@ -1,0 +1,269 @@
+"""Optimisers against loops written from their formulas, and schedules against the recipes' descriptions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from compmod.pretrain.optim import LARS, build_optimizer, learning_rate
+from compmod.pretrain.presets import preset
+from compmod.pretrain.run import Optimizer, Run, Schedule
+from torch import Tensor
+
+STEPS_PER_EPOCH = 97  # 50,000 images in batches of 512
+DECAY, MOMENTUM, TRUST = 1e-2, 0.9, 0.02
+SHAPES = {"convolution": (4, 3, 3, 3), "matrix": (5, 4), "bias": (5,), "scale": ()}
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(before)
+
+
+def _norm(values: list[float]) -> float:
+    return math.sqrt(sum(value * value for value in values))
+
+
+def _literal_update(weight: list[float], gradient: list[float], lr: float, *, matrix: bool, clip: bool) -> list[float]:
+    """What enters the momentum buffer, number by number."""
+    if not matrix:
+        return gradient
+    weight_norm = _norm(weight)
+    decayed = [g + DECAY * w for g, w in zip(gradient, weight, strict=True)]
+    if clip:  # solo-learn: no decay at all where a norm is zero
+        gradient_norm = _norm(gradient)
+        if weight_norm == 0 or gradient_norm == 0:
+            return gradient
+        local = TRUST * weight_norm / (gradient_norm + DECAY * weight_norm + 1e-8)
+        return [min(local / lr, 1) * d for d in decayed]
+    decayed_norm = _norm(decayed)  # Barlow Twins: a ratio of 1 where a norm is zero
+    ratio = 1.0 if weight_norm == 0 or decayed_norm == 0 else TRUST * weight_norm / decayed_norm
+    return [ratio * d for d in decayed]
+
+
+def _lars_follows_the_loop(start: dict[str, Tensor], gradients: list[dict[str, Tensor]], lr: float, clip: bool) -> None:
+    parameters = {name: torch.nn.Parameter(value.clone()) for name, value in start.items()}
+    optimizer = LARS(parameters.values(), lr=lr, weight_decay=DECAY, momentum=MOMENTUM, trust=TRUST, clip=clip)
+    weights = {name: value.flatten().tolist() for name, value in start.items()}
+    buffers = {name: [0.0] * value.numel() for name, value in start.items()}
+    for step in gradients:
+        for name, gradient in step.items():
+            parameters[name].grad = gradient.clone()
+            update = _literal_update(
+                weights[name], gradient.flatten().tolist(), lr, matrix=gradient.ndim > 1, clip=clip
+            )
+            buffers[name] = [MOMENTUM * b + u for b, u in zip(buffers[name], update, strict=True)]
+            weights[name] = [w - lr * b for w, b in zip(weights[name], buffers[name], strict=True)]
+        optimizer.step()
+        for name, parameter in parameters.items():
+            expected = torch.tensor(weights[name]).reshape(parameter.shape)
+            assert torch.allclose(parameter, expected, rtol=1e-12, atol=1e-14), name
+
+
+def _draw(scale: float = 1.0) -> dict[str, Tensor]:
+    return {name: scale * torch.randn(shape) for name, shape in SHAPES.items()}
+
+
+@pytest.mark.parametrize("clip", [True, False], ids=["solo-learn", "Barlow Twins"])
+@pytest.mark.parametrize("lr", [0.3, 1e-4], ids=["not clipped", "clipped"])
+def test_lars_equals_a_loop_over_single_numbers(lr: float, clip: bool) -> None:
+    _lars_follows_the_loop(_draw(), [_draw(0.1) for _ in range(4)], lr, clip)
+
+
+@pytest.mark.parametrize("clip", [True, False], ids=["solo-learn", "Barlow Twins"])
+@pytest.mark.parametrize("zero", ["weight", "gradient", "both"])
+def test_lars_equals_the_loop_where_a_norm_is_zero(zero: str, clip: bool) -> None:
+    start = _draw(0.0 if zero in ("weight", "both") else 1.0)
+    first = _draw(0.0 if zero in ("gradient", "both") else 1.0)
+    _lars_follows_the_loop(start, [first, _draw(), _draw()], 0.3, clip)
+
+
+def test_clipped_lars_never_steps_further_than_plain_sgd_with_decay() -> None:
+    weight, gradient = 100 * torch.randn(5, 4), 1e-3 * torch.randn(5, 4)  # a trust ratio far above 1
+    parameter = torch.nn.Parameter(weight.clone())
+    parameter.grad = gradient.clone()
+    LARS([parameter], lr=0.1, weight_decay=DECAY, momentum=MOMENTUM, trust=TRUST, clip=True).step()
+    assert torch.allclose(parameter, weight - 0.1 * (gradient + DECAY * weight))
+
+
+def test_unclipped_lars_steps_by_the_trusted_share_of_the_weights_norm() -> None:
+    weight = torch.randn(5, 4)
+    parameter = torch.nn.Parameter(weight.clone())
+    parameter.grad = 1e-9 * torch.randn(5, 4)
+    LARS([parameter], lr=0.1, weight_decay=0.0, momentum=MOMENTUM, trust=TRUST, clip=False).step()
+    assert (parameter - weight).norm().item() == pytest.approx(0.1 * TRUST * weight.norm().item())
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_lars_leaves_weight_decay_off_vectors(clip: bool) -> None:
+    parameter = torch.nn.Parameter(torch.ones(5))
+    parameter.grad = torch.zeros(5)
+    LARS([parameter], lr=0.1, weight_decay=1.0, momentum=MOMENTUM, trust=TRUST, clip=clip).step()
+    assert torch.equal(parameter, torch.ones(5))
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_lars_at_a_rate_of_zero_moves_nothing(clip: bool) -> None:
+    parameter = torch.nn.Parameter(torch.ones(5, 4))
+    parameter.grad = torch.ones(5, 4)
+    LARS([parameter], lr=0.0, weight_decay=DECAY, momentum=MOMENTUM, trust=TRUST, clip=clip).step()
+    assert torch.equal(parameter, torch.ones(5, 4))
+
+
+def test_lars_passes_over_a_parameter_without_gradient() -> None:
+    trained, frozen = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2, 2))
+    trained.grad = torch.ones(2, 2)
+    LARS([trained, frozen], lr=0.1, weight_decay=DECAY, momentum=MOMENTUM, trust=TRUST, clip=True).step()
+    assert torch.equal(frozen, torch.ones(2, 2))
+    assert not torch.equal(trained, torch.ones(2, 2))
+
+
+def test_lars_goes_on_from_its_state_dict_as_if_never_stopped() -> None:
+    gradients = [_draw() for _ in range(4)]
+    start = _draw()
+
+    def trained(stop_after: int | None) -> list[Tensor]:
+        parameters = [torch.nn.Parameter(value.clone()) for value in start.values()]
+        settings = Optimizer(name="lars", lr=0.1, weight_decay=DECAY)
+        optimizer = build_optimizer(parameters, settings, 0.1)
+        for step, gradient in enumerate(gradients):
+            if step == stop_after:
+                saved = optimizer.state_dict()
+                optimizer = build_optimizer(parameters, settings, 0.1)
+                optimizer.load_state_dict(saved)
+            for parameter, value in zip(parameters, gradient.values(), strict=True):
+                parameter.grad = value.clone()
+            optimizer.step()
+        return [parameter.detach() for parameter in parameters]
+
+    assert all(torch.equal(a, b) for a, b in zip(trained(None), trained(2), strict=True))
+
+
+@pytest.mark.parametrize(
+    "name, kind", [("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("lars", LARS)], ids=["adam", "sgd", "lars"]
+)
+def test_the_optimiser_is_of_the_kind_the_recipe_names(name: Any, kind: type) -> None:
+    settings = Optimizer(name=name, weight_decay=0.25, momentum=0.75, trust=0.125, clip=False)
+    optimizer = build_optimizer(iter([torch.nn.Parameter(torch.ones(2))]), settings, 0.5)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
+    assert name == "adam" or group["momentum"] == 0.75
+    assert name != "lars" or (group["trust"], group["clip"]) == (0.125, False)
+
+
+def test_adams_weight_decay_is_a_term_of_the_gradient() -> None:
+    decayed, explicit = (torch.nn.Parameter(torch.full((3,), 2.0)) for _ in range(2))
+    decayed.grad, explicit.grad = torch.full((3,), 0.1), torch.full((3,), 0.1 + 0.5 * 2.0)
+    build_optimizer([decayed], Optimizer(weight_decay=0.5), 0.01).step()
+    torch.optim.Adam([explicit], lr=0.01, betas=(0.9, 0.999)).step()
+    assert torch.equal(decayed, explicit)
+
+
+RECIPE_S = preset("simclr", "cifar10")
+RECIPE_L = preset("barlow_twins", "cifar10")
+
+
+def test_recipe_s_warms_up_in_500_equal_steps_to_the_peak() -> None:
+    rates = [learning_rate(RECIPE_S, step, STEPS_PER_EPOCH) for step in range(500)]
+    assert rates == pytest.approx([3e-3 * (step + 1) / 500 for step in range(500)])
+    assert rates[-1] == 3e-3
+
+
+@pytest.mark.parametrize(
+    "epoch, rate",
+    [(6, 3e-3), (500, 3e-3), (949.99, 3e-3), (950, 6e-4), (974.99, 6e-4), (975, 1.2e-4), (999.99, 1.2e-4)],
+)
+def test_recipe_s_is_constant_but_for_a_fifth_at_50_and_25_epochs_before_the_end(epoch: float, rate: float) -> None:
+    assert learning_rate(RECIPE_S, int(epoch * STEPS_PER_EPOCH), STEPS_PER_EPOCH) == pytest.approx(rate)
+
+
+def test_recipe_s_drops_exactly_at_the_epochs_first_step() -> None:
+    rates = [learning_rate(RECIPE_S, step, STEPS_PER_EPOCH) for step in (950 * 97 - 1, 950 * 97)]
+    assert rates == pytest.approx([3e-3, 6e-4])
+
+
+@pytest.mark.parametrize(
+    "epochs, rates", [(20, (3e-3, 3e-3)), (25, (3e-3, 3e-3)), (40, (3e-3, 6e-4)), (60, (3e-3, 1.2e-4))]
+)
+def test_a_drop_that_a_short_run_would_have_before_its_start_does_not_happen(
+    epochs: int, rates: tuple[float, float]
+) -> None:
+    run = replace(RECIPE_S, epochs=epochs)
+    found = tuple(learning_rate(run, step, STEPS_PER_EPOCH) for step in (500, epochs * STEPS_PER_EPOCH - 1))
+    assert found == pytest.approx(rates)
+
+
+def test_recipe_l_warms_up_over_ten_epochs_from_3e_5() -> None:
+    warmup = 10 * STEPS_PER_EPOCH
+    rates = [learning_rate(RECIPE_L, step, STEPS_PER_EPOCH) for step in range(warmup)]
+    assert rates[0] == pytest.approx(3e-5 + (0.3 - 3e-5) / warmup)
+    assert [b - a for a, b in pairwise(rates)] == pytest.approx([(0.3 - 3e-5) / warmup] * 969)
+    assert rates[-1] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "share, part", [(0, 1.0), (0.25, (1 + math.sqrt(0.5)) / 2), (0.5, 0.5), (0.75, (1 - math.sqrt(0.5)) / 2), (1, 0.0)]
+)
+def test_recipe_l_is_a_cosine_from_the_peak_to_zero_after_warm_up(share: float, part: float) -> None:
+    start, end = 10 * STEPS_PER_EPOCH, 1000 * STEPS_PER_EPOCH
+    rate = learning_rate(RECIPE_L, round(start + share * (end - start)), STEPS_PER_EPOCH)
+    assert rate == pytest.approx(0.3 * part, rel=1e-4, abs=1e-12)
+
+
+def test_a_cosine_ends_at_the_share_it_was_asked_for() -> None:
+    run = replace(RECIPE_L, schedule=replace(RECIPE_L.schedule, final=0.01))
+    assert learning_rate(run, 1000 * STEPS_PER_EPOCH, STEPS_PER_EPOCH) == pytest.approx(0.003)
+
+
+def test_the_cosine_never_jumps() -> None:
+    run = replace(RECIPE_L, epochs=50)
+    rates = [learning_rate(run, step, STEPS_PER_EPOCH) for step in range(50 * STEPS_PER_EPOCH + 1)]
+    steepest = max(abs(b - a) for a, b in pairwise(rates))
+    assert steepest <= 1.01 * 0.3 / (10 * STEPS_PER_EPOCH)
+
+
+@pytest.mark.parametrize("warmup_steps, warmup_epochs", [(500, 0.0), (0, 10.0), (30, 0.5), (1, 0.0)])
+@pytest.mark.parametrize("kind", ["steps", "cosine"])
+def test_the_last_step_of_warm_up_and_the_one_after_it_are_at_the_peak(
+    kind: Any, warmup_steps: int, warmup_epochs: float
+) -> None:
+    schedule = Schedule(kind=kind, warmup_steps=warmup_steps, warmup_epochs=warmup_epochs)
+    run = replace(RECIPE_S, schedule=schedule)
+    warmup = warmup_steps + round(warmup_epochs * STEPS_PER_EPOCH)
+    assert learning_rate(run, warmup - 1, STEPS_PER_EPOCH) == run.peak_lr
+    assert learning_rate(run, warmup, STEPS_PER_EPOCH) == pytest.approx(run.peak_lr, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["steps", "cosine"])
+def test_without_warm_up_the_first_step_is_at_the_peak(kind: Any) -> None:
+    run = replace(RECIPE_S, schedule=Schedule(kind=kind, warmup_steps=0))
+    assert learning_rate(run, 0, STEPS_PER_EPOCH) == run.peak_lr
+
+
+@pytest.mark.parametrize("run", [RECIPE_S, RECIPE_L], ids=["S", "L"])
+def test_a_run_of_zero_epochs_has_a_finite_rate(run: Run) -> None:
+    for step in (0, 10_000):
+        assert 0 <= learning_rate(replace(run, epochs=0), step, STEPS_PER_EPOCH) <= run.peak_lr
+
+
+def test_a_run_shorter_than_its_warm_up_only_rises() -> None:
+    run = replace(RECIPE_S, epochs=2)
+    rates = [learning_rate(run, step, STEPS_PER_EPOCH) for step in range(2 * STEPS_PER_EPOCH)]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(3e-3 * 194 / 500)
+
+
+@pytest.mark.parametrize("run, peak", [(RECIPE_S, 3e-3), (RECIPE_L, 1.2)], ids=["S", "L"])
+def test_the_rate_grows_with_the_batch_only_where_the_recipe_quotes_one(run: Run, peak: float) -> None:
+    wide: Run = replace(run, batch_size=1024)
+    assert learning_rate(wide, 500 + 10 * 48, 48) == pytest.approx(peak, rel=1e-3)
