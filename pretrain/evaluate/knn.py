@@ -35,6 +35,7 @@ def nearest(train_ND: Tensor, test_MD: Tensor, k: int, *, scores: int = SCORES, 
         raise ValueError(f"training rows have {train_ND.shape[1]} features and test rows {test_MD.shape[1]}")
     if not bool(torch.isfinite(train_ND.sum() + test_MD.sum())):
         raise ValueError("the features hold NaN or infinity; expected finite numbers")
+    train_ND, test_MD = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (train_ND, test_MD))
     with full_precision(test_MD.device), torch.no_grad():
         kept = k + SPARE
         nearest_MK, settled_M = _search(train_ND, test_MD, k, kept, scores, columns)
@@ -104,8 +105,8 @@ def _factor(rows_ND: Tensor, mean_D: Tensor) -> tuple[Tensor, Tensor]:
     count, width = rows_ND.shape
     factor_NF = torch.empty(count, width + 1, device=rows_ND.device)
     norm_N = torch.empty(count, dtype=torch.float64, device=rows_ND.device)
-    for part in torch.arange(count).split(PREPARED):
-        chosen = slice(int(part[0]), int(part[-1]) + 1)
+    for start in range(0, count, PREPARED):
+        chosen = slice(start, start + PREPARED)
         centred_PD = (rows_ND[chosen] - mean_D).float()
         factor_NF[chosen, :-1] = centred_PD
         norm_N[chosen] = centred_PD.double().square_().sum(1).sqrt_()
@@ -125,11 +126,11 @@ def _candidates(test_RF: Tensor, block_BF: Tensor, score_RB: Tensor, kept: int) 
     for start in range(0, len(block_BF), cached):
         part_PF = block_BF[start : start + cached]
         torch.mm(test_RF, part_PF.T, out=score_RB[:, start : start + len(part_PF)])
-        grouped_RPG = score_RB[:, start : start + cached].unflatten(1, (-1, GROUP))
+        grouped_RPG = score_RB[:, start : start + cached].view(len(test_RF), -1, GROUP)
         group = start // GROUP
         torch.amax(grouped_RPG, 2, out=largest_RG[:, group : group + grouped_RPG.shape[1]])
     groups_RT = largest_RG.topk(min(kept, largest_RG.shape[1]), sorted=False).indices
-    scores_RTG = score_RB.unflatten(1, (-1, GROUP)).gather(1, groups_RT[:, :, None].expand(-1, -1, GROUP))
+    scores_RTG = score_RB.view(len(test_RF), -1, GROUP).gather(1, groups_RT[:, :, None].expand(-1, -1, GROUP))
     value_RC, position_RC = scores_RTG.flatten(1).topk(min(kept, len(block_BF)), sorted=False)
     return value_RC, groups_RT.gather(1, position_RC // GROUP) * GROUP + position_RC % GROUP
 
@@ -151,7 +152,8 @@ def _settle(
     close_R = (gap_MK <= 2 * error_M[:, None]).any(1).nonzero().squeeze(1)
     # -infinity stands for what was left out when nothing was
     left_out_M = torch.full_like(error_M, -torch.inf) if complete else best_MC[:, -1] + error_M
-    for rows_R in close_R.split(max(1, min(scores, RANKED) // (index_MC.shape[1] * train_ND.shape[1]))):
+    together = max(1, min(scores, RANKED) // (index_MC.shape[1] * train_ND.shape[1]))
+    for rows_R in torch.split(close_R, together):
         index_RC = index_MC[rows_R].sort(1).values
         square_RC = _square_distances(train_ND, test_MD[rows_R], index_RC, scores)
         square_RC, order_RC = square_RC.sort(dim=1, stable=True)  # stable: equal distances stay ordered by index
@@ -166,6 +168,6 @@ def _square_distances(train_ND: Tensor, test_RD: Tensor, index_RC: Tensor, score
     wanted = max(1, scores // max(1, test_RD.numel()))
     parts = [
         (train_ND[part_RP].double() - test_RD[:, None].double()).square_().sum(2)
-        for part_RP in index_RC.split(wanted, dim=1)
+        for part_RP in torch.split(index_RC, wanted, dim=1)
     ]
     return torch.cat(parts, 1)

@@ -1,74 +1,48 @@
-"""The small-data probes of a trunk: linear and nearest neighbours on one pair of feature sets (W-MSE paper, section 5)."""
+"""Probe: the linear and nearest-neighbour accuracy of a backbone, and the evaluation of a finished run.
+
+Protocol of the W-MSE code (Ermolov et al., ICML 2021): both probes read the same features, taken once.
+"""
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..data import DATASETS, Images, load, subset, validation_split
 from ..networks import build_backbone
 from ..provenance import provenance
 from ..record import Record
-from ..run import Evaluation
+from ..run import Evaluation, Run
 from .features import extract
 from .knn import knn_accuracy
 from .linear import linear_probe
 
 
-def evaluate(runs: Path, spec: Evaluation, root: Path, device: str) -> Record:
-    """Probe the finished run of `spec`, whose data lie below `root`; at once when that was done before.
+def probe(backbone: nn.Module, spec: Evaluation, root: Path, device: torch.device | str) -> dict[str, float]:
+    """Accuracies of both probes, shares of the test images from 0 to 1, and the epoch (from 1) of the best linear one.
 
-    Raises ValueError when the run is not finished or another process evaluates it.
+    `root` holds the data sets. The backbone ends on `device`, otherwise as it was; the global random state is neither
+    read nor changed.
     """
-    record = Record(runs, spec)
-    if record.status == "done":
-        return record
-    run = Record(runs, spec.run)
-    if run.status != "done":
-        raise ValueError(f"{run.path} is {run.status}, not finished; run `compmod pretrain {spec.run.method} …` first")
-    with record.lock():
-        record.start()
-        start = time.monotonic()
-        try:
-            dataset = DATASETS[spec.run.dataset]
-            backbone = build_backbone(spec.run.backbone, spec.run.views[0].size or dataset.view_size)
-            backbone.load_state_dict(load_file(run.path / "encoder.safetensors"))
-            train, test = splits(spec, root)
-            results = probe(backbone, spec, train, test, device)
-        except Exception as error:
-            record.fail(f"{type(error).__name__}: {error}")
-            raise
-        origin = provenance(spec, seconds=time.monotonic() - start, device=device, data_digest=test.digest)
-        record.finish(results, origin)
-    return record
-
-
-def splits(spec: Evaluation, root: Path) -> tuple[Images, Images]:
-    """Labelled images to train the probes on, and images to score them on; validation never reads the test set."""
-    run = spec.run
-    train = load(run.dataset, "train", root, copy=run.copy)
-    if run.train_images and run.train_images < len(train):
-        train = subset(train, run.train_images, run.seed)
-    if spec.split == "validation":
-        return validation_split(train, run.seed)
-    return train, load(run.dataset, "test", root, copy=run.copy)
-
-
-def probe(
-    backbone: nn.Module, spec: Evaluation, train: Images, test: Images, device: str | torch.device
-) -> dict[str, float]:
-    """Accuracies of both probes on the features before the projector: shares of the scored images, 0 to 1."""
     dataset = DATASETS[spec.run.dataset]
-    features = [extract(backbone, images, dataset, device) for images in (train, test)]
-    labels = [torch.from_numpy(images.labels).to(device) for images in (train, test)]
+    train, test = splits(spec, root)
+    train_ND, test_MD = (extract(backbone, images, dataset, device) for images in (train, test))
+    train_labels, test_labels = (torch.from_numpy(images.labels).to(train_ND.device) for images in (train, test))
     linear = linear_probe(
-        features[0], labels[0], features[1], labels[1], dataset.classes, epochs=spec.linear_epochs, seed=spec.run.seed
+        train_ND,
+        train_labels,
+        test_MD,
+        test_labels,
+        dataset.classes,
+        epochs=spec.linear_epochs,
+        seed=spec.run.seed,
     )
-    knn = knn_accuracy(features[0], labels[0], features[1], labels[1], spec.neighbours, dataset.classes)
+    knn = knn_accuracy(train_ND, train_labels, test_MD, test_labels, spec.neighbours, dataset.classes)
     return {
         "linear/top1": linear.top1,
         "linear/top5": linear.top5,
@@ -76,3 +50,70 @@ def probe(
         "linear/best_epoch": linear.best_epoch,
         "knn/top1": knn,
     }
+
+
+def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | str) -> Record:
+    """Probe the encoder of a finished run and store the result inside that run's folder; at once when that is done.
+
+    Raises ValueError when the run is not finished, its encoder is damaged, or another process evaluates it.
+    """
+    record = Record(runs, spec)
+    if record.status == "done":
+        return record
+    backbone = _finished_backbone(runs, spec.run)
+    with record.lock():
+        if record.results is not None:  # another process finished it since
+            return record
+        record.start()
+        started = time.monotonic()
+        try:
+            results = probe(backbone, spec, root, device)
+            train, test = splits(spec, root)
+        except Exception as error:
+            record.fail(f"{type(error).__name__}: {error}")
+            raise
+        origin = provenance(
+            spec,
+            seconds=time.monotonic() - started,
+            device=str(device),
+            data_digest=test.digest,
+            extra={"train_digest": train.digest, "train_images": len(train), "test_images": len(test)},
+        )
+        record.finish(results, origin)
+    return record
+
+
+def splits(spec: Evaluation, root: Path) -> tuple[Images, Images]:
+    """Labelled images to train the probes on, and images to score them on; validation never reads the test set."""
+    run = spec.run
+    return _read(run.dataset, run.copy, run.train_images, run.seed, spec.split, Path(root))
+
+
+@functools.lru_cache(maxsize=1)  # a pretraining probes itself every few epochs, and reading a copy can take minutes
+def _read(dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path) -> tuple[Images, Images]:
+    train = load(dataset, "train", root, copy=copy)
+    if 0 < train_images < len(train):  # STL-10 has fewer labelled images than a run may draw from all of them
+        train = subset(train, train_images, seed)
+    if split == "validation":
+        return validation_split(train, seed)
+    return train, load(dataset, "test", root, copy=copy)
+
+
+def _finished_backbone(runs: Path, run: Run) -> nn.Module:
+    """The backbone of a finished run with its trained weights."""
+    record = Record(runs, run)
+    status = record.status
+    if status != "done":
+        command = f"compmod pretrain {run.method} --dataset {run.dataset} --seed {run.seed} --runs {runs}"
+        raise ValueError(
+            f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
+        )
+    file = record.path / "encoder.safetensors"
+    backbone = build_backbone(run.backbone, run.views[0].size or DATASETS[run.dataset].view_size)
+    try:
+        with safe_open(file, framework="pt") as stored:
+            backbone.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"cannot read {file}: {reason}; expected the weights of a {run.backbone.name}") from error
+    return backbone
