@@ -35,15 +35,38 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_newest(folder: Path) -> dict[str, Any] | None:
-    """The newest undamaged state, on the CPU, or None when there is none; each damaged file is reported."""
+    """The newest undamaged state, on the CPU, or None when there is none; each damaged file is reported.
+
+    Raises ValueError when a file is whole and yet no state of tensors and plain values: damage does not make that.
+    """
+    damaged = 0
     for path in _newest_first(folder):
         checksum, _, content = path.read_bytes().partition(b"\n")
         if hashlib.sha256(content).hexdigest().encode() == checksum:
-            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            return state
-        print(f"warning: checkpoint {path} is damaged (its checksum differs); using the one before", file=sys.stderr)
-        path.rename(path.with_suffix(".damaged"))
+            return _read(path, content)
+        damaged += 1
+        aside = path.rename(path.with_suffix(".damaged"))
+        print(f"warning: checkpoint {path} is damaged (its checksum differs); moved to {aside.name}", file=sys.stderr)
+    if damaged:
+        print(f"warning: no sound checkpoint is left in {folder}; starting from the beginning", file=sys.stderr)
     return None
+
+
+def _read(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load documents no type, and its message advises to read the pickle unsafely
+        raise _foreign(path, type(error).__name__) from error
+    if not isinstance(state, dict):
+        raise _foreign(path, f"a {type(state).__name__}")
+    return state
+
+
+def _foreign(path: Path, found: str) -> ValueError:
+    return ValueError(
+        f"checkpoint {path} is undamaged but no state of ours (found: {found}; expected: a dict of tensors and plain "
+        "values); move it away to go on from the one before"
+    )
 
 
 def _newest_first(folder: Path) -> list[Path]:
