@@ -10,12 +10,15 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from .run import Evaluation, Run
 from .spec import Spec
+
+LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
 
 Status = Literal["absent", "running", "unfinished", "failed", "done", "damaged"]
 
@@ -69,8 +72,10 @@ class Record:
         return self._read("provenance.json") if (self.path / "provenance.json").exists() else None
 
     def start(self) -> None:
-        """Create the folder with its spec; forget an earlier failure."""
+        """Create the folder with its spec; forget an earlier failure and what a killed process half wrote."""
         self.path.mkdir(parents=True, exist_ok=True)
+        for part in self.path.glob(".*.[0-9]*"):
+            part.unlink()
         self.write_json("spec.json", self.spec.to_dict())
         (self.path / "failed.json").unlink(missing_ok=True)
 
@@ -96,10 +101,15 @@ class Record:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{self.path} is in use by another process; wait for it or stop it first") from None
+            for patience in range(LOCK_TRIES, 0, -1):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if patience == 1:
+                        reason = "is in use by another process; wait for it or stop it first"
+                        raise ValueError(f"{self.path} {reason}") from None
+                time.sleep(LOCK_WAIT_S)
             yield
 
     def _locked_elsewhere(self) -> bool:
@@ -126,11 +136,15 @@ class Record:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(aside, path)
+    try:
+        with open(aside, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(aside, path)
+    except BaseException:  # a full disk would stay full
+        aside.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
