@@ -23,11 +23,12 @@ SEED = 20240220  # of the released set; another seed renders other images of the
 SMALLEST, LARGEST = 10.0, 15.0  # side of a glyph on the canvas, pixels
 GLYPH = 8  # side of a source glyph, pixels
 INK = 16.0  # darkest value of a source glyph
-LEAST_CONTRAST, MOST_CONTRAST = 0.25, 0.5  # between glyph and background, per channel, in either direction
-GRADIENT = 0.15  # largest change of the background from the centre to an edge
-TINT = 0.4
-NOISE = 0.04  # half-width of the noise of one pixel and channel
-DRAWS = 3 + 3 + 3 + 6  # size and place; background; contrast; gradient, down and right
+DARK, LIGHT = (0.0, 0.4), (0.65, 1.0)  # shades of background and glyph, or the other way round; 1 = white
+TINT = 0.35  # largest departure of a channel from the shade, before their mean is taken off again
+GRADIENT = 0.1  # largest change of the background from its centre to an edge
+NOISE = 0.03  # half-width of the noise of one pixel and channel
+DRAWS = 3 + 4 + 4 + 1 + 2  # size and place; shade and tint of background and glyph; which is dark; gradient
+NUMBERS = DRAWS + 3 * SIDE * SIDE  # random numbers an image
 
 
 def render(split: Literal["train", "test"], seed: int = SEED) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -43,7 +44,7 @@ def render(split: Literal["train", "test"], seed: int = SEED) -> tuple[NDArray[A
     glyph_N = np.repeat(glyphs, RENDERINGS)
     # The number of an image counts over both splits, so that no two images share their draws.
     index_N = glyph_N * RENDERINGS + np.tile(np.arange(RENDERINGS), len(glyphs))
-    draws = uniform(seed, 0, torch.from_numpy(index_N), 0, DRAWS + 3 * SIDE * SIDE)
+    draws = uniform(seed, 0, torch.from_numpy(index_N), 0, NUMBERS)
     pixels = paint(source.images[glyph_N] / INK, draws.double().numpy())
     return pixels, source.target[glyph_N].astype(np.int64), glyph_N
 
@@ -60,27 +61,35 @@ def split_glyphs(count: int, split: Literal["train", "test"]) -> NDArray[Any]:
 
 
 def paint(ink_NHW: NDArray[Any], draws: NDArray[Any]) -> NDArray[Any]:
-    """Glyphs (images x 8 x 8, ink in 0..1) on their backgrounds, uint8, images x 3 x 16 x 16."""
+    """Glyphs (images x 8 x 8, ink in 0..1) on their backgrounds, uint8, images x 3 x 16 x 16.
+
+    Row i of `draws` (images x NUMBERS, in 0..1) makes image i.
+    """
     import numpy as np
 
-    count = len(ink_NHW)
-    place_N3, background_N3, contrast_N3 = np.split(draws[:, :9], 3, axis=1)
-    slope_N3_2 = (draws[:, 9:DRAWS].reshape(count, 3, 2) * 2 - 1) * GRADIENT
-    noise_NCHW = (draws[:, DRAWS:].reshape(count, 3, SIDE, SIDE) * 2 - 1) * NOISE
-    side_N = SMALLEST + (LARGEST - SMALLEST) * place_N3[:, 0]
-    mask_N1HW = _stretch(ink_NHW, side_N, (SIDE - side_N)[:, None] * place_N3[:, 1:])[:, None]
-
-    # Shade first, tint second: with free colours, contrastive learning tells images apart by colour alone.
-    background_N3 = np.clip(background_N3[:, :1] + (background_N3 - 0.5) * TINT, 0, 1)
-    contrast_N3 = LEAST_CONTRAST + (MOST_CONTRAST - LEAST_CONTRAST) * contrast_N3
-    shade_N1 = background_N3[:, :1]
-    change_N3 = np.where(shade_N1 < 0.5, contrast_N3, -contrast_N3)  # light on dark or dark on light
+    side_N = SMALLEST + (LARGEST - SMALLEST) * draws[:, 0]
+    mask_N1HW = _stretch(ink_NHW, side_N, (SIDE - side_N)[:, None] * draws[:, 1:3])[:, None]
+    dark_N3, light_N3 = _colour(draws[:, 3:7], DARK), _colour(draws[:, 7:11], LIGHT)
+    inverted_N1 = draws[:, 11:12] < 0.5
+    background_N311 = np.where(inverted_N1, light_N3, dark_N3)[:, :, None, None]
+    glyph_N311 = np.where(inverted_N1, dark_N3, light_N3)[:, :, None, None]
+    # One gradient for all channels, and faint: it survives cropping, so a method could know an image by it.
+    down_N, right_N = GRADIENT * (draws[:, 12] * 2 - 1), GRADIENT * (draws[:, 13] * 2 - 1)
     axis = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
-    slope = slope_N3_2[..., None]
-    ramp_NCHW = slope[:, :, 0, :, None] * axis[:, None] + slope[:, :, 1, None, :] * axis
-    image = background_N3[:, :, None, None] + ramp_NCHW + mask_N1HW * change_N3[:, :, None, None] + noise_NCHW
-    pixels: NDArray[Any] = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    ramp_N1HW = (down_N[:, None, None] * axis[:, None] + right_N[:, None, None] * axis)[:, None]
+    noise_NCHW = (draws[:, DRAWS:].reshape(-1, 3, SIDE, SIDE) * 2 - 1) * NOISE
+    image_NCHW = background_N311 * (1 - mask_N1HW) + glyph_N311 * mask_N1HW + ramp_N1HW + noise_NCHW
+    pixels: NDArray[Any] = np.clip(image_NCHW * 255 + 0.5, 0, 255).astype(np.uint8)
     return pixels
+
+
+def _colour(draws_N4: NDArray[Any], shades: tuple[float, float]) -> NDArray[Any]:
+    """A shade and a tint around it whose channels cancel, so that glyphs stand out by their shade, images x 3."""
+    shade_N1 = shades[0] + (shades[1] - shades[0]) * draws_N4[:, :1]
+    tint_N3 = (draws_N4[:, 1:] * 2 - 1) * TINT
+    mean_N1 = (tint_N3[:, 0:1] + tint_N3[:, 1:2] + tint_N3[:, 2:3]) / 3
+    colour_N3: NDArray[Any] = shade_N1 + tint_N3 - mean_N1
+    return colour_N3
 
 
 def _stretch(ink_NHW: NDArray[Any], side_N: NDArray[Any], corner_N2: NDArray[Any]) -> NDArray[Any]:

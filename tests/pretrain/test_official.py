@@ -43,27 +43,23 @@ def test_the_exact_part_of_cifar100_is_read_with_fine_labels() -> None:
     assert set(images.labels.tolist()) == set(range(100))
 
 
-def test_cifar_images_agree_with_torchvisions_reader() -> None:
+def test_cifar_images_agree_with_torchvisions_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.datasets import CIFAR10
 
-    class Partial(CIFAR10):
-        train_list = [[name, None] for name, _ in CIFAR10.train_list]  # noqa: RUF012
-        test_list = [[name, None] for name, _ in CIFAR10.test_list]  # noqa: RUF012
-
-    theirs = Partial(str(REAL / "cifar10-exact-subset"))
+    for listed in ("train_list", "test_list"):
+        monkeypatch.setattr(CIFAR10, listed, [(name, None) for name, _ in getattr(CIFAR10, listed)])
+    theirs = CIFAR10(str(REAL / "cifar10-exact-subset"))
     ours = load("cifar10", "train", REAL, copy="cifar10-exact-subset")
     assert (ours.pixels == theirs.data.transpose(0, 3, 1, 2)).all()
     assert ours.labels.tolist() == theirs.targets
 
 
-def test_stl10_images_agree_with_torchvisions_reader() -> None:
+def test_stl10_images_agree_with_torchvisions_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.datasets import STL10
 
-    class Sample(STL10):
-        train_list = [[name, None] for name, _ in STL10.train_list]  # noqa: RUF012
-        test_list = [[name, None] for name, _ in STL10.test_list]  # noqa: RUF012
-
-    theirs = Sample(str(REAL / "stl10-sample"), split="train+unlabeled")
+    for listed in ("train_list", "test_list"):
+        monkeypatch.setattr(STL10, listed, [(name, None) for name, _ in getattr(STL10, listed)])
+    theirs = STL10(str(REAL / "stl10-sample"), split="train+unlabeled")
     ours = load("stl10", "pretrain", REAL, copy="stl10-sample")
     assert (ours.pixels == theirs.data).all()
     assert ours.labels.tolist() == theirs.labels.tolist()
