@@ -135,7 +135,7 @@ def test_an_order_file_puts_a_copy_in_the_original_order(tmp_path: Path) -> None
         load("cifar10", "train", tmp_path, copy="copy")
 
 
-def test_the_whole_jpeg_of_tiny_imagenet_subset_agrees_with_its_folders(tmp_path: Path) -> None:
+def test_the_real_part_of_tiny_imagenet_is_read_with_its_annotations(tmp_path: Path) -> None:
     import zipfile
 
     with zipfile.ZipFile(REAL / "tiny-imagenet-subset" / "tiny-imagenet-200-subset.zip") as archive:
