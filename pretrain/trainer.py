@@ -25,7 +25,7 @@ from torch import Tensor
 from . import checkpoint
 from .compmod import CompMod, Objective
 from .data import DATASETS, Images, load, subset
-from .evaluate.probe import probe, splits
+from .evaluate.probe import probe
 from .methods.base import build_method
 from .optim import build_optimizer, learning_rate
 from .progress import Monitor
@@ -206,7 +206,7 @@ class Trainer:
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
-        found = probe(self.objective.method.backbone, spec, *splits(spec, self.data), self.session.device)
+        found = probe(self.objective.method.backbone, spec, self.data, self.session.device)
         self.online.append({"epoch": float(epoch), **found})
         self.monitor.log("online", self.step, float(epoch), found)
         self.monitor.pause(time.monotonic() - paused)

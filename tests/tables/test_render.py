@@ -147,7 +147,7 @@ def test_a_trained_run_without_probes_is_not_evaluated(tmp_path: Path) -> None:
         '{"linear/top1": null, "knn/top1": 0.4}',
         '{"linear/top1": NaN, "knn/top1": 0.4}',
         '{"linear/top1": true, "knn/top1": 0.4}',
-        '{"linear/top1": 91.8, "knn/top1": 0.4}',
+        '{"linear/top1": 191.8, "knn/top1": 0.4}',
         "\x00\x00",
     ],
 )
