@@ -10,16 +10,23 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from .pretrain.data import DATASETS
+from .pretrain.methods import METHODS
 from .pretrain.presets import preset
-from .pretrain.run import Run
+from .pretrain.record import Record
+from .pretrain.run import Evaluation, Run
 from .tables.command import deferred, parse_errors_in_one_line, table_command
-from .tables.scales import Scale, scaled
+from .tables.scales import SCALES, Scale, scaled
+
+if TYPE_CHECKING:
+    from .pretrain.holdings import Holding
 
 Device = Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")]
 Runs = Annotated[Path, arg(help="folder of the runs")]
@@ -43,17 +50,15 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Linear probe and 5-nn of a finished run, on the features before the projector."""
-    from .pretrain.evaluate.probe import evaluate as evaluate_run
-    from .pretrain.record import Record
-    from .pretrain.run import Evaluation
-    from .pretrain.trainer import resolve_device
-
     run_dir = run_dir.resolve()
     record = Record.open(run_dir)
     if not isinstance(record.spec, Run):
         raise ValueError(f"{run_dir} is an evaluation; give the folder of the run, {run_dir.parent}")
     if run_dir.name != record.spec.folder:
         raise ValueError(f"{run_dir} was renamed; its spec names it {record.spec.folder}")
+    from .pretrain.evaluate.probe import evaluate as evaluate_run
+    from .pretrain.trainer import resolve_device
+
     spec = Evaluation(run=record.spec, linear_epochs=linear_epochs, split=split)
     done = evaluate_run(run_dir.parent, spec, data, resolve_device(device))
     _print_results(done.path, done.results or {})
@@ -63,17 +68,27 @@ def data(
     name: Annotated[Positional[str], arg(help="data set", metavar="NAME")],
     data: Data = Path("data"),
     copy: Annotated[str, arg(help="name of a copy of it, a folder below the data folder")] = "",
-    download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = False,
+    download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
     """Say where a data set is looked for, what was found, and whether its checksums are right."""
     from .pretrain.data import describe
     from .pretrain.data import download as fetch
 
-    if download:
+    faulty = _print_holdings(describe(name, data, copy))
+    if faulty and download and not copy:
+        print(f"downloading {name} to {data}", file=sys.stderr)
         fetch(name, data)
-    holdings = describe(name, data, copy)
+        faulty = _print_holdings(describe(name, data, copy))
+    if faulty:
+        raise ValueError(f"{name} is not complete: {', '.join(faulty)}")
+
+
+def _print_holdings(holdings: Sequence[Holding]) -> list[str]:
+    """One line each; the paths of those that are missing or wrong."""
     for holding in holdings:
-        print(holding)
+        found = f"{holding.found}; expected {holding.expected}; checksum {holding.checksum}"
+        print(f"{'ok    ' if holding.ok else 'FAULTY'} {holding.path}: {found}", flush=True)
+    return [holding.path for holding in holdings if not holding.ok]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +109,14 @@ class Pretraining:
         "channels-last"
     )
 
+    def check(self) -> None:
+        """Raise ValueError on a number out of range."""
+        for name, least in (("checkpoint_epochs", 0), ("online_every", 0), ("linear_epochs", 1), ("log_every", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not self.checkpoint_minutes > 0:
+            raise ValueError(f"checkpoint_minutes must be above 0, not {self.checkpoint_minutes}")
+
 
 def pretrain(arguments: Sequence[str]) -> None:
     """Pretrain METHOD (or METHOD+, with CompMod around it) on a data set; the same command resumes a stopped run."""
@@ -101,11 +124,13 @@ def pretrain(arguments: Sequence[str]) -> None:
     asks_help = "-h" in rest or "--help" in rest
     dataset, scale = _value(rest, "--dataset"), _value(rest, "--scale") or "paper"
     if not asks_help and not method:
-        Run(method="", dataset="digits")  # says which methods there are
+        raise ValueError(f"pretrain needs a METHOD before its options; known: {', '.join(METHODS)}, each also with '+'")
     if not asks_help and not dataset:
-        from .pretrain.data import DATASETS
-
         raise ValueError(f"pretrain needs --dataset NAME; known: {', '.join(DATASETS)}")
+    if other := _value(rest, "--method"):
+        raise ValueError(f"the method is the first word, for its recipe depends on it: compmod pretrain {other} ...")
+    if scale not in SCALES:
+        raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
     method, dataset = method or "simclr", dataset or "digits"
     if scale == "demo" and dataset != "digits":
         raise ValueError(f"scale demo is for --dataset digits, not {dataset!r}; for it use --scale paper or short")
@@ -123,9 +148,11 @@ def pretrain(arguments: Sequence[str]) -> None:
 
 
 def _pretrain(asked: Pretraining) -> None:
-    from .pretrain.methods import METHODS
-
-    METHODS[asked.run.base_method].load()  # "not built yet" before anything else
+    asked.check()
+    entry = METHODS[asked.run.base_method]
+    if not entry.code:
+        built = ", ".join(name for name, known in METHODS.items() if known.code)
+        raise ValueError(f"{entry.label} is not built yet; built: {built}, each also with '+'")
     from .pretrain.trainer import Session, train
 
     names = {field.name for field in dataclasses.fields(Session)} & {f.name for f in dataclasses.fields(Pretraining)}
@@ -142,13 +169,14 @@ def _print_results(folder: Path, results: dict[str, object]) -> None:
 
 
 def _value(arguments: Sequence[str], option: str) -> str:
-    """Value of `--option VALUE` or `--option=VALUE`, "" when it is not there."""
-    for position, argument in enumerate(arguments):
-        if argument == option and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith(option + "="):
-            return argument.partition("=")[2]
-    return ""
+    """Value of the last `--option VALUE` or `--option=VALUE`, as tyro reads it; "" when it is not there."""
+    value = ""
+    for argument, following in pairwise([*arguments, ""]):
+        if argument == option:
+            value = following
+        elif argument.startswith(option + "="):
+            value = argument.partition("=")[2]
+    return value
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -158,6 +186,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "table": table_command,
     "data": data,
 }
+
+_MISTAKEN_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 _USAGE = """usage: compmod COMMAND ...
 
@@ -180,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _dispatch(arguments[0], arguments[1:])
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ValueError as error:
+    except (ValueError, *_MISTAKEN_PATHS) as error:
         _leave(f"error: {error}", 2)
     except (RuntimeError, OSError) as error:
         _leave(f"error: {type(error).__name__}: {error}", 1)
@@ -206,5 +236,5 @@ def _dispatch(name: str, arguments: Sequence[str]) -> None:
 
 
 def _leave(message: str, status: int) -> None:
-    print(message, file=sys.stderr)
+    print(" ".join(message.split()), file=sys.stderr)
     sys.exit(status)
