@@ -15,7 +15,7 @@ SPARE = 3  # candidates kept beyond k, so that rounding seldom reaches past the 
 GROWTH = 16  # factor on the candidates of rows that are still open
 COLUMNS = 65_536  # training rows prepared and scored at once
 SCORES = 2**25  # numbers held at once, 128 MiB in float32
-GROUP = 128  # scores whose maximum stands for them while candidates are chosen
+GROUP = 64  # scores whose maximum stands for them while candidates are chosen
 CACHED = 4096  # columns of one product, few enough for its scores to be in cache when their maxima are taken
 SKEW = 16  # unused columns of the scores: 64 bytes, one cache line
 PREPARED = 128  # rows centred at once, few enough to stay in cache
@@ -33,8 +33,6 @@ def nearest(train_ND: Tensor, test_MD: Tensor, k: int, *, scores: int = SCORES, 
         raise ValueError(f"k must be between 1 and the number of training rows, {len(train_ND)}, not {k}")
     if train_ND.shape[1:] != test_MD.shape[1:]:
         raise ValueError(f"training rows have {train_ND.shape[1]} features and test rows {test_MD.shape[1]}")
-    if not bool(torch.isfinite(train_ND.sum() + test_MD.sum())):
-        raise ValueError("the features hold NaN or infinity; expected finite numbers")
     train_ND, test_MD = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (train_ND, test_MD))
     with full_precision(test_MD.device), torch.no_grad():
         kept = k + SPARE
@@ -72,6 +70,8 @@ def _search(train_ND: Tensor, test_MD: Tensor, k: int, kept: int, scores: int, c
     kept = min(kept, len(train_ND))
     mean_D = train_ND.mean(0)  # distances from the centre are small numbers, and so is their rounding
     test_MF, norm_M = _factor(test_MD, mean_D)
+    if not bool(torch.isfinite(mean_D).all() & torch.isfinite(norm_M).all()):
+        raise ValueError("the features hold NaN or infinity; expected finite numbers")
     test_MF[:, -1] = 1
     best_MC = test_MF.new_full((len(test_MD), kept), -torch.inf)
     index_MC = torch.zeros_like(best_MC, dtype=torch.long)
@@ -107,8 +107,7 @@ def _factor(rows_ND: Tensor, mean_D: Tensor) -> tuple[Tensor, Tensor]:
     norm_N = torch.empty(count, dtype=torch.float64, device=rows_ND.device)
     for start in range(0, count, PREPARED):
         chosen = slice(start, start + PREPARED)
-        centred_PD = (rows_ND[chosen] - mean_D).float()
-        factor_NF[chosen, :-1] = centred_PD
+        centred_PD = torch.sub(rows_ND[chosen], mean_D, out=factor_NF[chosen, :-1])
         norm_N[chosen] = centred_PD.double().square_().sum(1).sqrt_()
     return factor_NF, norm_N
 
