@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-gpu check format
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+STAMP := $(VENV)/.installed
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv with the compmod command in it
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or 3.12 found; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## pretrain, probe and tabulate on the embedded digits, about four minutes
+	$(BIN)/compmod demo
+
+test: $(STAMP) ## the whole suite
+	$(BIN)/python -m pytest -m 'not gpu'
+
+test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network and no .venv
+	mkdir -p .package && ln -sfn .. .package/compmod
+	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH python3 -m pytest -p no:cacheprovider -m gpu tests/gpu
+
+# A package of the repository's own root: mypy needs a folder called compmod, whatever the checkout is called.
+check: $(STAMP) ## ruff and mypy strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p .package && ln -sfn .. .package/compmod
+	cd .package && ../$(BIN)/mypy --config-file ../pyproject.toml -p compmod
+
+format: $(STAMP) ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
