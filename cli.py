@@ -134,7 +134,7 @@ def pretrain(arguments: Sequence[str]) -> None:
     method, dataset = method or "simclr", dataset or "digits"
     if scale == "demo" and dataset != "digits":
         raise ValueError(f"scale demo is for --dataset digits, not {dataset!r}; for it use --scale paper or short")
-    base = preset(method, dataset) if dataset == "digits" else scaled(method, dataset, scale)  # type: ignore[arg-type]
+    base = preset(method, dataset) if dataset == "digits" else scaled(method, dataset, scale)
     with parse_errors_in_one_line(known="see compmod pretrain METHOD --dataset NAME --help"):
         asked = tyro.cli(
             Pretraining,

@@ -40,7 +40,7 @@ def theirs() -> dict[str, nn.Module]:
 
 
 def _ours(name: str, **changes: Any) -> ResNet:
-    network = build_backbone(Backbone(name=name, **{"stem": "large", **changes}), 224)
+    network = build_backbone(Backbone(**{"name": name, "stem": "large", **changes}), 224)
     assert isinstance(network, ResNet)
     return network
 

@@ -89,8 +89,8 @@ def test_a_record_is_running_while_another_process_holds_it(record: Record, tmp_
 def test_a_record_held_by_this_process_is_running_and_then_unfinished(record: Record) -> None:
     with record.lock():
         record.start()
-        assert record.status == "running"
-    assert record.status == "unfinished"
+        held = record.status
+    assert (held, record.status) == ("running", "unfinished")
 
 
 def test_a_finished_record_is_done_and_gives_back_what_it_was_given(record: Record) -> None:
@@ -186,9 +186,9 @@ def test_a_killed_holder_frees_the_lock(record: Record, tmp_path: Path) -> None:
     with _process(HOLD, tmp_path) as holder:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        assert record.status == "unfinished"
+        freed = record.status
         with record.lock():
-            assert record.status == "running"
+            assert (freed, record.status) == ("unfinished", "running")
 
 
 def test_reading_the_status_meanwhile_keeps_nobody_from_the_lock(record: Record) -> None:

@@ -96,7 +96,8 @@ def test_a_field_set_to_its_default_leaves_the_digest_alone() -> None:
 def test_a_field_added_later_with_a_default_leaves_the_digest_alone() -> None:
     def grown(*later: tuple[str, type, int]) -> Spec:
         fields = [("old", int, 0), *later]
-        return make_dataclass("Grown", fields, bases=(Spec,), frozen=True, kw_only=True)(old=3)
+        spec: Spec = make_dataclass("Grown", fields, bases=(Spec,), frozen=True, kw_only=True)(old=3)
+        return spec
 
     assert grown(("new", int, 7)).digest == grown().digest
 
