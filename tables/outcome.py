@@ -16,6 +16,7 @@ from ..pretrain.run import Evaluation
 from .table import Cell
 
 State = Literal["done", "damaged", "failed", "running", "unfinished", "not evaluated", "not run"]
+PER_CENT = 100.0  # results are shares from 0 to 1; tables print per cent
 WORST_FIRST: tuple[State, ...] = ("damaged", "failed", "running", "unfinished", "not evaluated", "not run", "done")
 
 
@@ -58,12 +59,12 @@ class Runs:
             state, results = self._look_up(spec)
             if state == "done":
                 value = results.get(cell.metric)
-                if _is_per_cent(value):
-                    values.append(float(value))
+                if _is_share(value):
+                    values.append(PER_CENT * value)
                     digests.append(spec.digest)
                 else:
                     file = Record(self.path, spec).path / "results.json"
-                    self.damaged[f"damaged record {file}: {cell.metric!r} is {value!r}, not a number from 0 to 100"] = (
+                    self.damaged[f"damaged record {file}: {cell.metric!r} is {value!r}, not a number from 0 to 1"] = (
                         None
                     )
                     state = "damaged"
@@ -96,5 +97,5 @@ class Runs:
         return "damaged", {}
 
 
-def _is_per_cent(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100
+def _is_share(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

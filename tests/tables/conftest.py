@@ -14,7 +14,7 @@ Finish = Callable[..., Record]
 
 @pytest.fixture
 def finish(tmp_path: Path) -> Finish:
-    """Write a finished evaluation below tmp_path/runs; accuracies are given as shares, stored in per cent."""
+    """Write a finished evaluation below tmp_path/runs; accuracies are shares from 0 to 1."""
 
     def write(spec: Evaluation, linear: float = 0.5, knn: float = 0.4) -> Record:
         run = Record(tmp_path / "runs", spec.run)
@@ -26,7 +26,7 @@ def finish(tmp_path: Path) -> Finish:
                 "hardware": {"cpu": "a processor", "threads": 2},
             }
             each.start()
-            each.finish({"linear/top1": 100 * linear, "knn/top1": 100 * knn}, provenance)
+            each.finish({"linear/top1": linear, "knn/top1": knn}, provenance)
         return record
 
     return write

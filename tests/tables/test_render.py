@@ -49,7 +49,7 @@ def test_table_1_renders_as_the_golden_file_has_it(scale: Any, form: Any, tmp_pa
             finish(spec, linear=0.5 + count / 200, knn=0.4 + count / 250)
         elif group == 2:
             record = finish(spec)
-            (record.path / "results.json").write_text('{"linear/top1": 40.0, "knn/top1": null}')
+            (record.path / "results.json").write_text('{"linear/top1": 0.4, "knn/top1": null}')
         elif group == 5:
             run = Record(tmp_path / "runs", spec.run)
             run.start()
@@ -147,7 +147,7 @@ def test_a_trained_run_without_probes_is_not_evaluated(tmp_path: Path) -> None:
         '{"linear/top1": null, "knn/top1": 0.4}',
         '{"linear/top1": NaN, "knn/top1": 0.4}',
         '{"linear/top1": true, "knn/top1": 0.4}',
-        '{"linear/top1": 191.8, "knn/top1": 0.4}',
+        '{"linear/top1": 91.8, "knn/top1": 0.4}',
         "\x00\x00",
     ],
 )
