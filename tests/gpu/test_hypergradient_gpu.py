@@ -1,0 +1,87 @@
+"""CUDA: the Jacobian-vector product through cuDNN convolutions and batch norm, bf16, and what a step leaves alone."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from compmod.pretrain.compmod import CompMod
+from compmod.pretrain.methods.base import build_method
+from compmod.pretrain.presets import preset
+from compmod.pretrain.run import Backbone, Projector
+
+pytestmark = pytest.mark.gpu
+METHODS = ("simclr+", "byol+", "barlow_twins+")
+
+
+def _xi_gradient(method: str, dtype: torch.dtype, layout: torch.memory_format, **changes: Any) -> torch.Tensor:
+    autocast = changes.pop("autocast", nullcontext)
+    run = replace(preset(method, "digits"), projector=Projector(layers=3, hidden=64, out=32), options=())
+    settings = replace(run.compmod, lambda2=0.0, alpha=0.3, **changes)
+    torch.manual_seed(0)
+    network = build_method(replace(run, backbone=Backbone(width=16)), 32)
+    objective = CompMod(network, settings, autocast, torch.Generator().manual_seed(1))
+    objective.to(device="cuda", dtype=dtype)
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    views = [torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in (2, 3)]
+    objective.backward(
+        [v.to("cuda", dtype).contiguous(memory_format=layout) for v in views], lr=0.1, epoch=20.0, draw=0.4
+    )
+    return torch.cat([p.grad.flatten().double() for p in objective.g_xi.parameters() if p.grad is not None])
+
+
+def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+@pytest.fixture(autouse=True)
+def _full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+
+
+@pytest.mark.parametrize("flow", ["through", "stop"])
+@pytest.mark.parametrize("fusion", ["concatenate", "mixup", "embedding"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("method", METHODS)
+def test_jvp_equals_unrolled_in_float64(method: str, layout: torch.memory_format, fusion: str, flow: str) -> None:
+    exact = _xi_gradient(method, torch.float64, layout, hypergradient="unrolled", fusion=fusion, flow=flow)
+    ours = _xi_gradient(method, torch.float64, layout, hypergradient="jvp", fusion=fusion, flow=flow)
+    assert _distance(ours, exact) < 1e-10
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("method", METHODS)
+def test_jvp_equals_unrolled_through_cudnn_in_float32(method: str, layout: torch.memory_format) -> None:
+    exact = _xi_gradient(method, torch.float64, torch.contiguous_format, hypergradient="unrolled")
+    for backend in ("unrolled", "jvp"):
+        ours = _xi_gradient(method, torch.float32, layout, hypergradient=backend)
+        assert _distance(ours, exact) < 1e-3, backend
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_jvp_under_bfloat16_autocast_is_as_close_as_unrolled(method: str) -> None:
+    def autocast() -> Any:
+        return torch.autocast("cuda", torch.bfloat16)
+
+    exact = _xi_gradient(method, torch.float64, torch.contiguous_format, hypergradient="unrolled")
+    ours, reference = (
+        _distance(
+            _xi_gradient(method, torch.float32, torch.channels_last, hypergradient=backend, autocast=autocast), exact
+        )
+        for backend in ("jvp", "unrolled")
+    )
+    print(f"{method}: relative error in bfloat16, jvp {ours:.3f}, unrolled {reference:.3f}")
+    assert ours < max(0.05, 1.5 * reference)
+
+
+def test_a_two_level_step_leaves_no_graph_behind() -> None:
+    _xi_gradient("simclr+", torch.float32, torch.channels_last)
+    before = torch.cuda.memory_allocated()
+    for _ in range(3):
+        _xi_gradient("simclr+", torch.float32, torch.channels_last)
+    assert torch.cuda.memory_allocated() == before
