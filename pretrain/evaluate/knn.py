@@ -16,9 +16,9 @@ GROWTH = 16  # factor on the candidates of rows that are still open
 COLUMNS = 65_536  # training rows prepared and scored at once
 SCORES = 2**25  # numbers held at once, 128 MiB in float32
 GROUP = 64  # scores whose maximum stands for them while candidates are chosen
-CACHED = 4096  # columns of one product, few enough for its scores to be in cache when their maxima are taken
+CACHED = 8192  # columns of one product, few enough for its scores to be in cache when their maxima are taken
 SKEW = 16  # unused columns of the scores: 64 bytes, one cache line
-PREPARED = 128  # rows centred at once, few enough to stay in cache
+PREPARED = 2048  # rows centred at once: few enough for the cache, enough that threads seldom wait for each other
 RANKED = 2**18  # numbers of candidates ranked at once, few enough to stay in cache
 ROUNDING = 2.0**-24  # float32, half the distance from 1 to the next number
 

@@ -111,4 +111,6 @@ def _check(features_ND: Tensor, labels: Tensor, classes: int, name: str) -> None
     if not bool(torch.isfinite(features_ND).all()):
         raise ValueError(f"the {name} features hold NaN or infinity; expected finite numbers")
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise ValueError(f"{name} labels run to {int(labels.max())}; expected 0 to {classes - 1}")
+        raise ValueError(
+            f"{name} labels run from {int(labels.min())} to {int(labels.max())}; expected 0 to {classes - 1}"
+        )
