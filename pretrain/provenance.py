@@ -68,8 +68,9 @@ def _git(folder: Path) -> dict[str, Any]:
 
 
 def _ask_git(folder: Path, *arguments: str) -> str:
-    # --no-optional-locks: asking for the status must not block a commit that is being made meanwhile
-    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    # without optional locks, so as not to block a commit made meanwhile; a container often runs as another user than
+    # the checkout's, which git takes for unsafe, but this very code comes from there
+    command = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_TIMEOUT_S)
     return done.stdout.strip()
 

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from compmod.pretrain.evaluate.linear import FIRST_LR, LAST_LR, LinearResult, learning_rate, linear_probe
 from compmod.pretrain.randomness import generator, permutation
 from torch import Tensor, nn
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def clusters(count: int, classes: int, width: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
