@@ -143,8 +143,9 @@ class KeptConvolutions(TorchFunctionMode):
         sizes = [output.nbytes for output in self.outputs if output is not None]
         room = self.share * sum(sizes)
         for i in sorted(range(len(sizes)), key=lambda i: (-self._work[i], i)):
-            room -= sizes[i]
-            if room < 0:
+            if sizes[i] <= room:
+                room -= sizes[i]
+            else:
                 self.outputs[i] = None
 
 

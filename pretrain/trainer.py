@@ -82,6 +82,8 @@ def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: S
     if len(images) < spec.batch_size:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
     with record.lock(), _signals() as stop:
+        if record.status == "done":  # by the process that held the lock a moment ago
+            return record
         record.start()
         try:
             Trainer(record, spec, images, data, session, stop).fit()

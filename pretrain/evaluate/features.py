@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as vision
 
 from ..data import Dataset, Images
 
@@ -39,6 +38,8 @@ def extract(
 def network_input(pixels_B3HW: Tensor, dataset: Dataset) -> Tensor:
     """What the backbone sees of uint8 images at test time: resized, cropped and normalised as the data set says."""
     if dataset.test_resize:
+        from torchvision.transforms.v2 import functional as vision  # seconds to import, and seldom needed
+
         # on uint8, so that overshoot at edges is clipped and levels are rounded as in the source's 8-bit pipeline
         resized_B3HW = vision.resize(
             pixels_B3HW, [dataset.test_resize], interpolation=vision.InterpolationMode.BICUBIC, antialias=True

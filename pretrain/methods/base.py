@@ -70,9 +70,14 @@ def build_method(run: Run, size: int) -> Method:
 
     kind = METHODS[run.base_method].load()
     known = method_options(kind)
-    for name, _ in run.options:
+    for name, value in run.options:
         if name not in known:
             raise ValueError(f"unknown option {name!r} of {run.base_method}; known: {', '.join(known) or 'none'}")
+        if isinstance(value, str) != isinstance(known[name], str):
+            expected = "a word" if isinstance(known[name], str) else "a number"
+            raise ValueError(f"option {name!r} of {run.base_method} is {expected}, not {value!r}")
+    if len(dict(run.options)) < len(run.options):
+        raise ValueError(f"an option of {run.base_method} is given twice; known: {', '.join(known)}")
     return kind(run, size, **dict(run.options))
 
 
