@@ -7,13 +7,19 @@ data sets and methods change is in `presets.py`. Nothing here imports torch, so 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from .data import DATASETS
 from .methods import METHODS
-from .spec import Spec
+from .spec import ABOVE_ZERO, Range, Spec
 
 PLUS = "+"  # appended to a method's name: CompMod around it
+
+Share = Annotated[float, Range(0, 1)]  # also a probability
+Amount = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(ABOVE_ZERO)]
+Count = Annotated[int, Range(1)]
+Whole = Annotated[int, Range(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,23 +30,31 @@ class Augmentation(Spec):
     in it and stand where the paper's Table 4 and BYOL need them).
     """
 
-    size: int = 0  # side of the view in pixels; 0 = the data set's own view size
-    jitter: float = 0.8  # probability of colour jitter
-    brightness: float = 0.4
-    contrast: float = 0.4
-    saturation: float = 0.4
-    hue: float = 0.1
-    grey: float = 0.1  # probability
-    rotation: float = 0.0  # probability
-    rotation_degrees: float = 15.0  # drawn from [-degrees, degrees]
-    crop: float = 1.0  # probability; otherwise the whole image is resized to `size`
-    crop_min: float = 0.2  # smallest share of the image's area
-    crop_max: float = 1.0
-    flip: float = 0.5  # probability
-    blur: float = 0.0  # probability
-    blur_sigma_min: float = 0.1  # pixels
-    blur_sigma_max: float = 2.0
-    solarize: float = 0.0  # probability
+    size: Whole = 0  # side of the view in pixels; 0 = the data set's own view size
+    jitter: Share = 0.8  # probability of colour jitter
+    brightness: Amount = 0.4
+    contrast: Amount = 0.4
+    saturation: Amount = 0.4
+    hue: Annotated[float, Range(0, 0.5)] = 0.1
+    grey: Share = 0.1  # probability
+    rotation: Share = 0.0  # probability
+    rotation_degrees: Amount = 15.0  # drawn from [-degrees, degrees]
+    crop: Share = 1.0  # probability; otherwise the whole image is resized to `size`
+    crop_min: Annotated[float, Range(ABOVE_ZERO, 1)] = 0.2  # smallest share of the image's area
+    crop_max: Annotated[float, Range(ABOVE_ZERO, 1)] = 1.0
+    flip: Share = 0.5  # probability
+    blur: Share = 0.0  # probability
+    blur_sigma_min: Positive = 0.1  # pixels
+    blur_sigma_max: Positive = 2.0
+    solarize: Share = 0.0  # probability
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for least, most in (("crop_min", "crop_max"), ("blur_sigma_min", "blur_sigma_max")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(
+                    f"Augmentation.{least} {getattr(self, least)} must be at most {most} {getattr(self, most)}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +62,7 @@ class Backbone(Spec):
     """The trunk that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
     name: Literal["resnet18", "resnet50", "pixels"] = "resnet18"
-    width: int = 64  # channels of the first stage; the last has 8 times as many
+    width: Count = 64  # channels of the first stage; the last has 8 times as many
     stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
 
 
@@ -56,9 +70,9 @@ class Backbone(Spec):
 class Projector(Spec):
     """The MLP from representations to embeddings: `layers` linear layers, batch norm and ReLU between them."""
 
-    layers: int = 3  # the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
-    hidden: int = 1024
-    out: int = 64
+    layers: Count = 3  # the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
+    hidden: Count = 1024
+    out: Count = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +80,11 @@ class Optimizer(Spec):
     """Update rule and base learning rate."""
 
     name: Literal["adam", "sgd", "lars"] = "adam"
-    lr: float = 3e-3
-    lr_batch: int = 0  # batch size that `lr` is quoted for; 0 = `lr` holds for any batch
-    weight_decay: float = 1e-6
-    momentum: float = 0.9  # SGD and LARS
-    trust: float = 0.02  # LARS
+    lr: Positive = 3e-3
+    lr_batch: Whole = 0  # batch size that `lr` is quoted for; 0 = `lr` holds for any batch
+    weight_decay: Amount = 1e-6
+    momentum: Share = 0.9  # SGD and LARS
+    trust: Positive = 0.02  # LARS
     clip: bool = True  # LARS: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
 
     def learning_rate(self, batch_size: int) -> float:
@@ -83,31 +97,39 @@ class Schedule(Spec):
     """Learning rate over time: linear warm-up, then steps or a cosine."""
 
     kind: Literal["steps", "cosine"] = "steps"
-    warmup_steps: int = 500
-    warmup_epochs: float = 0.0  # added to warmup_steps
-    warmup_from: float = 0.0  # learning rate at the first step
-    drops: tuple[float, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
-    drop_factor: float = 0.2
-    final: float = 0.0  # rate at the end, as a share of the peak (cosine)
+    warmup_steps: Whole = 500
+    warmup_epochs: Amount = 0.0  # added to warmup_steps
+    warmup_from: Amount = 0.0  # learning rate at the first step
+    drops: tuple[Amount, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
+    drop_factor: Positive = 0.2
+    final: Share = 0.0  # rate at the end, as a share of the peak (cosine)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comprehensive(Spec):
     """CompMod: fusion, coding-rate losses and the two-level step (paper, Eq. 5-9, Algorithm 1)."""
 
-    lambda1: float = 0.01  # weight of L_mcr in the inner step; paper, Table 6
-    lambda2: float = 0.1  # weight of L_comp in the outer step; paper, Table 6
-    order: int = 4  # Taylor order; MEC's default
-    squared_error: float = 64.0  # decoding error eps^2 of the coding length; MEC's default
+    lambda1: Amount = 0.01  # weight of L_mcr in the inner step; paper, Table 6
+    lambda2: Amount = 0.1  # weight of L_comp in the outer step; paper, Table 6
+    order: Count = 4  # Taylor order; MEC's default
+    squared_error: Positive = 64.0  # decoding error eps^2 of the coding length; MEC's default
     scale: Literal["literal", "per_sample"] = "literal"
     fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"
-    alpha: float | Literal["uniform"] = "uniform"  # mixup only: a fixed share of view 1, or one draw a batch
+    alpha: Share | Literal["uniform"] = "uniform"  # mixup only: a fixed share of view 1, or one draw a batch
     flow: Literal["through", "stop"] = "through"  # does the gradient of L_mcr reach the trunk through h-hat?
-    warmup: Literal["auto", "on", "off"] = "auto"  # of the coding length's lambda; auto = on for embeddings wider than 64
-    warmup_epochs: float = 10.0
+    warmup: Literal["auto", "on", "off"] = (
+        "auto"  # of the coding length's lambda; auto = on for embeddings wider than 64
+    )
+    warmup_epochs: Amount = 10.0
     training: Literal["two-level", "joint", "comp-only"] = "two-level"
     hypergradient: Literal["jvp", "unrolled", "finite-difference", "none"] = "jvp"
-    virtual_lr: float | None = None  # step size of the virtual step; None = the current learning rate
+    virtual_lr: Amount | None = None  # step size of the virtual step; None = the current learning rate
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order > 1 and self.order % 2:
+            reason = "an odd polynomial rewards one huge eigenvalue"
+            raise ValueError(f"Comprehensive.order must be 1 or even, not {self.order}: {reason}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +138,11 @@ class Run(Spec):
 
     method: str
     dataset: str
-    seed: int = 0
+    seed: Whole = 0
     copy: str = ""  # name of a re-encoded copy of the data set, a folder below the data root; "" = the official files
-    train_images: int = 0  # pretrain and probe on this many training images, a seeded draw; 0 = all
-    epochs: int = 1000
-    batch_size: int = 512
+    train_images: Whole = 0  # pretrain and probe on this many training images, a seeded draw; 0 = all
+    epochs: Whole = 1000
+    batch_size: Annotated[int, Range(2)] = 512
     views: tuple[Augmentation, ...] = (Augmentation(), Augmentation())
     backbone: Backbone = Backbone()
     projector: Projector = Projector()
@@ -131,22 +153,17 @@ class Run(Spec):
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.base_method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}, each also with '+'")
         if self.dataset not in DATASETS:
             raise ValueError(f"unknown data set {self.dataset!r}; known: {', '.join(DATASETS)}")
         if not self.plus and self.compmod != Comprehensive():
             raise ValueError(f"compmod settings need a method with '+', such as {self.method + PLUS!r}")
-        for name, value, least in (
-            ("epochs", self.epochs, 0),
-            ("batch_size", self.batch_size, 2),
-            ("train_images", self.train_images, 0),
-            ("seed", self.seed, 0),
-            ("compmod.order", self.compmod.order, 1),
-            ("projector.layers", self.projector.layers, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
+        if len(self.views) < 2:
+            raise ValueError(f"Run.views must be at least two augmentations, not {len(self.views)}")
+        if self.backbone.name == "pixels" and self.epochs:
+            raise ValueError("backbone pixels has no parameters to train; use --epochs 0")
         if self.train_images and self.train_images < self.batch_size:
             raise ValueError(f"train_images {self.train_images} is less than one batch of {self.batch_size}")
         object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))
@@ -189,8 +206,8 @@ class Evaluation(Spec):
     """The small-data probes on a finished run: linear and nearest neighbours (protocol of the W-MSE code)."""
 
     run: Run
-    linear_epochs: int = 500
-    neighbours: int = 5
+    linear_epochs: Count = 500
+    neighbours: Count = 5
     split: Literal["test", "validation"] = "test"  # validation: a fifth of the training images, never the test set
 
     @property

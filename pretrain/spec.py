@@ -12,20 +12,46 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, ClassVar, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 DIGEST_LENGTH = 12  # hexadecimal characters, 48 bits: a collision among 10,000 specs has odds below 1 in 5 million
+
+ABOVE_ZERO = math.nextafter(0.0, 1.0)  # the smallest number above 0, as the least of a range that leaves 0 out
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers a field may hold, both ends included: `Annotated[int, Range(1)]`."""
+
+    least: float
+    most: float = math.inf
+
+    def __str__(self) -> str:
+        if self.most < math.inf:
+            return f"{'above 0 and at most' if self.least == ABOVE_ZERO else f'from {self.least} to'} {self.most}"
+        return "above 0" if self.least == ABOVE_ZERO else f"at least {self.least}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Base of every spec. Subclasses are frozen keyword-only dataclasses of numbers, strings, tuples and specs."""
+    """Base of every spec. Subclasses are frozen keyword-only dataclasses of numbers, strings, tuples and specs.
+
+    Making one raises ValueError, naming class and field, on a value that is not of the field's type: not one of a
+    Literal's, outside the Range of an Annotated, NaN or infinity.
+    """
 
     _kinds: ClassVar[dict[str, type[Spec]]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         Spec._kinds[cls.__qualname__] = cls
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)):  # type: ignore[arg-type]  # a class hashes; mypy asks its instances
+            setting = getattr(self, name)
+            if valid := _fault(setting, hint):
+                raise ValueError(f"{type(self).__qualname__}.{name} must be {valid}, not {setting!r}")
 
     @cached_property
     def digest(self) -> str:
@@ -79,6 +105,54 @@ def _encode(setting: Any, name: str, *, defaults: bool) -> Any:
 
 
 @cache
+def _hints(kind: type[Spec]) -> tuple[tuple[str, Any], ...]:
+    """Name and type of every field, with its Range."""
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(kind))
+
+
+def _fault(setting: Any, hint: Any) -> str:
+    """What `setting` would have to be to be of the type `hint`; "" when it is."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if isinstance(setting, float) and not math.isfinite(setting):
+        return "a finite number"
+    if origin is Annotated:
+        return _fault(setting, parts[0]) or next((str(part) for part in parts[1:] if not _inside(setting, part)), "")
+    if origin is Literal:
+        return "" if setting in parts else " or ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    if origin in (Union, UnionType):
+        faults = [_fault(setting, part) for part in parts]
+        return "" if "" in faults else " or ".join(dict.fromkeys(faults))
+    if origin is tuple:
+        return _tuple_fault(setting, parts)
+    kinds, words = _PLAIN.get(hint, ((hint,), f"of type {getattr(hint, '__name__', hint)}"))
+    return "" if isinstance(setting, kinds) else words
+
+
+_PLAIN: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "True or False"),
+    str: ((str,), "a string"),
+    type(None): ((type(None),), "None"),
+}
+
+
+def _inside(setting: Any, part: Any) -> bool:
+    return not isinstance(part, Range) or part.least <= setting <= part.most
+
+
+def _tuple_fault(setting: Any, parts: tuple[Any, ...]) -> str:
+    if not isinstance(setting, tuple):
+        return "a tuple"
+    if parts[-1] is Ellipsis:
+        parts = parts[:1] * len(setting)
+    if len(parts) != len(setting):
+        return f"a tuple of {len(parts)}"
+    return next((fault for fault in map(_fault, setting, parts) if fault), "")
+
+
+@cache
 def _fields(kind: type[Spec]) -> tuple[tuple[str, Any], ...]:
     """Name and default of every field; MISSING, which equals no setting, where there is no default."""
     return tuple(
@@ -95,9 +169,14 @@ def _decode(encoded: Any) -> Any:
         kind = Spec._kinds.get(name)
         if kind is None:
             raise ValueError(f"unknown kind of spec {name!r}; known: {', '.join(sorted(Spec._kinds))}")
+        if not isinstance(fields, dict):
+            raise ValueError(f"the fields of {name} are names with values, not {fields!r}")
         known = {field.name for field in dataclasses.fields(kind)}
         if unknown := sorted(set(fields) - known):
             raise ValueError(f"unknown field {unknown[0]!r} of {name}; known: {', '.join(sorted(known))}")
+        needed = [name for name, default in _fields(kind) if default is dataclasses.MISSING]  # type: ignore[arg-type]
+        if lacking := [field for field in needed if field not in fields]:
+            raise ValueError(f"{name} lacks {', '.join(lacking)}")
         return kind(**{key: _decode(value) for key, value in fields.items()})
     if isinstance(encoded, list):
         return tuple(_decode(item) for item in encoded)

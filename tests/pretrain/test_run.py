@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,17 @@ from typing import Any
 import pytest
 from compmod.pretrain.data import DATASETS
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.run import Backbone, Comprehensive, Evaluation, Optimizer, Projector, Run
+from compmod.pretrain.run import (
+    Augmentation,
+    Backbone,
+    Comprehensive,
+    Evaluation,
+    Optimizer,
+    Projector,
+    Run,
+    Schedule,
+)
+from compmod.pretrain.spec import Spec
 
 SIMCLR = Run(method="simclr", dataset="cifar10")
 
@@ -35,20 +46,101 @@ def test_compmod_settings_without_plus_are_refused_with_the_name_that_takes_them
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    "kind, changes, message",
     [
-        ({"epochs": -1}, "epochs must be at least 0, not -1"),
-        ({"batch_size": 1}, "batch_size must be at least 2, not 1"),
-        ({"train_images": -5}, "train_images must be at least 0, not -5"),
-        ({"seed": -1}, "seed must be at least 0, not -1"),
-        ({"method": "simclr+", "compmod": Comprehensive(order=0)}, "compmod.order must be at least 1, not 0"),
-        ({"projector": Projector(layers=0)}, "projector.layers must be at least 1, not 0"),
-        ({"train_images": 100, "batch_size": 128}, "train_images 100 is less than one batch of 128"),
+        (Run, {"epochs": -1}, "Run.epochs must be at least 0, not -1"),
+        (Run, {"epochs": 1.5}, "Run.epochs must be a whole number, not 1.5"),
+        (Run, {"batch_size": 1}, "Run.batch_size must be at least 2, not 1"),
+        (Run, {"train_images": -5}, "Run.train_images must be at least 0, not -5"),
+        (Run, {"seed": -1}, "Run.seed must be at least 0, not -1"),
+        (Run, {"copy": None}, "Run.copy must be a string, not None"),
+        (Run, {"precision": "half"}, "Run.precision must be float32, tf32 or bfloat16, not 'half'"),
+        (Run, {"options": (("scale",),)}, "Run.options must be a tuple of 2, not (('scale',),)"),
+        (Run, {"views": (Augmentation(),)}, "Run.views must be at least two augmentations, not 1"),
+        (Augmentation, {"size": -1}, "Augmentation.size must be at least 0, not -1"),
+        (Augmentation, {"flip": 1.1}, "Augmentation.flip must be from 0 to 1, not 1.1"),
+        (Augmentation, {"flip": "often"}, "Augmentation.flip must be a number, not 'often'"),
+        (Augmentation, {"hue": 0.6}, "Augmentation.hue must be from 0 to 0.5, not 0.6"),
+        (Augmentation, {"contrast": -0.1}, "Augmentation.contrast must be at least 0, not -0.1"),
+        (Augmentation, {"crop_min": 0.0}, "Augmentation.crop_min must be above 0 and at most 1, not 0.0"),
+        (Augmentation, {"crop_max": 0.1}, "Augmentation.crop_min 0.2 must be at most crop_max 0.1"),
+        (Augmentation, {"blur_sigma_min": 3.0}, "Augmentation.blur_sigma_min 3.0 must be at most blur_sigma_max 2.0"),
+        (Backbone, {"width": 0}, "Backbone.width must be at least 1, not 0"),
+        (Backbone, {"stem": "tiny"}, "Backbone.stem must be small, small-pool or large, not 'tiny'"),
+        (Projector, {"layers": 0}, "Projector.layers must be at least 1, not 0"),
+        (Projector, {"hidden": 0}, "Projector.hidden must be at least 1, not 0"),
+        (Projector, {"out": 0}, "Projector.out must be at least 1, not 0"),
+        (Optimizer, {"lr": 0.0}, "Optimizer.lr must be above 0, not 0.0"),
+        (Optimizer, {"weight_decay": -1.0}, "Optimizer.weight_decay must be at least 0, not -1.0"),
+        (Optimizer, {"momentum": 1.5}, "Optimizer.momentum must be from 0 to 1, not 1.5"),
+        (Optimizer, {"clip": 1}, "Optimizer.clip must be True or False, not 1"),
+        (Schedule, {"warmup_steps": -1}, "Schedule.warmup_steps must be at least 0, not -1"),
+        (Schedule, {"warmup_epochs": -0.5}, "Schedule.warmup_epochs must be at least 0, not -0.5"),
+        (Schedule, {"drops": (50.0, -1.0)}, "Schedule.drops must be at least 0, not (50.0, -1.0)"),
+        (Schedule, {"drops": 50.0}, "Schedule.drops must be a tuple, not 50.0"),
+        (Schedule, {"drop_factor": 0.0}, "Schedule.drop_factor must be above 0, not 0.0"),
+        (Comprehensive, {"lambda1": -0.1}, "Comprehensive.lambda1 must be at least 0, not -0.1"),
+        (Comprehensive, {"order": 0}, "Comprehensive.order must be at least 1, not 0"),
+        (Comprehensive, {"squared_error": 0}, "Comprehensive.squared_error must be above 0, not 0"),
+        (Comprehensive, {"alpha": 1.5}, "Comprehensive.alpha must be from 0 to 1 or uniform, not 1.5"),
+        (Comprehensive, {"alpha": "mean"}, "Comprehensive.alpha must be a number or uniform, not 'mean'"),
+        (Comprehensive, {"virtual_lr": -1}, "Comprehensive.virtual_lr must be at least 0 or None, not -1"),
+        (Comprehensive, {"virtual_lr": math.inf}, "Comprehensive.virtual_lr must be a finite number, not inf"),
+        (Evaluation, {"linear_epochs": 0}, "Evaluation.linear_epochs must be at least 1, not 0"),
+        (Evaluation, {"neighbours": 0}, "Evaluation.neighbours must be at least 1, not 0"),
+        (Evaluation, {"run": "simclr"}, "Evaluation.run must be of type Run, not 'simclr'"),
     ],
 )
-def test_a_number_out_of_range_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_a_value_that_a_field_cannot_hold_is_refused(kind: type[Spec], changes: dict[str, Any], message: str) -> None:
+    needed: dict[type[Spec], dict[str, Any]] = {
+        Run: {"method": "simclr", "dataset": "cifar10"},
+        Evaluation: {"run": SIMCLR},
+    }
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        replace(SIMCLR, **changes)
+        kind(**(needed.get(kind, {}) | changes))
+
+
+def test_fewer_training_images_than_one_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^train_images 100 is less than one batch of 128$"):
+        replace(SIMCLR, train_images=100, batch_size=128)
+
+
+@pytest.mark.parametrize("order", [3, 5])
+def test_an_odd_taylor_order_above_one_is_refused_with_the_reason(order: int) -> None:
+    with pytest.raises(ValueError, match=f"order must be 1 or even, not {order}: an odd polynomial rewards one huge"):
+        Comprehensive(order=order)
+
+
+@pytest.mark.parametrize("order", [1, 2, 4, 6])
+def test_order_one_and_even_orders_are_taken(order: int) -> None:
+    assert Comprehensive(order=order).order == order
+
+
+def test_raw_pixels_are_not_trained() -> None:
+    pixels = replace(SIMCLR, backbone=Backbone(name="pixels"), epochs=0)
+    assert pixels.epochs == 0
+    with pytest.raises(ValueError, match=r"^backbone pixels has no parameters to train; use --epochs 0$"):
+        replace(pixels, epochs=1)
+
+
+def test_a_value_read_from_json_is_checked_like_one_given_in_python() -> None:
+    encoded = SIMCLR.to_dict()
+    encoded["Run"]["backbone"]["Backbone"]["name"] = "vit"
+    with pytest.raises(ValueError, match=r"^Backbone\.name must be resnet18, resnet50 or pixels, not 'vit'$"):
+        Run.from_dict(encoded)
+
+
+@pytest.mark.parametrize(
+    "encoded, message",
+    [
+        ({"Run": {"method": "simclr"}}, "Run lacks dataset"),
+        ({"Run": {}}, "Run lacks method, dataset"),
+        ({"Run": 3}, "the fields of Run are names with values, not 3"),
+    ],
+)
+def test_json_without_the_needed_fields_is_refused(encoded: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Run.from_dict(encoded)
 
 
 @pytest.mark.parametrize(
