@@ -25,20 +25,28 @@ class Holding:
 
 def locate(entry: Dataset, root: Path, copy: str) -> Path:
     """The folder of the official files or of a copy. Raises ValueError, with what to do, when there is none."""
+    folder, found, expected = _look(entry, root, copy)
+    if expected:
+        raise entry.fault(folder, found, expected)
+    return folder
+
+
+def _look(entry: Dataset, root: Path, copy: str) -> tuple[Path, str, str]:
+    """The folder to read; where there is none: the folder looked for, what was found, and what was expected."""
     if copy in (".", "..") or Path(copy).name != copy:
         raise ValueError(f"a copy is the name of a folder below the data root, not {copy!r}")
     base = root / copy
     if (base / entry.folder).is_dir():
-        return base / entry.folder
+        return base / entry.folder, "", ""
     if copy and (base / "train").is_dir():
-        return base
+        return base, "", ""
     if archive := _archive(entry, root, copy):
         command = _unpacking(archive, root, copy)
-        raise entry.fault(base / entry.folder, f"only the archive {archive.name}", f"it unpacked ({command})")
+        return base / entry.folder, f"only the archive {archive.name}", f"it unpacked ({command})"
     if not copy:
-        raise entry.fault(base / entry.folder, "no such folder", f"the official {entry.label} files")
+        return base / entry.folder, "no such folder", f"the official {entry.label} files"
     found = "neither of them" if base.is_dir() else "no such folder"
-    raise entry.fault(base, found, f"a copy of {entry.label}: {entry.folder}/, or train/ and test/ with class folders")
+    return base, found, f"a copy of {entry.label}: {entry.folder}/, or train/ and test/ with class folders"
 
 
 def _archive(entry: Dataset, root: Path, copy: str) -> Path | None:
@@ -75,11 +83,9 @@ def describe(entry: Dataset, root: Path, copy: str) -> list[Holding]:
     if not entry.folder:
         images = f"{entry.train_images:,} train and {entry.test_images:,} test images"
         return [Holding(path="(scikit-learn)", found="embedded", expected=images, checksum="not a file", ok=True)]
-    try:
-        folder = locate(entry, root, copy)
-    except ValueError as error:
-        where = str(root / (copy or entry.folder))
-        return [Holding(path=where, found="missing", expected=str(error), checksum="not compared", ok=False)]
+    folder, found, expected = _look(entry, root, copy)
+    if expected:
+        return [Holding(path=str(folder), found=found, expected=expected, checksum="not compared", ok=False)]
     if folder.name == entry.folder and entry.name != "tiny_imagenet":
         return _files(entry, folder, copy)
     return [_split(entry, folder, split, copy) for split in ("train", "test")]

@@ -239,8 +239,20 @@ def test_a_copy_is_a_plain_folder_name(copy: str, tmp_path: Path) -> None:
 
 def test_describe_tells_what_is_missing(tmp_path: Path) -> None:
     (row,) = describe("cifar10", tmp_path)
-    assert (row.found, row.ok) == ("missing", False)
+    assert (row.found, row.ok) == ("no such folder", False)
     assert row.path == str(tmp_path / "cifar-10-batches-py")
+    assert row.expected == "the official CIFAR-10 files"
+
+
+def test_describe_says_how_to_unpack_an_archive() -> None:
+    (row,) = describe("cifar10", REAL, "cifar10-jpeg")
+    assert (row.found, row.ok) == ("only the archive cifar10-jpeg.tar.gz", False)
+    assert row.expected.startswith("it unpacked (tar xzf ")
+
+
+def test_describe_refuses_a_copy_outside_the_data_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"name of a folder below the data root, not '\.\./data'"):
+        describe("cifar10", tmp_path, "../data")
 
 
 def test_describe_counts_the_images_of_a_folder_copy(tmp_path: Path) -> None:
