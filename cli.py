@@ -37,6 +37,7 @@ def demo(runs: Runs = Path("runs")) -> None:
     """Pretrain three methods, plain and with CompMod, on the embedded digits; print the table, write a report."""
     from .tables.demo import run_demo
 
+    runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
     run_demo(runs)
 
 
@@ -135,7 +136,7 @@ def pretrain(arguments: Sequence[str]) -> None:
     if scale == "demo" and dataset != "digits":
         raise ValueError(f"scale demo is for --dataset digits, not {dataset!r}; for it use --scale paper or short")
     base = preset(method, dataset) if dataset == "digits" else scaled(method, dataset, scale)
-    with parse_errors_in_one_line(known="see compmod pretrain METHOD --dataset NAME --help"):
+    with parse_errors_in_one_line(known="those of compmod pretrain METHOD --dataset NAME --help"):
         asked = tyro.cli(
             Pretraining,
             prog="compmod pretrain METHOD[+] --dataset NAME",
@@ -228,7 +229,7 @@ def _dispatch(name: str, arguments: Sequence[str]) -> None:
     if name == "pretrain":
         pretrain(arguments)
         return
-    with parse_errors_in_one_line(known=f"see compmod {name} --help"):
+    with parse_errors_in_one_line(known=f"those of compmod {name} --help"):
         call = tyro.cli(
             deferred(COMMANDS[name]), prog=f"compmod {name}", config=(FlagCreatePairsOff,), args=list(arguments)
         )

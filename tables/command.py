@@ -40,6 +40,7 @@ def table_command(
     if run:
         from .reproduce import run_table
 
+        runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
         try:
             run_table(table, runs, data, device)
         except ValueError as error:
@@ -67,7 +68,7 @@ def script(number: int, arguments: Sequence[str] | None = None) -> None:
         )
     try:
         call()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
@@ -94,17 +95,28 @@ def parse_errors_in_one_line(known: str = "") -> Iterator[None]:
             yield
     except SystemExit as leave:
         if leave.code:
-            sentence = _unframed(said.getvalue())
-            valid = f"; known: {known}" if known and sentence.startswith("Unrecognized") else ""
-            print(f"error: {sentence}{valid}", file=sys.stderr)
+            print(f"error: {_sentence(_unframed(said.getvalue()), known)}", file=sys.stderr)
         raise
     sys.stderr.write(said.getvalue())
 
 
-def _unframed(text: str) -> str:
-    """The words inside tyro's box, drawn with lines or with dashes: a semicolon for each rule, no title, no advice."""
+def _sentence(sections: list[str], known: str) -> str:
+    """What matters of tyro's words: the names alone of options it does not know and of those like them."""
+    mistake, *more = sections or [""]
+    if mistake.startswith("Unrecognized"):
+        given = mistake.partition(":")[2].replace(",", " ").split()
+        wrong = [word for word in given if word.startswith("-")] or given
+        alike = dict.fromkeys(re.findall(r"(?<!\S)--[\w.-]+", " ".join(more)))
+        hint = f"; did you mean {', '.join(alike)}?" if alike else ";"
+        return f"unknown option {', '.join(wrong)}{hint}" + (f" known: {known}" if known else "")
+    mistake = re.sub(r"^Error parsing [\w.]+: (?=[A-Z]\w*\.)", "", mistake)  # a spec's own error names its field
+    return "; ".join([mistake, *(section for section in more if not section.startswith("Got errors"))])
+
+
+def _unframed(text: str) -> list[str]:
+    """The sections inside tyro's box, drawn with lines or with dashes, without its title and its advice."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     _, *lines = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()] or [""]
     sections = "\n".join("\n" if re.fullmatch(r"[─-]{3,}", line) else line for line in lines).split("\n\n")
     said = [" ".join(section.split()) for section in sections if "full helptext" not in section]
-    return "; ".join(section for section in said if section)
+    return [section for section in said if section]

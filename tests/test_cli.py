@@ -182,9 +182,17 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         (["pretrain", "simclr", "--dataset", "cifar10", "--epoch", "3"], ["--epoch", "--epochs"]),
         (["pretrain", "simclr", "--dataset", "cifar10", "another"], ["another", "--help"]),
         (["pretrain", "simclr", "--dataset", "cifar10", "--epochs", "ten"], ["--epochs", "'ten'"]),
-        (["pretrain", "simclr", "--dataset", "cifar10", "--epochs", "-1"], ["epochs must be at least 0, not -1"]),
+        (
+            ["pretrain", "simclr", "--dataset", "cifar10", "--epochs", "-1"],
+            ["error: Run.epochs must be at least 0, not -1"],
+        ),
         (["pretrain", "simclr", "--dataset", "cifar10", "--scale", "tiny"], ["'tiny'", "paper", "short", "demo"]),
         (["pretrain", "simclr", "--dataset", "cifar10", "--scale", "demo"], ["scale demo", "'cifar10'", "paper"]),
+        (
+            ["pretrain", "simclr", "--dataset", "cifar10", "--optimizer.lr", "-1"],
+            ["error: Optimizer.lr must be above 0"],
+        ),
+        (["pretrain", "simclr", "--dataset", "digits", "--backbone.name", "pixels"], ["use --epochs 0"]),
         (["pretrain", "simclr", "--dataset", "cifar10", "--device", "tpu"], ["'tpu'", "auto", "cpu", "cuda"]),
         (["pretrain", "simclr", "--dataset", "cifar10", "--compmod.lambda1", "0.1"], ["'+'", "'simclr+'"]),
         (["pretrain", "simclr", "--dataset", "cifar10", "--log-every", "0"], ["log_every must be at least 1, not 0"]),
@@ -201,6 +209,21 @@ def test_a_mistake_is_one_line_and_status_2(
 ) -> None:
     said = _refused(arguments, capsys)
     assert [word for word in words if word not in said] == [], said
+
+
+def test_an_unknown_option_is_answered_with_the_names_alone_of_those_like_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _refused(["pretrain", "simclr", "--dataset", "digits", "--run.epochs", "4"], capsys) == (
+        "error: unknown option --run.epochs; did you mean --epochs? "
+        "known: those of compmod pretrain METHOD --dataset NAME --help\n"
+    )
+
+
+def test_a_value_of_neither_type_is_answered_without_the_names_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _refused(["pretrain", "simclr+", "--dataset", "digits", "--compmod.alpha", "x"], capsys)
+    assert "--compmod.alpha FLOAT|{uniform}" in said
+    assert "typing" not in said
 
 
 @pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if not entry.code])
@@ -260,7 +283,7 @@ def test_missing_data_that_may_not_be_fetched_is_listed_and_an_error(
         main(["data", "stl10", "--data", str(tmp_path), "--no-download"])
     said = capsys.readouterr()
     assert leave.value.code == 2
-    assert said.out.startswith(f"FAULTY {tmp_path}/stl10_binary: missing;")
+    assert said.out.startswith(f"FAULTY {tmp_path}/stl10_binary: no such folder; expected the official STL-10 files;")
     assert said.err == f"error: stl10 is not complete: {tmp_path}/stl10_binary\n"
 
 
@@ -285,12 +308,15 @@ def test_cuda_on_a_machine_without_it_is_one_line_and_status_2(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "command", [["pretrain", "simclr", "--dataset", "digits"], ["demo"], ["table", "1", "--scale", "demo", "--run"]]
+)
 def test_a_file_in_place_of_the_runs_folder_is_one_line_and_status_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "runs"
     file.touch()
-    assert str(file) in _refused(["pretrain", "simclr", "--dataset", "digits", "--runs", str(file)], capsys)
+    assert str(file) in _refused([*command, "--runs", str(file)], capsys)
 
 
 @pytest.mark.parametrize(
