@@ -35,7 +35,8 @@ check: $(STAMP) ## ruff and mypy strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .package && ln -sfn .. .package/compmod
-	cd .package && ../$(BIN)/mypy --config-file ../pyproject.toml -p compmod
+	cd .package && ../$(BIN)/mypy --config-file ../pyproject.toml -m compmod.cli \
+		-p compmod.pretrain -p compmod.transfer -p compmod.tables -p compmod.slurm
 
 format: $(STAMP) ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix-only --quiet .

@@ -51,9 +51,7 @@ def comprehensive_loss(z_hat_ND: Tensor, inverse_lambda: float, order: int, scal
     return coding_loss(z_hat_ND, z_hat_ND, inverse_lambda, order, scale)
 
 
-def mcr_loss(
-    z1_ND: Tensor, z2_ND: Tensor, z_hat_ND: Tensor, inverse_lambda: float, order: int, scale: str
-) -> Tensor:
+def mcr_loss(z1_ND: Tensor, z2_ND: Tensor, z_hat_ND: Tensor, inverse_lambda: float, order: int, scale: str) -> Tensor:
     """L_mcr: minus the joint coding length of each view with the comprehensive embedding (paper, Eq. 7)."""
     first = coding_loss(z_hat_ND, z1_ND, inverse_lambda, order, scale)
     return first + coding_loss(z_hat_ND, z2_ND, inverse_lambda, order, scale)

@@ -1,8 +1,8 @@
 """CompMod: fusion, g_xi and the two-level step around any method (paper, Eq. 5-9 and Algorithm 1).
 
 One batch: the method's parameters psi take the gradient of L_ssl + lambda1 L_mcr with xi fixed (Eq. 8); a virtual plain
-step of psi along it gives psi'; xi takes the gradient of L_ssl(psi'(xi)) + lambda2 L_comp (Eq. 9). psi' is then dropped:
-the real update of psi is one step of the recipe's optimiser on the same gradient.
+step of psi along it gives psi'; xi takes the gradient of L_ssl(psi'(xi)) + lambda2 L_comp (Eq. 9). psi' is then
+dropped: the real update of psi is one step of the recipe's optimiser on the same gradient.
 """
 
 from __future__ import annotations
@@ -145,9 +145,7 @@ class CompMod(Objective):
 class _Coupling:
     """What ties psi's outputs y to xi in one batch: fusion, L_mcr and L_comp with this batch's numbers filled in."""
 
-    def __init__(
-        self, g_xi: nn.Module, settings: Comprehensive, n: int, d: int, epoch: float, draw: float
-    ) -> None:
+    def __init__(self, g_xi: nn.Module, settings: Comprehensive, n: int, d: int, epoch: float, draw: float) -> None:
         self.g_xi = g_xi
         self.settings = settings
         self.alpha = draw if settings.alpha == "uniform" else float(settings.alpha)
@@ -201,7 +199,7 @@ def _assign(parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack([t.norm() for t in tensors]))
+    return torch.stack([torch.linalg.vector_norm(t) for t in tensors]).square().sum().sqrt()
 
 
 def _draw_linear_layers(module: nn.Module, generator: torch.Generator) -> None:

@@ -180,7 +180,8 @@ def _convolution_dual(kept: Tensor | None, x: Tensor, weight: Tensor, bias: Tens
     if w_tangent is not None:
         through_weight = torch.conv2d(x_primal, w_tangent, b_tangent, *rest)
         tangent = through_weight if tangent is None else tangent.add_(through_weight)
-    return out if tangent is None else forward_ad.make_dual(out, tangent)
+    dual: Tensor = out if tangent is None else forward_ad.make_dual(out, tangent)
+    return dual
 
 
 def _batch_norm_dual(
@@ -204,17 +205,18 @@ def _batch_norm_dual(
     )
     if scale_tangent is not None and shift_tangent is not None:
         variance = inverse_std.square().reciprocal() - eps
-        out_tangent += torch.batch_norm(
-            primal, scale_tangent, shift_tangent, mean, variance, False, 0.0, eps, False
-        )
-    return forward_ad.make_dual(out, out_tangent)
+        out_tangent += torch.batch_norm(primal, scale_tangent, shift_tangent, mean, variance, False, 0.0, eps, False)
+    dual: Tensor = forward_ad.make_dual(out, out_tangent)
+    return dual
 
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Batch norm inside `module` uses batch statistics, as in training, and leaves its running statistics alone."""
     tracking = [
-        layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
     ]
     for layer in tracking:
         layer.track_running_stats = False

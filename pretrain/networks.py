@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 from .run import Backbone
 
-_STAGES = {"resnet18": ("basic", (2, 2, 2, 2)), "resnet50": ("bottleneck", (3, 4, 6, 3))}  # He et al., CVPR 2016
+_STAGES = {
+    "resnet10": ("basic", (1, 1, 1, 1)),  # one block a stage, for the demo; not in torchvision
+    "resnet18": ("basic", (2, 2, 2, 2)),  # He et al., CVPR 2016, Table 1
+    "resnet50": ("bottleneck", (3, 4, 6, 3)),
+}
 
 
 class BasicBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""Monitor: what a running pretraining tells: metrics.jsonl, TensorBoard, and a progress bar with images/s and time left."""
+"""Monitor: what a running pretraining tells: metrics.jsonl, TensorBoard, a progress bar with images/s and time left."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ class Monitor:
     def __enter__(self) -> Self:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.file = open(self.record.path / "metrics.jsonl", "a")  # noqa: SIM115  closed in __exit__
+        self.file = open(self.record.path / "metrics.jsonl", "a")
         self.board = SummaryWriter(str(self.record.path / "tensorboard"), purge_step=self.start)
         console = Console(stderr=True)
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"), TimeRemainingColumn(),
-            console=console, disable=self.quiet or not console.is_terminal, transient=True,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=self.quiet or not console.is_terminal,
+            transient=True,
         )
         self.bar.start()
         name = f"{self.run.label} on {self.run.data_label}"

@@ -61,7 +61,7 @@ class Augmentation(Spec):
 class Backbone(Spec):
     """The trunk that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
-    name: Literal["resnet18", "resnet50", "pixels"] = "resnet18"
+    name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"
     width: Count = 64  # channels of the first stage; the last has 8 times as many
     stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
 

@@ -82,7 +82,7 @@ def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: S
     if len(images) < spec.batch_size:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
     with record.lock(), _signals() as stop:
-        if record.status == "done":  # by the process that held the lock a moment ago
+        if record.results is not None:  # by the process that held the lock a moment ago
             return record
         record.start()
         try:
@@ -96,10 +96,15 @@ def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: S
 class Trainer:
     """The state of one pretraining and the loop over it."""
 
-    def __init__(
-        self, record: Record, run: Run, images: Images, data: Path, session: Session, stop: _Stop
-    ) -> None:
-        self.record, self.run, self.images, self.data, self.session, self.stop = record, run, images, data, session, stop
+    def __init__(self, record: Record, run: Run, images: Images, data: Path, session: Session, stop: _Stop) -> None:
+        self.record, self.run, self.images, self.data, self.session, self.stop = (
+            record,
+            run,
+            images,
+            data,
+            session,
+            stop,
+        )
         self.device = torch.device(session.device)
         self.dataset = DATASETS[run.dataset]
         self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
@@ -122,8 +127,9 @@ class Trainer:
         self.pixels = torch.from_numpy(np.ascontiguousarray(self.images.pixels)).to(self.device)
         self.clock = time.monotonic()
         self.saved = self.clock
-        with Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor, _numerics(
-            self.run.precision
+        with (
+            Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
+            _numerics(self.run.precision),
         ):
             while self.step < self.total:
                 self._train_step()
@@ -269,7 +275,10 @@ class Trainer:
             "online_linear_epochs": self.session.linear_epochs,
         }
         origin = provenance(
-            self.run, seconds=self.seconds, device=str(self.device), data_digest=self.images.digest,
+            self.run,
+            seconds=self.seconds,
+            device=str(self.device),
+            data_digest=self.images.digest,
             extra={"memory_format": self.session.memory_format},
         )
         self.record.finish(results, origin)

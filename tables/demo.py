@@ -12,7 +12,7 @@ from .table import build_table
 
 
 def run_demo(runs: Path) -> None:
-    """Fill the demo table below `runs` (what is done already is not done again), print it, and write report.md there."""
+    """Fill the demo table below `runs`, unless that is done already, print it, and write report.md there."""
     table = build_table(1, "demo")
     count = len(table.specs)
     print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)

@@ -36,9 +36,7 @@ class Method(nn.Module):
         super().__init__()
         self.backbone = build_backbone(run.backbone, size)
         head = run.projector
-        self.projector = projector or mlp(
-            projector_widths(self.backbone.features, head.layers, head.hidden, head.out)
-        )
+        self.projector = projector or mlp(projector_widths(self.backbone.features, head.layers, head.hidden, head.out))
         self.embedding_width = head.out
 
     def embed(self, views: Sequence[Tensor]) -> Embedded:
@@ -78,7 +76,8 @@ def build_method(run: Run, size: int) -> Method:
             raise ValueError(f"option {name!r} of {run.base_method} is {expected}, not {value!r}")
     if len(dict(run.options)) < len(run.options):
         raise ValueError(f"an option of {run.base_method} is given twice; known: {', '.join(known)}")
-    return kind(run, size, **dict(run.options))
+    settings: dict[str, Any] = dict(run.options)
+    return kind(run, size, **settings)
 
 
 def method_options(kind: type[Method]) -> dict[str, Any]:

@@ -18,9 +18,7 @@ from .base import Embedded, Method, full_precision
 class BYOL(Method):
     """Predict the other view's embedding as a slowly moving copy of the network sees it."""
 
-    def __init__(
-        self, run: Run, size: int, *, momentum: float = 0.99, predictor_hidden: int = 1024
-    ) -> None:
+    def __init__(self, run: Run, size: int, *, momentum: float = 0.99, predictor_hidden: int = 1024) -> None:
         super().__init__(run, size)
         self.predictor = mlp((run.projector.out, predictor_hidden, run.projector.out))
         self.target = copy.deepcopy(nn.Sequential(self.backbone, self.projector)).requires_grad_(False)
@@ -40,7 +38,7 @@ class BYOL(Method):
     def after_step(self, progress: float) -> None:
         """Move the target's parameters towards the online ones; its buffers are not averaged."""
         momentum = ema_momentum(self.initial_momentum, progress)
-        online = [*self.backbone.parameters(), *self.projector.parameters()]
+        online: list[Tensor] = [*self.backbone.parameters(), *self.projector.parameters()]
         torch._foreach_lerp_(list(self.target.parameters()), online, 1 - momentum)
 
 

@@ -43,4 +43,3 @@ def nt_xent_loss(z1_ND: Tensor, z2_ND: Tensor, temperature: float) -> Tensor:
     logits_MM = logits_MM.masked_fill(torch.eye(len(z_MD), dtype=torch.bool, device=z_MD.device), -torch.inf)
     partner_M = torch.arange(len(z_MD), device=z_MD.device).roll(len(z1_ND))
     return F.cross_entropy(logits_MM, partner_M)
-

@@ -20,7 +20,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
-
 from compmod.pretrain.compmod import CompMod, Objective
 from compmod.pretrain.methods.base import build_method
 from compmod.pretrain.presets import preset

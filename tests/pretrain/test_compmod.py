@@ -125,7 +125,8 @@ def test_both_parts_of_xis_gradient_are_logged_and_add_up() -> None:
 
 def test_warm_up_weakens_the_coding_losses_only_while_it_lasts() -> None:
     early, late, off = (
-        step(build(warmup=warmup), epoch=epoch)["loss_comp"] for warmup, epoch in (("on", 0.0), ("on", 10.0), ("off", 0.0))
+        step(build(warmup=warmup), epoch=epoch)["loss_comp"]
+        for warmup, epoch in (("on", 0.0), ("on", 10.0), ("off", 0.0))
     )
     assert torch.equal(late, off)
     assert early > late

@@ -1,4 +1,4 @@
-"""The exact hypergradient against second-order autodiff, on convolutional trunks with batch norm (method's identity)."""
+"""The exact hypergradient against second-order autodiff, on convolutional trunks with batch norm."""
 
 from __future__ import annotations
 
@@ -207,5 +207,3 @@ def test_finite_differences_with_the_customary_step_are_far_off_in_float32() -> 
     exact = in_float32("unrolled")
     assert distance(in_float32("jvp"), exact) < 1e-3
     assert distance(in_float32("finite-difference"), exact) > 0.05
-
-
