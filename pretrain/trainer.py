@@ -97,14 +97,8 @@ class Trainer:
     """The state of one pretraining and the loop over it."""
 
     def __init__(self, record: Record, run: Run, images: Images, data: Path, session: Session, stop: _Stop) -> None:
-        self.record, self.run, self.images, self.data, self.session, self.stop = (
-            record,
-            run,
-            images,
-            data,
-            session,
-            stop,
-        )
+        self.record, self.run, self.images = record, run, images
+        self.data, self.session, self.stop = data, session, stop
         self.device = torch.device(session.device)
         self.dataset = DATASETS[run.dataset]
         self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
@@ -118,6 +112,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0  # of training, over all processes that worked on this run
         self.sums: dict[str, Tensor] = {}  # of what is logged, since the last line
+        self.summed = 0  # steps in those sums
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
         self.online: list[dict[str, float]] = []
 
@@ -183,6 +178,7 @@ class Trainer:
         self.finite &= torch.isfinite(logged["loss"])
         for name, value in logged.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
+        self.summed += 1
         self.step += 1
         self.monitor.advance(run.batch_size)
         if self.device.type == "cpu" or self.step % CHECKED_EVERY == 0:
@@ -197,10 +193,9 @@ class Trainer:
 
     def _log(self) -> None:
         self._check_finite()
-        count = (self.step - 1) % self.session.log_every + 1
         values = torch.stack(list(self.sums.values())).tolist()
-        row = {name: value / count for name, value in zip(self.sums, values, strict=True)}
-        self.sums = {}
+        row = {name: value / self.summed for name, value in zip(self.sums, values, strict=True)}
+        self.sums, self.summed = {}, 0
         lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
         self.monitor.log("train", self.step, self.step / self.steps_per_epoch, row | {"lr": lr})
 
@@ -227,6 +222,8 @@ class Trainer:
         return bool(every) and position == 0 and epoch % every == 0
 
     def _save(self) -> None:
+        for parameter in self.objective.parameters():  # a finite loss may have made weights that are not
+            self.finite &= torch.isfinite(parameter).all()
         self._check_finite()
         self.seconds += time.monotonic() - self.clock
         self.clock = self.saved = time.monotonic()
@@ -236,6 +233,7 @@ class Trainer:
             "objective": self.objective.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "sums": self.sums,
+            "summed": self.summed,
             "seconds": self.seconds,
             "online": self.online,
             "metrics_bytes": self.monitor.flush(),
@@ -255,7 +253,7 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-        self.seconds, self.online = state["seconds"], state["online"]
+        self.summed, self.seconds, self.online = state["summed"], state["seconds"], state["online"]
         os.truncate(metrics, state["metrics_bytes"])  # lines after the checkpoint are made again
 
     def _finish(self) -> None:

@@ -26,7 +26,7 @@ from compmod.pretrain.presets import preset
 
 NETWORKS = {  # name: (backbone preset of, image side, batch)
     "ResNet-18, 32 px": ("cifar10", 32, 128),
-    "demo network, 16 px": ("digits", 16, 256),
+    "demo network, 16 px": ("digits", 16, 64),
 }
 STEPS = {"plain": "simclr", "+ jvp": "simclr+", "+ unrolled": "simclr+", "+ finite difference": "simclr+"}
 BACKENDS = {"+ jvp": "jvp", "+ unrolled": "unrolled", "+ finite difference": "finite-difference"}
