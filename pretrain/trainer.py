@@ -124,7 +124,7 @@ class Trainer:
         self.saved = self.clock
         with (
             Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
-            _numerics(self.run.precision),
+            numerics(self.run.precision),
         ):
             while self.step < self.total:
                 self._train_step()
@@ -323,13 +323,15 @@ def _signals() -> Iterator[_Stop]:
 
 
 @contextlib.contextmanager
-def _numerics(precision: str) -> Iterator[None]:
+def numerics(precision: str) -> Iterator[None]:
     """TF32 where the spec says so, and only convolution algorithms that give the same bits every time."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+    cudnn = torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    cudnn.allow_tf32 = precision != "float32"
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[1:]

@@ -40,7 +40,8 @@ def measure(network: str, step: str, channels_last: bool, device: str, precision
     layout = torch.channels_last if channels_last else torch.contiguous_format
     method.to(memory_format=layout)
     autocast = nullcontext if precision != "bfloat16" else (lambda: torch.autocast(device, torch.bfloat16))
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if step == "plain":
         objective = Objective(method, autocast)
     else:

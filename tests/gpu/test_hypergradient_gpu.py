@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from compmod.pretrain.compmod import CompMod
 from compmod.pretrain.methods.base import build_method
 from compmod.pretrain.presets import preset
 from compmod.pretrain.run import Backbone, Projector
+from compmod.pretrain.trainer import numerics
 
 pytestmark = pytest.mark.gpu
 METHODS = ("simclr+", "byol+", "barlow_twins+")
@@ -38,10 +40,9 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 @pytest.fixture(autouse=True)
-def _full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+def _full_float32() -> Iterator[None]:
+    with numerics("float32"):
+        yield
 
 
 @pytest.mark.parametrize("flow", ["through", "stop"])

@@ -126,7 +126,7 @@ def test_raw_pixels_are_not_trained() -> None:
 def test_a_value_read_from_json_is_checked_like_one_given_in_python() -> None:
     encoded = SIMCLR.to_dict()
     encoded["Run"]["backbone"]["Backbone"]["name"] = "vit"
-    with pytest.raises(ValueError, match=r"^Backbone\.name must be resnet18, resnet50 or pixels, not 'vit'$"):
+    with pytest.raises(ValueError, match=r"^Backbone\.name must be resnet10, resnet18, resnet50 or pixels, not 'vit'$"):
         Run.from_dict(encoded)
 
 
