@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,6 @@ def run_demo(runs: Path) -> None:
     table = build_table(1, "demo")
     count = len(table.specs)
     print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)
-    run_table(table, runs, Path("data"))
+    run_table(table, runs, Path("data"), device="cpu", workers=len(os.sched_getaffinity(0)))
     print(render(table, runs, "md"))
     print(f"report: {write_report(table, runs, runs / 'report.md')}")

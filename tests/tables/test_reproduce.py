@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from compmod.pretrain.record import Record
 from compmod.pretrain.run import Evaluation, Run
+from compmod.tables.render import render
 from compmod.tables.reproduce import reproduce, run_table
 from compmod.tables.table import Table, build_table
 
@@ -21,7 +23,7 @@ class Work:
         self.calls: list[tuple[str, str]] = []
         self.broken: set[str] = set()
 
-    def train(self, spec: Run, runs: Path, data: Path, *, device: str = "auto") -> Record:
+    def train(self, spec: Run, runs: Path, data: Path, *, session: Any) -> Record:
         self.calls.append(("train", spec.folder))
         record = Record(runs, spec)
         record.start()
@@ -44,6 +46,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     work = Work()
     trainer, probe = ModuleType("trainer"), ModuleType("probe")
     trainer.train = work.train  # type: ignore[attr-defined]
+    trainer.Session = dict  # type: ignore[attr-defined]
+    trainer.resolve_device = str  # type: ignore[attr-defined]
     probe.evaluate = work.evaluate  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "compmod.pretrain.trainer", trainer)
     monkeypatch.setitem(sys.modules, "compmod.pretrain.evaluate.probe", probe)
@@ -71,7 +75,7 @@ def test_a_finished_spec_is_not_touched_again(work: Work, table: Table, tmp_path
 
 def test_a_finished_pretraining_is_only_evaluated(work: Work, table: Table, tmp_path: Path) -> None:
     spec = table.specs[0]
-    work.train(spec.run, tmp_path, tmp_path)
+    work.train(spec.run, tmp_path, tmp_path, session={})
     work.calls.clear()
     reproduce(spec, tmp_path, tmp_path, "cpu")
     assert work.calls == [("evaluate", spec.folder)]
@@ -123,3 +127,28 @@ def test_an_interrupt_stops_the_table(work: Work, table: Table, tmp_path: Path, 
     monkeypatch.setattr(sys.modules["compmod.pretrain.trainer"], "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_table(table, tmp_path, tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_table_is_filled_by_real_training(workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = build_table(1, "demo")
+    tiny = {
+        spec.digest: replace(
+            spec,
+            linear_epochs=1,
+            run=replace(spec.run, epochs=min(spec.run.epochs, 1), batch_size=32, train_images=64, views=spec.run.views),
+        )
+        for spec in whole.specs
+    }
+    rows = tuple(
+        replace(row, cells=tuple(replace(cell, specs=tuple(tiny[s.digest] for s in cell.specs)) for cell in row.cells))
+        for row in whole.rows
+    )
+    table = replace(whole, rows=rows)
+    run_table(table, tmp_path / "runs", tmp_path, workers=workers)
+    assert capsys.readouterr().err.count(": done in ") == len(table.specs) == 8
+    text = render(table, tmp_path / "runs")
+    for row in table.rows:
+        if row.cells[0].specs:
+            line = next(line for line in text.splitlines() if line.startswith(f"| {row.label} "))
+            assert line.count("(n=1)") == 2, line
