@@ -200,8 +200,9 @@ class Trainer:
         self.monitor.log("train", self.step, self.step / self.steps_per_epoch, row | {"lr": lr})
 
     def _probe_due(self, epoch: int) -> bool:
-        remaining, every = self.run.epochs - epoch, self.session.online_every
-        if remaining < 0.05 * self.run.epochs:
+        remaining = self.run.epochs - epoch
+        every = min(self.session.online_every, max(1, self.run.epochs // 3))  # a short run is looked at thrice
+        if every and remaining < 0.05 * self.run.epochs:
             every = max(1, every // 4)
         return remaining == 0 or (every > 0 and epoch % every == 0)
 

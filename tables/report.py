@@ -136,7 +136,7 @@ def _machine(found: dict[str, Any]) -> str:
     hardware = found.get("hardware", {})
     if not hardware:
         return ""
-    return str(hardware.get("gpu") or f"{hardware.get('threads', '?')} threads, {hardware.get('cpu', '?')}")
+    return str(hardware.get("gpu") or f"{hardware.get('cpu', '?')}, threads: {hardware.get('threads', '?')}")
 
 
 def _commit(found: dict[str, Any]) -> str:

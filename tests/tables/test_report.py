@@ -63,7 +63,7 @@ def test_the_report_gives_wall_times_machine_and_commit(table: Table, tmp_path: 
     line = next(line for line in text.splitlines() if table.specs[0].run.folder in line)
     words = [word.strip() for word in line.strip("|").split("|")]
     assert words[:5] == ["raw pixels", "0", "0", "12.0", "3.0"]
-    assert words[5:7] == ["2 threads, a processor", "0123456789ab (with changes)"]
+    assert words[5:7] == ["a processor, threads: 2", "0123456789ab (with changes)"]
     assert "Together 15 s of wall time" in text
 
 
