@@ -14,9 +14,9 @@ from .features import full_precision
 SPARE = 3  # candidates kept beyond k, so that rounding seldom reaches past the last of them
 GROWTH = 16  # factor on the candidates of rows that are still open
 COLUMNS = 65_536  # training rows prepared and scored at once
-SCORES = 2**25  # numbers held at once, 128 MiB in float32
+SCORES = 2**26  # numbers held at once, 256 MiB in float32
 GROUP = 64  # scores whose maximum stands for them while candidates are chosen
-CACHED = 8192  # columns of one product, few enough for its scores to be in cache when their maxima are taken
+CACHED = 2048  # columns of one product, few enough for its scores to be in cache when their maxima are taken
 SKEW = 16  # unused columns of the scores: 64 bytes, one cache line
 PREPARED = 2048  # rows centred at once: few enough for the cache, enough that threads seldom wait for each other
 RANKED = 2**18  # numbers of candidates ranked at once, few enough to stay in cache
