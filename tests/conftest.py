@@ -1,7 +1,29 @@
-"""What every test shares: one thread, since tests are tiny and the machine may be busy."""
+"""What every test shares: one thread, since tests are tiny and machines busy; and the only reasons to skip."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data"
+# The allow-list: marker -> (whether its tests are skipped here, why). CI has everything and skips nothing.
+SKIPPED = {
+    "real_images": (
+        not REAL_IMAGES.is_dir() and not os.environ.get("CI"),
+        f"needs the developers' samples of CIFAR, STL-10 and Tiny ImageNet, which are no part of this project: "
+        f"{REAL_IMAGES} is absent",
+    ),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the allow-list names, and nothing else."""
+    for item in items:
+        for marker, (here, reason) in SKIPPED.items():
+            if here and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))

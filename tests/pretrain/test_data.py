@@ -135,6 +135,7 @@ def test_an_order_file_puts_a_copy_in_the_original_order(tmp_path: Path) -> None
         load("cifar10", "train", tmp_path, copy="copy")
 
 
+@pytest.mark.real_images
 def test_the_real_part_of_tiny_imagenet_is_read_with_its_annotations(tmp_path: Path) -> None:
     import zipfile
 
@@ -224,6 +225,7 @@ def test_a_missing_folder_says_how_to_get_it(tmp_path: Path) -> None:
         load("stl10", "train", tmp_path)
 
 
+@pytest.mark.real_images
 def test_an_archive_that_was_not_unpacked_says_how_to() -> None:
     with pytest.raises(ValueError, match=r"tar xzf \S+cifar10-jpeg.tar.gz -C \S+data\)"):
         load("cifar10", "train", REAL, copy="cifar10-jpeg")
@@ -244,6 +246,7 @@ def test_describe_tells_what_is_missing(tmp_path: Path) -> None:
     assert row.expected == "the official CIFAR-10 files"
 
 
+@pytest.mark.real_images
 def test_describe_says_how_to_unpack_an_archive() -> None:
     (row,) = describe("cifar10", REAL, "cifar10-jpeg")
     assert (row.found, row.ok) == ("only the archive cifar10-jpeg.tar.gz", False)

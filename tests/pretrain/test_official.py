@@ -30,6 +30,7 @@ def stl_copy(root: Path) -> Path:
     return root / "copy" / "stl10_binary"
 
 
+@pytest.mark.real_images
 def test_the_exact_part_of_cifar10_is_read() -> None:
     train, test = (load("cifar10", split, REAL, copy="cifar10-exact-subset") for split in ("train", "test"))
     assert train.pixels.shape == (5438, 3, 32, 32)
@@ -37,12 +38,14 @@ def test_the_exact_part_of_cifar10_is_read() -> None:
     assert test.labels[:3].tolist() == [3, 8, 8]  # a cat and two ships, as everyone's first look at the test set shows
 
 
+@pytest.mark.real_images
 def test_the_exact_part_of_cifar100_is_read_with_fine_labels() -> None:
     images = load("cifar100", "test", REAL, copy="cifar100-exact-subset")
     assert images.pixels.shape == (916, 3, 32, 32)
     assert set(images.labels.tolist()) == set(range(100))
 
 
+@pytest.mark.real_images
 def test_cifar_images_agree_with_torchvisions_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.datasets import CIFAR10
 
@@ -54,6 +57,7 @@ def test_cifar_images_agree_with_torchvisions_reader(monkeypatch: pytest.MonkeyP
     assert ours.labels.tolist() == theirs.targets
 
 
+@pytest.mark.real_images
 def test_stl10_images_agree_with_torchvisions_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.datasets import STL10
 
@@ -118,6 +122,7 @@ def test_a_truncated_pickle_is_named(tmp_path: Path) -> None:
         load("cifar10", "test", tmp_path, copy="copy")
 
 
+@pytest.mark.real_images
 def test_a_partial_file_in_the_official_place_is_refused_before_it_is_unpickled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +143,7 @@ def test_files_with_the_right_checksums_are_read_as_official(tmp_path: Path, mon
         load("cifar10", "test", tmp_path / "copy")
 
 
+@pytest.mark.real_images
 def test_a_missing_stl10_file_is_named(tmp_path: Path) -> None:
     (stl_copy(tmp_path) / "unlabeled_X.bin").unlink()
     assert len(load("stl10", "train", tmp_path, copy="copy")) == 10
@@ -145,6 +151,7 @@ def test_a_missing_stl10_file_is_named(tmp_path: Path) -> None:
         load("stl10", "pretrain", tmp_path, copy="copy")
 
 
+@pytest.mark.real_images
 def test_a_truncated_stl10_file_is_named(tmp_path: Path) -> None:
     path = stl_copy(tmp_path) / "train_X.bin"
     path.write_bytes(path.read_bytes()[:-1])
@@ -152,18 +159,21 @@ def test_a_truncated_stl10_file_is_named(tmp_path: Path) -> None:
         load("stl10", "train", tmp_path, copy="copy")
 
 
+@pytest.mark.real_images
 def test_an_stl10_label_out_of_range_is_named(tmp_path: Path) -> None:
     (stl_copy(tmp_path) / "test_y.bin").write_bytes(bytes([1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))
     with pytest.raises(ValueError, match=r"test_y.bin: found label -1; expected 0 to 9"):
         load("stl10", "test", tmp_path, copy="copy")
 
 
+@pytest.mark.real_images
 def test_a_sample_of_stl10_in_the_official_place_is_refused(tmp_path: Path) -> None:
     stl_copy(tmp_path)
     with pytest.raises(ValueError, match=r"train_X.bin: found 276,480 bytes; expected 138,240,000 bytes"):
         load("stl10", "train", tmp_path / "copy")
 
 
+@pytest.mark.real_images
 def test_describe_compares_the_checksums_of_official_files(tmp_path: Path) -> None:
     shutil.copytree(REAL / "cifar100-exact-subset" / "cifar-100-python", tmp_path / "cifar-100-python")
     (tmp_path / "cifar-100-python" / "test").unlink()
@@ -172,6 +182,7 @@ def test_describe_compares_the_checksums_of_official_files(tmp_path: Path) -> No
     assert (test.found, test.checksum, test.ok) == ("missing", "not compared", False)
 
 
+@pytest.mark.real_images
 def test_describe_says_that_a_copy_has_no_checksum() -> None:
     rows = describe("stl10", REAL, "stl10-sample")
     assert {row.checksum for row in rows} == {"a copy has none"}
