@@ -58,7 +58,7 @@ def evaluate(
     if run_dir.name != record.spec.folder:
         raise ValueError(f"{run_dir} was renamed; its spec names it {record.spec.folder}")
     from .pretrain.evaluate.probe import evaluate as evaluate_run
-    from .pretrain.trainer import resolve_device
+    from .pretrain.session import resolve_device
 
     spec = Evaluation(run=record.spec, linear_epochs=linear_epochs, split=split)
     done = evaluate_run(run_dir.parent, spec, data, resolve_device(device))
@@ -154,11 +154,12 @@ def _pretrain(asked: Pretraining) -> None:
     if not entry.code:
         built = ", ".join(name for name, known in METHODS.items() if known.code)
         raise ValueError(f"{entry.label} is not built yet; built: {built}, each also with '+'")
-    from .pretrain.trainer import Session, train
+    from .pretrain.session import Session
+    from .pretrain.trainer import train
 
     names = {field.name for field in dataclasses.fields(Session)} & {f.name for f in dataclasses.fields(Pretraining)}
     session = Session(**{name: getattr(asked, name) for name in names})
-    record = train(asked.run, asked.runs, asked.data, session=session)
+    record = train(asked.run, asked.runs, asked.data, session)
     results = record.results or {}
     _print_results(record.path, {**results.get("last", {}), **(results.get("online") or [{}])[-1]})
 

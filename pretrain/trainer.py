@@ -6,16 +6,12 @@ only the step, the networks, the optimisers and the sums of the line being logge
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,45 +29,23 @@ from .provenance import provenance
 from .randomness import generator, permutation, uniform
 from .record import Record, write_whole
 from .run import Evaluation, Run
+from .session import Interrupted, Session, Stop, numerics, resolve_device, stop_signals
 from .views import Views
 
-INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
 _BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
-
-
-class Interrupted(SystemExit):
-    """A signal asked to stop; everything is saved."""
-
-    def __init__(self, signal_name: str, path: Path) -> None:
-        super().__init__(INTERRUPTED)
-        self.reason = f"stopped by {signal_name}; {path} is saved, run the same command again to go on"
 
 
 class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """How this process trains: what may differ between two processes that work on the same spec."""
-
-    device: str = "auto"
-    checkpoint_minutes: float = 10.0
-    checkpoint_epochs: int = 0  # additionally every so many epochs; 0 = by time alone
-    log_every: int = 10  # steps a line of metrics.jsonl averages over
-    memory_format: Literal["channels-last", "contiguous"] = "channels-last"
-    online_every: int = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
-    linear_epochs: int = 50  # of an online linear probe; a tenth of the real one
-    quiet: bool = False
-
-
-def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: Session | None = None) -> Record:
+def train(spec: Run, runs: Path, data: Path, session: Session) -> Record:
     """Pretrain `spec` in its folder below `runs`, or go on where it stopped; at once when it is done.
 
     Raises ValueError on bad input or when another process works on it, NonFiniteLoss, and Interrupted after a signal.
     """
-    session = replace(session or Session(), device=resolve_device(session.device if session else device))
+    session = replace(session, device=resolve_device(session.device))
     record = Record(runs, spec)
     if record.status == "done":
         return record
@@ -81,7 +55,7 @@ def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: S
         images = subset(images, spec.train_images, spec.seed)
     if len(images) < spec.batch_size:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
-    with record.lock(), _signals() as stop:
+    with record.lock(), stop_signals() as stop:
         if record.results is not None:  # by the process that held the lock a moment ago
             return record
         record.start()
@@ -96,7 +70,7 @@ def train(spec: Run, runs: Path, data: Path, *, device: str = "auto", session: S
 class Trainer:
     """The state of one pretraining and the loop over it."""
 
-    def __init__(self, record: Record, run: Run, images: Images, data: Path, session: Session, stop: _Stop) -> None:
+    def __init__(self, record: Record, run: Run, images: Images, data: Path, session: Session, stop: Stop) -> None:
         self.record, self.run, self.images = record, run, images
         self.data, self.session, self.stop = data, session, stop
         self.device = torch.device(session.device)
@@ -149,7 +123,7 @@ class Trainer:
             method = build_method(run, _view_size(run))
         method.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
 
-        def autocast() -> contextlib.AbstractContextManager[Any]:
+        def autocast() -> AbstractContextManager[Any]:
             if run.precision != "bfloat16":
                 return nullcontext()
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -285,54 +259,3 @@ class Trainer:
 
 def _view_size(run: Run) -> int:
     return run.views[0].size or DATASETS[run.dataset].view_size
-
-
-def resolve_device(device: str) -> str:
-    """ "auto" is CUDA where there is one. Raises ValueError for a device this machine lacks."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"unknown device {device!r}; known: auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for and this machine has no usable CUDA device; valid: auto, cpu")
-    return device
-
-
-class _Stop:
-    """The name of the signal that asked to stop, once one has."""
-
-    signal_name = ""
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[_Stop]:
-    """SIGTERM and SIGUSR2 ask to stop at the next step boundary, instead of ending the process at once."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may set handlers
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        stop.signal_name = signal.Signals(number).name
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGUSR2)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def numerics(precision: str) -> Iterator[None]:
-    """TF32 where the spec says so, and only convolution algorithms that give the same bits every time."""
-    cudnn = torch.backends.cudnn
-    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
-    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
-    cudnn.allow_tf32 = precision != "float32"
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[1:]

@@ -30,11 +30,12 @@ def reproduce(spec: Evaluation, runs: Path, data: Path, device: str = "auto", *,
     if record.status == "done":
         return record
     from ..pretrain.evaluate.probe import evaluate
-    from ..pretrain.trainer import Session, resolve_device, train
+    from ..pretrain.session import Session, resolve_device
+    from ..pretrain.trainer import train
 
     device = resolve_device(device)
     if Record(runs, spec.run).status != "done":
-        train(spec.run, runs, data, session=Session(device=device, quiet=quiet))
+        train(spec.run, runs, data, Session(device=device, quiet=quiet))
     return evaluate(runs, spec, data, device)
 
 

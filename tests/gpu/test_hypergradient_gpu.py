@@ -13,7 +13,7 @@ from compmod.pretrain.compmod import CompMod
 from compmod.pretrain.methods.base import build_method
 from compmod.pretrain.presets import preset
 from compmod.pretrain.run import Backbone, Projector
-from compmod.pretrain.trainer import numerics
+from compmod.pretrain.session import numerics
 
 pytestmark = pytest.mark.gpu
 METHODS = ("simclr+", "byol+", "barlow_twins+")

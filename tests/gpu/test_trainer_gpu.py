@@ -12,7 +12,8 @@ import pytest
 import torch
 from compmod.pretrain.presets import preset
 from compmod.pretrain.run import Backbone, Run
-from compmod.pretrain.trainer import Interrupted, Session, train
+from compmod.pretrain.session import Interrupted, Session
+from compmod.pretrain.trainer import train
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.gpu

@@ -21,7 +21,8 @@ from compmod.pretrain.methods import METHODS
 from compmod.pretrain.presets import preset
 from compmod.pretrain.record import Record
 from compmod.pretrain.run import Backbone, Optimizer, Projector, Run
-from compmod.pretrain.trainer import INTERRUPTED, NonFiniteLoss, Session, train
+from compmod.pretrain.session import INTERRUPTED, Session
+from compmod.pretrain.trainer import NonFiniteLoss, train
 from safetensors.torch import load_file
 
 NAMES = [name + plus for name, entry in METHODS.items() if entry.code for plus in ("", "+")]

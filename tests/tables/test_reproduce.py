@@ -23,7 +23,7 @@ class Work:
         self.calls: list[tuple[str, str]] = []
         self.broken: set[str] = set()
 
-    def train(self, spec: Run, runs: Path, data: Path, *, session: Any) -> Record:
+    def train(self, spec: Run, runs: Path, data: Path, session: Any) -> Record:
         self.calls.append(("train", spec.folder))
         record = Record(runs, spec)
         record.start()
@@ -46,8 +46,6 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     work = Work()
     trainer, probe = ModuleType("trainer"), ModuleType("probe")
     trainer.train = work.train  # type: ignore[attr-defined]
-    trainer.Session = dict  # type: ignore[attr-defined]
-    trainer.resolve_device = str  # type: ignore[attr-defined]
     probe.evaluate = work.evaluate  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "compmod.pretrain.trainer", trainer)
     monkeypatch.setitem(sys.modules, "compmod.pretrain.evaluate.probe", probe)

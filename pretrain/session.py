@@ -1,0 +1,91 @@
+"""Session: how one process trains, as far as another process on the same spec may do it otherwise.
+
+Device, layout in memory, how often to save and to look; what signals mean; which float32 arithmetic is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """How this process trains: what may differ between two processes that work on the same spec."""
+
+    device: str = "auto"
+    checkpoint_minutes: float = 10.0
+    checkpoint_epochs: int = 0  # additionally every so many epochs; 0 = by time alone
+    log_every: int = 10  # steps a line of metrics.jsonl averages over
+    memory_format: Literal["channels-last", "contiguous"] = "channels-last"
+    online_every: int = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
+    linear_epochs: int = 50  # of an online linear probe; a tenth of the real one
+    quiet: bool = False
+
+
+class Interrupted(SystemExit):
+    """A signal asked to stop; everything is saved."""
+
+    def __init__(self, signal_name: str, path: Path) -> None:
+        super().__init__(INTERRUPTED)
+        self.reason = f"stopped by {signal_name}; {path} is saved, run the same command again to go on"
+
+
+def resolve_device(device: str) -> str:
+    """ "auto" is CUDA where there is one. Raises ValueError for a device this machine lacks."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; known: auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for and this machine has no usable CUDA device; valid: auto, cpu")
+    return device
+
+
+class Stop:
+    """The name of the signal that asked to stop, once one has."""
+
+    signal_name = ""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """SIGTERM and SIGUSR2 ask to stop at the next step boundary, instead of ending the process at once."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may set handlers
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        stop.signal_name = signal.Signals(number).name
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def numerics(precision: str) -> Iterator[None]:
+    """TF32 where the spec says so, and only convolution algorithms that give the same bits every time."""
+    cudnn = torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    cudnn.allow_tf32 = precision != "float32"
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[1:]
