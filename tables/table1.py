@@ -22,7 +22,7 @@ from .scales import SHORT, Scale, probes, scaled
 from .table import Cell, Column, Row, Table
 
 NUMBER = 1
-TITLE = "Top-1 accuracy (%) of a linear and a 5-nearest-neighbour classifier, ResNet-18"
+TITLE = "Top-1 accuracy (%) of a linear and a 5-nearest-neighbour classifier"
 METRICS = {"linear": "linear/top1", "5-nn": "knn/top1"}  # printed column -> key in the results of an Evaluation
 NOT_BUILT = "method not built yet"
 COSTS: dict[Scale, str] = {
@@ -70,7 +70,7 @@ def table1(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | N
         notes.insert(0, "Not the paper's data: a heading with the word copy was run on re-encoded images.")
     return Table(
         number=NUMBER,
-        title=TITLE,
+        title=f"{TITLE}, ResNet-18",
         scale=scale,
         columns=tuple(columns),
         rows=tuple(rows),
@@ -107,6 +107,7 @@ def _copied(run: Run, copies: Mapping[str, str]) -> Run:
 def _demo(seeds: int) -> Table:
     """Digits in place of every data set, two floors on top, the paper's CIFAR-10 numbers beside and not compared."""
     heading = f"{DATASETS['digits'].label} (demo)"
+    backbone = scaled("simclr", "digits", "demo").backbone
     names = tuple(METRICS)
     columns = [Column(group=heading, name=name, heading=heading, parts=("ours",)) for name in names]
     columns += [Column(group=DEMO_COLUMN, name=name, heading=heading, parts=("paper",)) for name in names]
@@ -119,7 +120,7 @@ def _demo(seeds: int) -> Table:
         rows.append(Row(label=label, method=method_name(label), cells=(*ours, *theirs)))
     return Table(
         number=NUMBER,
-        title=TITLE,
+        title=f"{TITLE}, ResNet-{backbone.name.removeprefix('resnet')} of width {backbone.width}",
         scale="demo",
         columns=tuple(columns),
         rows=tuple(rows),
