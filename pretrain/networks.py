@@ -12,6 +12,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from .data import Dataset
 from .run import Backbone
 
 _STAGES = {
@@ -111,8 +112,11 @@ class Pixels(nn.Flatten):
         self.features = 3 * size * size
 
 
-def build_backbone(spec: Backbone, size: int) -> ResNet | Pixels:
-    """The trunk of `spec` for images of side `size` pixels; its attribute `features` is the width of its output."""
+def build_backbone(spec: Backbone, size: int, dataset: Dataset | None = None) -> ResNet | Pixels:
+    """The trunk of `spec` for images of side `size` pixels, normalised with the mean and deviation of `dataset`.
+
+    Its attribute `features` is the width of its output.
+    """
     return Pixels(size) if spec.name == "pixels" else ResNet(spec.name, spec.width, spec.stem)
 
 

@@ -64,6 +64,7 @@ class Backbone(Spec):
     name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"
     width: Count = 64  # channels of the first stage; the last has 8 times as many
     stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
+    colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +151,7 @@ class Run(Spec):
     schedule: Schedule = Schedule()
     compmod: Comprehensive = Comprehensive()
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    norm_groups: Count = 1  # parts of the batch, one a process, with batch-norm statistics of their own; 1 = none
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
 
     def __post_init__(self) -> None:
@@ -160,8 +162,11 @@ class Run(Spec):
             raise ValueError(f"unknown data set {self.dataset!r}; known: {', '.join(DATASETS)}")
         if not self.plus and self.compmod != Comprehensive():
             raise ValueError(f"compmod settings need a method with '+', such as {self.method + PLUS!r}")
-        if len(self.views) < 2:
-            raise ValueError(f"Run.views must be at least two augmentations, not {len(self.views)}")
+        entry = METHODS[self.base_method]
+        if self.plus and not entry.plus:
+            raise ValueError(f"{self.method!r} does not exist: {entry.label} has no two-view embedding for CompMod")
+        if len(self.views) < entry.views:
+            raise ValueError(f"Run.views of {self.method} must be at least {entry.views}, not {len(self.views)}")
         if self.backbone.name == "pixels" and self.epochs:
             raise ValueError("backbone pixels has no parameters to train; use --epochs 0")
         if self.train_images and self.train_images < self.batch_size:

@@ -109,7 +109,8 @@ def _finished_backbone(runs: Path, run: Run) -> nn.Module:
             f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
         )
     file = record.path / "encoder.safetensors"
-    backbone = build_backbone(run.backbone, run.views[0].size or DATASETS[run.dataset].view_size)
+    dataset = DATASETS[run.dataset]
+    backbone = build_backbone(run.backbone, run.views[0].size or dataset.view_size, dataset)
     try:
         with safe_open(file, framework="pt") as stored:
             backbone.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118

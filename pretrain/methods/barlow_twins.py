@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..distributed import gather
 from ..run import Run
-from .base import Embedded, Method, full_precision
+from .base import Embedded, Method, Targets, full_precision
 
 
 class BarlowTwins(Method):
@@ -17,8 +18,8 @@ class BarlowTwins(Method):
         self.off_diagonal = off_diagonal  # section 2.1 of the paper
         self.scale = scale  # solo-learn multiplies the loss by 0.1
 
-    def loss(self, embedded: Embedded, targets: tuple[Tensor, ...]) -> Tensor:
-        z1, z2 = embedded.embeddings
+    def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
+        z1, z2 = (gather(z) for z in embedded.embeddings[:2])
         return self.scale * barlow_twins_loss(z1, z2, self.off_diagonal)
 
 

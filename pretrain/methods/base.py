@@ -3,6 +3,11 @@
 A method is split where the two-level step has to cut it (see hypergradient.py): `embed` depends on the trained
 parameters and is differentiated, `targets` is everything held fixed for a batch (an EMA network's outputs, a queue),
 and `loss` is a pure function of the two. Writing a new method means these three, in one file, and a line in METHODS.
+
+With several processes each holds its share of the batch. The mean of the processes' losses is the loss of the whole
+batch, and the trainer averages gradients: a mean over samples may be taken of the share alone, any other loss is taken
+of the gathered batch by every process (`distributed.gather`). Random choices are functions of (seed, step), state such
+as a queue is updated from the gathered batch in `after_step`; so one process and several compute the same numbers.
 """
 
 from __future__ import annotations
@@ -10,13 +15,29 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..data import DATASETS
 from ..networks import build_backbone, mlp, projector_widths
 from ..run import Run
+
+Targets = tuple[Any, ...]  # what a method holds fixed in a batch; each method has its own
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Batch:
+    """One process's share of a batch. N samples in it."""
+
+    views: tuple[Tensor, ...]  # each N x 3 x S x S, normalised
+    index: Tensor  # int64, N, on the CPU: which samples of the data set they are
+    labels: Tensor  # int64, N, on the views' device; -1 = unlabelled
+    step: int = 0  # updates made before this one
+    epoch: float = 0.0  # epochs done, with fractions
+    draw: float = 0.0  # a uniform random number of this batch
 
 
 class Embedded(NamedTuple):
@@ -24,6 +45,10 @@ class Embedded(NamedTuple):
 
     representations: tuple[Tensor, ...]  # each N x D', the trunk's output: what is evaluated
     embeddings: tuple[Tensor, ...]  # each N x D, the projector's output, not normalised
+
+    def detach(self) -> Embedded:
+        """The same values without their graph."""
+        return Embedded(*(tuple(tensor.detach() for tensor in part) for part in self))
 
 
 class Method(nn.Module):
@@ -34,10 +59,13 @@ class Method(nn.Module):
 
     def __init__(self, run: Run, size: int, *, projector: nn.Module | None = None) -> None:
         super().__init__()
-        self.backbone = build_backbone(run.backbone, size)
+        self.backbone = build_backbone(run.backbone, size, DATASETS[run.dataset])
         head = run.projector
         self.projector = projector or mlp(projector_widths(self.backbone.features, head.layers, head.hidden, head.out))
         self.embedding_width = head.out
+
+    def allocate(self, images: int) -> None:
+        """Called once before training with the number of training images; for state that is as long as the data."""
 
     def embed(self, views: Sequence[Tensor]) -> Embedded:
         """Representations and embeddings of each view (N x 3 x S x S): trunk and projector once a view."""
@@ -45,21 +73,25 @@ class Method(nn.Module):
         return Embedded(representations, tuple(self.projector(h) for h in representations))
 
     @torch.no_grad()
-    def targets(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def targets(self, batch: Batch) -> Targets:
         """What the loss compares with and no gradient reaches; computed once a batch. Most methods have none."""
         return ()
 
-    def loss(self, embedded: Embedded, targets: tuple[Tensor, ...]) -> Tensor:
-        """The self-supervised loss, a scalar; pure given the parameters."""
+    def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
+        """The self-supervised loss, a scalar; pure given the parameters. Its mean over processes is the batch's."""
         raise NotImplementedError
 
-    def forward(self, views: Sequence[Tensor]) -> Tensor:
-        """Loss of one batch of views."""
-        targets = self.targets(views)
-        return self.loss(self.embed(views), targets)
+    def forward(self, batch: Batch) -> Tensor:
+        """Loss of one batch."""
+        targets = self.targets(batch)
+        return self.loss(self.embed(batch.views), targets)
 
-    def after_step(self, progress: float) -> None:
-        """Called after each update with the share of training done, 0 to 1 and constant within an epoch."""
+    @torch.no_grad()
+    def after_step(self, progress: float, embedded: Embedded, targets: Targets) -> None:
+        """Called after each update: `progress` is the share of training done, 0 to 1 and constant within an epoch.
+
+        `embedded` and `targets` are those of the batch just trained on, before the update and without a graph.
+        """
 
 
 def build_method(run: Run, size: int) -> Method:
@@ -86,16 +118,34 @@ def method_options(kind: type[Method]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not None}
 
 
+def check_option(name: str, value: float, valid: bool, expected: str) -> None:
+    """Raise ValueError unless an option's value is `valid`; `expected` says in words what would be."""
+    if not valid:
+        raise ValueError(f"option {name!r} must be {expected}, not {value!r}")
+
+
 def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Run a loss outside autocast with its tensors in float32 or better, whatever the networks computed in."""
 
     @functools.wraps(loss)
     def wrapped(*args: Any, **kwargs: Any) -> Tensor:
-        device = next(arg.device.type for arg in args if isinstance(arg, Tensor))
+        device = next(tensor.device.type for tensor in _tensors(args))
         with torch.autocast(device, enabled=False):
-            return loss(*(at_least_float32(a) if isinstance(a, Tensor) else a for a in args), **kwargs)
+            return loss(*(_widened(a) for a in args), **{name: _widened(a) for name, a in kwargs.items()})
 
     return wrapped
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, tuple | list) else []
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(_widened(part) for part in value)
+    return at_least_float32(value) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

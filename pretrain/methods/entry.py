@@ -18,6 +18,9 @@ class Entry:
     source: str  # the paper the method is from
     recipe: Literal["S", "L"] = "S"  # small-data recipe of its rows in Table 1, see presets.py
     code: str = ""  # "module.Class" in this folder; "" = not built yet
+    views: int = 2  # fewest views a sample
+    plus: bool = True  # whether it has a two-view embedding, which CompMod needs
+    remark: str = ""  # what its rows must say of it
 
     def load(self) -> type[Method]:
         """Import the method's class. Raises ValueError when the method is not built yet."""

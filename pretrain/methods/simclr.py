@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..distributed import gather
 from ..run import Run
-from .base import Embedded, Method, full_precision
+from .base import Embedded, Method, Targets, full_precision
 
 
 class SimCLR(Method):
@@ -27,8 +28,8 @@ class SimCLR(Method):
         embeddings = self.output_norm(self.projector(torch.cat(representations)))
         return Embedded(representations, embeddings.chunk(len(representations)))
 
-    def loss(self, embedded: Embedded, targets: tuple[Tensor, ...]) -> Tensor:
-        z1, z2 = embedded.embeddings
+    def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
+        z1, z2 = (gather(z) for z in embedded.embeddings[:2])
         return nt_xent_loss(z1, z2, self.temperature)
 
 
