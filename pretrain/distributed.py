@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ def gather(x: Tensor) -> Tensor:
     """
     if world() == 1:
         return x
-    gathered: Tensor = _Gather.apply(x)
+    gathered: Tensor = _GATHER(x)
     return gathered
 
 
@@ -55,7 +55,7 @@ def total(x: Tensor) -> Tensor:
     """The sum over processes; differentiable in reverse and forward mode."""
     if world() == 1:
         return x
-    summed: Tensor = _Sum.apply(x)
+    summed: Tensor = _SUM(x)
     return summed
 
 
@@ -169,12 +169,12 @@ class _Sum(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-        return _Sum.apply(gradient)
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return _SUM(gradient)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Any:  # type: ignore[override]
-        return _Sum.apply(tangent)
+    def jvp(ctx: Any, tangent: Tensor) -> Any:
+        return _SUM(tangent)
 
 
 class _Gather(torch.autograd.Function):
@@ -189,9 +189,13 @@ class _Gather(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
-        return share(_Sum.apply(gradient))
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return share(_SUM(gradient))
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Any:  # type: ignore[override]
-        return _Gather.apply(tangent)
+    def jvp(ctx: Any, tangent: Tensor) -> Any:
+        return _GATHER(tangent)
+
+
+_SUM: Callable[[Tensor], Any] = _Sum.apply
+_GATHER: Callable[[Tensor], Any] = _Gather.apply

@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
+from .distributed import average_, total, world
+
 Parameters = Mapping[str, Tensor]
-Outputs = tuple[Tensor, ...]
+Outputs = Sequence[Tensor]
 
 FINITE_DIFFERENCE_STEP = 0.01  # numerator of the step along v / |v|; DARTS (Liu et al., ICLR 2019), section 2.3
 
@@ -46,7 +48,7 @@ def jvp(
     y = [output.detach().requires_grad_() for output in outputs]
     slopes = torch.autograd.grad(coupling(tuple(y)), y, create_graph=True, materialize_grads=True)
     inner = torch.stack([(u * q).sum() for u, q in zip(tangents, slopes, strict=True)]).sum()
-    return [-weight * gradient for gradient in torch.autograd.grad(inner, meta)]
+    return [-weight * gradient for gradient in torch.autograd.grad(inner, meta, materialize_grads=True)]
 
 
 def finite_difference(
@@ -65,7 +67,7 @@ def finite_difference(
         with torch.no_grad():
             moved = {name: p + sign * step * outer_gradient[name] for name, p in parameters.items()}
             y = network(moved)
-        sides.append(torch.autograd.grad(coupling(y), meta))
+        sides.append(torch.autograd.grad(coupling(y), meta, materialize_grads=True))
     return [-weight * (ahead - behind) / (2 * step) for ahead, behind in zip(*sides, strict=True)]
 
 
@@ -78,23 +80,29 @@ def unrolled(
 ) -> list[Tensor]:
     """dG/dxi by differentiating the virtual step itself: second-order autodiff through the whole network.
 
-    `inner` is L + w M as a function of psi (and of xi through its closure), `outer` is L.
+    `inner` is L + w M as a function of psi (and of xi through its closure), `outer` is L; with several processes the
+    result is this process's part, of which the mean is meant.
     """
     start = {name: p.detach().requires_grad_() for name, p in parameters.items()}
-    slopes = torch.autograd.grad(inner(start), list(start.values()), create_graph=True)
-    moved = {name: p - step_size * g for (name, p), g in zip(start.items(), slopes, strict=True)}
+    slopes = torch.autograd.grad(inner(start), list(start.values()), create_graph=True, materialize_grads=True)
+    moved = {name: p - step_size * total(g) / world() for (name, p), g in zip(start.items(), slopes, strict=True)}
     return list(torch.autograd.grad(outer(moved), meta, materialize_grads=True))
 
 
 def outer_gradient(
-    outer: Callable[[Parameters], Tensor], parameters: Parameters, slopes: Sequence[Tensor], step_size: float
+    outer: Callable[[Parameters], Tensor],
+    parameters: Parameters,
+    slopes: Mapping[str, Tensor | None],
+    step_size: float,
 ) -> Parameters:
-    """v, the gradient of L at psi' = psi - step_size * slopes, by parameter name."""
-    moved = {
-        name: (p - step_size * slope).requires_grad_()
-        for (name, p), slope in zip(parameters.items(), slopes, strict=True)
-    }
-    return dict(zip(moved, torch.autograd.grad(outer(moved), list(moved.values())), strict=True))
+    """v, the gradient of L at psi' = psi - step_size * slopes, by parameter name; the mean over processes."""
+    moved = {}
+    for name, p in parameters.items():
+        slope = slopes[name]
+        moved[name] = (p.clone() if slope is None else p - step_size * slope).requires_grad_()
+    gradients = torch.autograd.grad(outer(moved), list(moved.values()), materialize_grads=True)
+    average_(gradients)
+    return dict(zip(moved, gradients, strict=True))
 
 
 def jacobian_vector_product(

@@ -13,6 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .distributed import rank
 from .record import Record
 from .run import Run
 
@@ -23,17 +24,21 @@ class Monitor:
     """The outputs of one process; use as a context."""
 
     def __init__(self, record: Record, run: Run, step: int, total: int, *, quiet: bool = False) -> None:
-        self.record, self.run, self.total, self.start, self.quiet = record, run, total, step, quiet
+        self.record, self.run, self.total, self.start = record, run, total, step
+        self.writes = rank() == 0  # the other processes of a run tell nothing
+        self.quiet = quiet or not self.writes
         self.step = step
         self.last: dict[str, float] = {}
         self.images = 0
         self.since = self.spoke = time.monotonic()
 
     def __enter__(self) -> Self:
-        from torch.utils.tensorboard import SummaryWriter
+        self.file = open(self.record.path / "metrics.jsonl" if self.writes else os.devnull, "a")
+        self.board = None
+        if self.writes:
+            from torch.utils.tensorboard import SummaryWriter
 
-        self.file = open(self.record.path / "metrics.jsonl", "a")
-        self.board = SummaryWriter(str(self.record.path / "tensorboard"), purge_step=self.start)
+            self.board = SummaryWriter(str(self.record.path / "tensorboard"), purge_step=self.start)
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -53,7 +58,8 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        self.board.close()
+        if self.board:
+            self.board.close()
         self.file.close()
 
     def advance(self, images: int) -> None:
@@ -77,8 +83,9 @@ class Monitor:
         safe = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
         self.file.write(json.dumps(safe) + "\n")
         self.file.flush()
-        for key, value in values.items():
-            self.board.add_scalar(key if "/" in key else f"{kind}/{key}", value, step)
+        if self.board:
+            for key, value in values.items():
+                self.board.add_scalar(key if "/" in key else f"{kind}/{key}", value, step)
 
     def flush(self) -> int:
         """Force metrics.jsonl to disk; its length in bytes."""

@@ -7,6 +7,7 @@ only the step, the networks, the optimisers and the sums of the line being logge
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -19,17 +20,19 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from . import checkpoint
-from .compmod import CompMod, Objective
+from .collapse import collapsed, spread
 from .data import DATASETS, Images, load, subset
+from .distributed import any_says, broadcast_, first_says, processes, rank, share, world
 from .evaluate.probe import probe
-from .methods.base import build_method
+from .methods.base import Batch, build_method
 from .optim import build_optimizer, learning_rate
 from .progress import Monitor
 from .provenance import provenance
-from .randomness import generator, permutation, uniform
+from .randomness import permutation, uniform
 from .record import Record, write_whole
 from .run import Evaluation, Run
 from .session import Interrupted, Session, Stop, numerics, resolve_device, stop_signals
+from .two_level import Objective, build_objective
 from .views import Views
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
@@ -43,26 +46,36 @@ class NonFiniteLoss(RuntimeError):
 def train(spec: Run, runs: Path, data: Path, session: Session) -> Record:
     """Pretrain `spec` in its folder below `runs`, or go on where it stopped; at once when it is done.
 
-    Raises ValueError on bad input or when another process works on it, NonFiniteLoss, and Interrupted after a signal.
+    Under torchrun or a SLURM job step every process of it calls this, and they share each batch. Raises ValueError on
+    bad input or when someone else works on the run, NonFiniteLoss, and Interrupted after a signal.
     """
     session = replace(session, device=resolve_device(session.device))
-    record = Record(runs, spec)
-    if record.status == "done":
+    with processes(session.device):
+        return _train(Record(runs, spec), spec, data, session)
+
+
+def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
+    if first_says(record.status == "done"):
         return record
     build_method(spec, _view_size(spec))  # names a wrong option before any data is read
+    if spec.batch_size % world():
+        raise ValueError(f"batch_size {spec.batch_size} cannot be shared equally by {world()} processes")
     images = load(spec.dataset, "pretrain", data, copy=spec.copy)
     if spec.train_images:
         images = subset(images, spec.train_images, spec.seed)
     if len(images) < spec.batch_size:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
-    with record.lock(), stop_signals() as stop:
-        if record.results is not None:  # by the process that held the lock a moment ago
+    with record.lock() if rank() == 0 else nullcontext(), stop_signals() as stop:
+        if first_says(record.results is not None):  # by the process that held the lock a moment ago
             return record
-        record.start()
+        if rank() == 0:
+            record.start()
+        first_says(None)  # the folder is there
         try:
             Trainer(record, spec, images, data, session, stop).fit()
         except Exception as error:
-            record.fail(f"{type(error).__name__}: {error}")
+            if rank() == 0:
+                record.fail(f"{type(error).__name__}: {error}")
             raise
     return record
 
@@ -81,19 +94,21 @@ class Trainer:
         self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
         self.optimizers = [build_optimizer(self.objective.psi.values(), run.optimizer, run.peak_lr)]
-        if isinstance(self.objective, CompMod):
-            self.optimizers.append(build_optimizer(self.objective.g_xi.parameters(), run.optimizer, run.peak_lr))
+        if self.objective.xi:
+            self.optimizers.append(build_optimizer(self.objective.xi, run.optimizer, run.peak_lr))
         self.step = 0
         self.seconds = 0.0  # of training, over all processes that worked on this run
         self.sums: dict[str, Tensor] = {}  # of what is logged, since the last line
         self.summed = 0  # steps in those sums
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
         self.online: list[dict[str, float]] = []
+        self.collapsed = ""  # what was wrong when an epoch ended with collapsed embeddings
 
     def fit(self) -> None:
         """Train to the end and finish the record."""
         self._load()
         self.pixels = torch.from_numpy(np.ascontiguousarray(self.images.pixels)).to(self.device)
+        self.labels = torch.from_numpy(self.images.labels).to(self.device)
         self.clock = time.monotonic()
         self.saved = self.clock
         with (
@@ -105,50 +120,58 @@ class Trainer:
                 epoch, position = divmod(self.step, self.steps_per_epoch)
                 if self.step % self.session.log_every == 0 or self.step == self.total:
                     self._log()
-                if position == 0 and self._probe_due(epoch):
+                if position == 0:
+                    self._look_for_collapse(epoch)
+                if position == 0 and rank() == 0 and self._probe_due(epoch):
                     self._probe(epoch)
-                if self.stop.signal_name:
+                stopped = any_says(bool(self.stop.signal_name), "cpu")
+                if rank() == 0 and (stopped or self._checkpoint_due(epoch, position)):
                     self._save()
-                    raise Interrupted(self.stop.signal_name, self.record.path)
-                if self._checkpoint_due(epoch, position):
-                    self._save()
+                if stopped:
+                    first_says(None)  # it is saved
+                    raise Interrupted(self.stop.signal_name or "a signal to another process", self.record.path)
         self._check_finite()
-        self._finish()
+        if rank() == 0:
+            self._finish()
+        first_says(None)  # it is finished
 
     def _build(self) -> Objective:
-        """Networks with weights that depend on the seed alone, and the same for a method with and without "+"."""
-        run = self.run
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(run.seed, "method").initial_seed())
-            method = build_method(run, _view_size(run))
-        method.to(device=self.device, memory_format=self.layout)  # type: ignore[call-overload]
+        """The networks on the device, the same in every process."""
 
         def autocast() -> AbstractContextManager[Any]:
-            if run.precision != "bfloat16":
+            if self.run.precision != "bfloat16":
                 return nullcontext()
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-        if not run.plus:
-            return Objective(method, autocast)
-        return CompMod(method, run.compmod, autocast, generator(run.seed, "g_xi")).to(self.device)
+        objective = build_objective(self.run, _view_size(self.run), len(self.images), autocast).to(self.device)
+        objective.method.to(memory_format=self.layout)  # type: ignore[call-overload]
+        broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
+        return objective
 
     def _train_step(self) -> None:
         run = self.run
         epoch, position = divmod(self.step, self.steps_per_epoch)
         if position == 0 or not hasattr(self, "order"):
             self.order = permutation(run.seed, epoch, len(self.images))
-        index = self.order[position * run.batch_size : (position + 1) * run.batch_size]
-        pixels = self.pixels[index.to(self.device, non_blocking=True)]
-        views = [view(pixels, index, epoch).contiguous(memory_format=self.layout) for view in self.views]
-        draw = float(uniform(run.seed, self.step, torch.tensor([_BATCH_DRAW]), len(self.views), 1))
+        index = share(self.order[position * run.batch_size : (position + 1) * run.batch_size])
+        on_device = index.to(self.device, non_blocking=True)
+        pixels = self.pixels[on_device]
+        batch = Batch(
+            views=tuple(view(pixels, index, epoch).contiguous(memory_format=self.layout) for view in self.views),
+            index=index,
+            labels=self.labels[on_device],
+            step=self.step,
+            epoch=self.step / self.steps_per_epoch,
+            draw=float(uniform(run.seed, self.step, torch.tensor([_BATCH_DRAW]), len(self.views), 1)),
+        )
         lr = learning_rate(run, self.step, self.steps_per_epoch)
         self.objective.train()
-        logged = self.objective.backward(views, lr=lr, epoch=self.step / self.steps_per_epoch, draw=draw)
+        logged = self.objective.backward(batch, lr=lr)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.step()
-        self.objective.method.after_step(epoch / run.epochs)
+        self.objective.after_step(epoch / run.epochs)
         self.finite &= torch.isfinite(logged["loss"])
         for name, value in logged.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
@@ -172,6 +195,16 @@ class Trainer:
         self.sums, self.summed = {}, 0
         lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
         self.monitor.log("train", self.step, self.step / self.steps_per_epoch, row | {"lr": lr})
+
+    def _look_for_collapse(self, epoch: int) -> None:
+        """Log how spread out the last batch's embeddings were; warn once when they have collapsed."""
+        assert self.objective.done is not None, "an epoch has steps"
+        figures = spread(self.objective.done[0])
+        self.monitor.log("spread", self.step, float(epoch), figures)
+        found = collapsed(figures)
+        if found and not self.collapsed and rank() == 0:
+            print(f"warning: {self.record.path.name} has collapsed in epoch {epoch}: {found}", file=sys.stderr)
+        self.collapsed = found
 
     def _probe_due(self, epoch: int) -> bool:
         remaining = self.run.epochs - epoch
@@ -211,16 +244,22 @@ class Trainer:
             "summed": self.summed,
             "seconds": self.seconds,
             "online": self.online,
+            "collapsed": self.collapsed,
             "metrics_bytes": self.monitor.flush(),
         }
         checkpoint.save(self.record.path / "checkpoints", self.step, state)
 
     def _load(self) -> None:
         """Go on from the newest sound checkpoint; without one, from the start."""
-        state = checkpoint.load_newest(self.record.path / "checkpoints")
-        metrics = self.record.path / "metrics.jsonl"
+        folder, metrics = self.record.path / "checkpoints", self.record.path / "metrics.jsonl"
+        state = checkpoint.load_newest(folder) if rank() == 0 else None  # moves damaged files aside
+        first_says(None)
+        if rank() > 0:
+            state = checkpoint.load_newest(folder)
         if state is None:
-            metrics.unlink(missing_ok=True)
+            if rank() == 0:
+                metrics.unlink(missing_ok=True)
+            first_says(None)
             return
         assert state["digest"] == self.run.digest, "the folder is named by the digest"
         self.step = state["step"]
@@ -229,7 +268,9 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
         self.summed, self.seconds, self.online = state["summed"], state["seconds"], state["online"]
-        os.truncate(metrics, state["metrics_bytes"])  # lines after the checkpoint are made again
+        self.collapsed = state["collapsed"]
+        if rank() == 0:
+            os.truncate(metrics, state["metrics_bytes"])  # lines after the checkpoint are made again
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock
@@ -246,13 +287,14 @@ class Trainer:
             "last": self.monitor.last,
             "online": self.online,
             "online_linear_epochs": self.session.linear_epochs,
+            "collapsed": self.collapsed,
         }
         origin = provenance(
             self.run,
             seconds=self.seconds,
             device=str(self.device),
             data_digest=self.images.digest,
-            extra={"memory_format": self.session.memory_format},
+            extra={"memory_format": self.session.memory_format, "processes": world()},
         )
         self.record.finish(results, origin)
 

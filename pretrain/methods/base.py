@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..data import DATASETS
 from ..networks import build_backbone, mlp, projector_widths
+from ..regulariser import Regulariser
 from ..run import Run
 
 Targets = tuple[Any, ...]  # what a method holds fixed in a batch; each method has its own
@@ -63,6 +64,7 @@ class Method(nn.Module):
         head = run.projector
         self.projector = projector or mlp(projector_widths(self.backbone.features, head.layers, head.hidden, head.out))
         self.embedding_width = head.out
+        self.regulariser: Regulariser | None = None  # a meta network of the method's own, trained by a two-level step
 
     def allocate(self, images: int) -> None:
         """Called once before training with the number of training images; for state that is as long as the data."""

@@ -20,9 +20,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
-from compmod.pretrain.compmod import CompMod, Objective
-from compmod.pretrain.methods.base import build_method
+from compmod.pretrain.methods.base import Batch
 from compmod.pretrain.presets import preset
+from compmod.pretrain.two_level import build_objective
 
 NETWORKS = {  # name: (backbone preset of, image side, batch)
     "ResNet-18, 32 px": ("cifar10", 32, 128),
@@ -34,25 +34,24 @@ def measure(network: str, step: str, channels_last: bool, device: str, precision
     """Median seconds a step and peak bytes, in this process."""
     dataset, side, batch = NETWORKS[network]
     run = preset("simclr" if step == "plain" else "simclr+", dataset)
-    method = build_method(run, side).to(device)
+    if step != "plain":
+        run = replace(run, compmod=replace(run.compmod, hypergradient=step))
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    method.to(memory_format=layout)
     autocast = nullcontext if precision != "bfloat16" else (lambda: torch.autocast(device, torch.bfloat16))
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    if step == "plain":
-        objective = Objective(method, autocast)
-    else:
-        settings = replace(run.compmod, hypergradient=step)
-        objective = CompMod(method, settings, autocast, torch.Generator().manual_seed(0)).to(device)
+    objective = build_objective(run, side, batch, autocast).to(device)
+    objective.method.to(memory_format=layout)
     optimizer = torch.optim.Adam(objective.psi.values(), lr=1e-3)
     views = [torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=layout) for _ in range(2)]
+    labels = torch.zeros(batch, dtype=torch.long, device=device)
+    drawn = Batch(views=tuple(views), index=torch.arange(batch), labels=labels, epoch=20.0, draw=0.5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     times = []
     for _ in range(steps + 1):
         _synchronise(device)
         start = time.perf_counter()
-        objective.backward(views, lr=1e-3, epoch=20.0, draw=0.5)
+        objective.backward(drawn, lr=1e-3)
         optimizer.step()
         _synchronise(device)
         times.append(time.perf_counter() - start)

@@ -9,30 +9,42 @@ from typing import Any
 
 import pytest
 import torch
-from compmod.pretrain.compmod import CompMod
-from compmod.pretrain.methods.base import build_method
+from compmod.pretrain.methods import METHODS as ENTRIES
+from compmod.pretrain.methods.base import Batch
 from compmod.pretrain.presets import preset
 from compmod.pretrain.run import Backbone, Projector
 from compmod.pretrain.session import numerics
+from compmod.pretrain.two_level import build_objective
+from small_runs import OPTIONS
 
 pytestmark = pytest.mark.gpu
-METHODS = ("simclr+", "byol+", "barlow_twins+")
+METHODS = [f"{name}+" for name, entry in ENTRIES.items() if entry.code and entry.plus]
 
 
 def _xi_gradient(method: str, dtype: torch.dtype, layout: torch.memory_format, **changes: Any) -> torch.Tensor:
     autocast = changes.pop("autocast", nullcontext)
-    run = replace(preset(method, "digits"), projector=Projector(layers=3, hidden=64, out=32), options=())
-    settings = replace(run.compmod, lambda2=0.0, alpha=0.3, **changes)
-    torch.manual_seed(0)
-    network = build_method(replace(run, backbone=Backbone(width=16)), 32)
-    objective = CompMod(network, settings, autocast, torch.Generator().manual_seed(1))
-    objective.to(device="cuda", dtype=dtype)
-    network.to(memory_format=layout)  # type: ignore[call-overload]
-    views = [torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in (2, 3)]
-    objective.backward(
-        [v.to("cuda", dtype).contiguous(memory_format=layout) for v in views], lr=0.1, epoch=20.0, draw=0.4
+    run = preset(method, "digits")
+    run = replace(
+        run,
+        projector=Projector(layers=3, hidden=64, out=32),
+        options=tuple((name, 64 if name in ("queue", "whitening") else v) for name, v in OPTIONS.get(method[:-1], ())),
+        compmod=replace(run.compmod, lambda2=0.0, alpha=0.3, **changes),
+        backbone=Backbone(width=16),
+        batch_size=64,
     )
-    return torch.cat([p.grad.flatten().double() for p in objective.g_xi.parameters() if p.grad is not None])
+    objective = build_objective(run, 32, 64, autocast)
+    objective.to(device="cuda", dtype=dtype)
+    objective.method.to(memory_format=layout)  # type: ignore[call-overload]
+    views = [torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(len(run.views))]
+    batch = Batch(
+        views=tuple(v.to("cuda", dtype).contiguous(memory_format=layout) for v in views),
+        index=torch.arange(64),
+        labels=torch.zeros(64, dtype=torch.long, device="cuda"),
+        epoch=20.0,
+        draw=0.4,
+    )
+    objective.backward(batch, lr=0.1)
+    return torch.cat([p.grad.flatten().double() for p in objective.regularisers.parameters() if p.grad is not None])
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from compmod.pretrain import hypergradient
-from compmod.pretrain.compmod import CompMod
 from compmod.pretrain.hypergradient import KeptConvolutions, frozen_statistics, jacobian_vector_product
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods.base import build_method
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Projector
+from compmod.pretrain.two_level import Objective, build_objective
+from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
 
-BUILT = [name for name, entry in METHODS.items() if entry.code and name != "supervised"]
+WITH_PLUS = [name for name, entry in METHODS.items() if entry.code and entry.plus]
 
 
-def build(method: str, **settings: Any) -> CompMod:
+def build(method: str, **settings: Any) -> Objective:
     """A small float64 CompMod with batch norms off their initial values."""
-    run = preset(f"{method}+", "digits")
-    run = replace(run, backbone=Backbone(width=4), projector=Projector(layers=3, hidden=12, out=8))
-    torch.manual_seed(0)
-    compmod = replace(run.compmod, alpha=0.3, **settings)
-    objective = CompMod(build_method(run, 8), compmod, nullcontext, torch.Generator().manual_seed(1)).double()
+    run = small(f"{method}+")
+    run = replace(run, compmod=replace(run.compmod, alpha=0.3, **settings))
+    objective = build_objective(run, SIDE, IMAGES).double()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in objective.parameters():
@@ -35,17 +30,11 @@ def build(method: str, **settings: Any) -> CompMod:
     return objective
 
 
-def two_views() -> list[Tensor]:
-    return [
-        torch.randn(10, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in (5, 6)
-    ]
-
-
 def hyper(method: str, lr: float = 0.1, **settings: Any) -> Tensor:
     """The two-level part of xi's gradient, flat."""
     objective = build(method, lambda2=0.0, **settings)
-    objective.backward(two_views(), lr=lr, epoch=0.5, draw=0.4)
-    return torch.cat([p.grad.flatten() for p in objective.g_xi.parameters() if p.grad is not None])
+    objective.backward(small_batch(method), lr=lr)
+    return torch.cat([p.grad.flatten() for p in objective.regularisers.parameters() if p.grad is not None])
 
 
 def distance(one: Tensor, other: Tensor) -> float:
@@ -54,7 +43,7 @@ def distance(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("flow", ["through", "stop"])
 @pytest.mark.parametrize("fusion", ["concatenate", "mixup", "embedding"])
-@pytest.mark.parametrize("method", BUILT)
+@pytest.mark.parametrize("method", WITH_PLUS)
 def test_jvp_equals_unrolled(method: str, fusion: str, flow: str) -> None:
     exact = hyper(method, fusion=fusion, flow=flow, hypergradient="unrolled")
     assert exact.norm() > 1e-6
@@ -70,7 +59,7 @@ def test_jvp_equals_unrolled_at_either_scale_and_virtual_rate(scale: str, virtua
 
 
 @pytest.mark.parametrize("flow", ["through", "stop"])
-@pytest.mark.parametrize("method", BUILT)
+@pytest.mark.parametrize("method", WITH_PLUS)
 def test_finite_differences_approach_unrolled_with_a_small_step(
     method: str, flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,14 +83,14 @@ def test_doubling_a_small_virtual_rate_doubles_the_hypergradient() -> None:
 
 
 @pytest.mark.parametrize("backend", ["jvp", "unrolled", "finite-difference", "none"])
-@pytest.mark.parametrize("method", BUILT)
+@pytest.mark.parametrize("method", WITH_PLUS)
 def test_the_two_level_part_leaves_every_buffer_and_weight_alone(method: str, backend: str) -> None:
     """Running statistics move once a view, by the ordinary forward pass; nothing else moves at all."""
     objective = build(method, hypergradient=backend)
     plain = build(method, hypergradient=backend, training="joint")
     weights = {name: p.clone() for name, p in objective.named_parameters()}
     for each in (objective, plain):
-        each.backward(two_views(), lr=0.1, epoch=0.5, draw=0.4)
+        each.backward(small_batch(method), lr=0.1)
     buffers = dict(plain.named_buffers())
     assert buffers
     for name, buffer in objective.named_buffers():
@@ -201,8 +190,8 @@ def test_finite_differences_with_the_customary_step_are_far_off_in_float32() -> 
 
     def in_float32(backend: str) -> Tensor:
         objective = build("simclr", lambda2=0.0, hypergradient=backend).float()
-        objective.backward([view.float() for view in two_views()], lr=0.1, epoch=0.5, draw=0.4)
-        return torch.cat([p.grad.flatten() for p in objective.g_xi.parameters() if p.grad is not None])
+        objective.backward(small_batch("simclr", dtype=torch.float32), lr=0.1)
+        return torch.cat([p.grad.flatten() for p in objective.xi if p.grad is not None])
 
     exact = in_float32("unrolled")
     assert distance(in_float32("jvp"), exact) < 1e-3
