@@ -8,7 +8,7 @@ METHODS: dict[str, Entry] = {
     "cmc": Entry(label="CMC", source="Tian et al., ECCV 2020", views=1, plus=False),
     "byol": Entry(label="BYOL", source="Grill et al., NeurIPS 2020", code="byol.BYOL"),
     "simsiam": Entry(label="SimSiam", source="Chen and He, CVPR 2021", recipe="L"),
-    "swav": Entry(label="SwAV", source="Caron et al., NeurIPS 2020", recipe="L"),
+    "swav": Entry(label="SwAV", source="Caron et al., NeurIPS 2020", recipe="L", code="swav.SwAV"),
     "dcl": Entry(label="DCL", source="Chuang et al., NeurIPS 2020 (debiased)"),
     "relic": Entry(label="RELIC", source="Mitrovic et al., ICLR 2021"),
     "ssl_hsic": Entry(label="SSL-HSIC", source="Li et al., NeurIPS 2021"),
