@@ -17,7 +17,7 @@ METHODS: dict[str, Entry] = {
         label="BarlowTwins", source="Zbontar et al., ICML 2021", recipe="L", code="barlow_twins.BarlowTwins"
     ),
     "vicreg": Entry(label="VICReg", source="Bardes et al., ICLR 2022", recipe="L"),
-    "w_mse": Entry(label="W-MSE", source="Ermolov et al., ICML 2021"),
+    "w_mse": Entry(label="W-MSE", source="Ermolov et al., ICML 2021", code="w_mse.WMSE"),
     "supervised": Entry(label="Supervised", source="He et al., CVPR 2016", views=1, plus=False),
     "mec": Entry(label="MEC", source="Liu et al., NeurIPS 2022"),
     "tcr": Entry(label="TCR", source="Li et al., 2022 (NMCE)"),
