@@ -120,14 +120,14 @@ def build_backbone(spec: Backbone, size: int, dataset: Dataset | None = None) ->
     return Pixels(size) if spec.name == "pixels" else ResNet(spec.name, spec.width, spec.stem)
 
 
-def mlp(widths: tuple[int, ...], *, bias: bool = True, last_bias: bool = True) -> nn.Sequential:
-    """Linear layers of these widths with batch norm and ReLU between them; the last layer is linear alone."""
+def mlp(widths: tuple[int, ...], *, bias: bool = True, last_bias: bool = True, norm: bool = True) -> nn.Sequential:
+    """Linear layers of these widths, the last alone, the others followed by batch norm (with `norm`) and ReLU."""
     layers: list[nn.Module] = []
     for position, (width_in, width_out) in enumerate(pairwise(widths)):
         last = position == len(widths) - 2
         layers.append(nn.Linear(width_in, width_out, bias=last_bias if last else bias))
         if not last:
-            layers += [nn.BatchNorm1d(width_out), nn.ReLU(inplace=True)]
+            layers += [*([nn.BatchNorm1d(width_out)] if norm else []), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 

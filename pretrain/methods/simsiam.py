@@ -1,0 +1,43 @@
+"""SimSiam (Chen and He, CVPR 2021)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks import mlp, projector_widths
+from ..run import Projector, Run
+from .base import Embedded, Method, Targets, check_option, full_precision
+
+
+class SimSiam(Method):
+    """Predict the other view's embedding, which gets no gradient; there is no other network and no negative."""
+
+    def __init__(self, run: Run, size: int, *, predictor_hidden: int = 512) -> None:  # the paper's baseline
+        super().__init__(run, size)
+        check_option("predictor_hidden", predictor_hidden, predictor_hidden >= 1, "1 or more")
+        self.projector = normalised_projector(self.backbone.features, run.projector)
+        self.predictor = mlp((run.projector.out, predictor_hidden, run.projector.out), bias=False)
+
+    def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
+        z1, z2 = embedded.embeddings[:2]
+        return simsiam_loss(self.predictor(z1), self.predictor(z2), z1, z2)
+
+
+def normalised_projector(features: int, head: Projector) -> nn.Sequential:
+    """An MLP with batch norm after its last layer too, there without scale and shift (SimSiam's code).
+
+    No linear layer has a bias, for each is followed by a batch norm.
+    """
+    widths = projector_widths(features, head.layers, head.hidden, head.out)
+    return nn.Sequential(*mlp(widths, bias=False, last_bias=False), nn.BatchNorm1d(head.out, affine=False))
+
+
+@full_precision
+def simsiam_loss(p1_ND: Tensor, p2_ND: Tensor, z1_ND: Tensor, z2_ND: Tensor) -> Tensor:
+    """-1/2 [mean cos(p1, sg(z2)) + mean cos(p2, sg(z1))] (SimSiam, Eq. 4), sg the stop-gradient.
+
+    N batch, D embedding; p are predictions, z the embeddings they were made from.
+    """
+    one = F.cosine_similarity(p1_ND, z2_ND.detach(), dim=1).mean()
+    return -(one + F.cosine_similarity(p2_ND, z1_ND.detach(), dim=1).mean()) / 2
