@@ -1,9 +1,9 @@
-"""Optimisers and learning-rate schedules of the recipes: Adam, SGD, LARS; warm-up, then steps or a cosine."""
+"""Optimisers and learning-rate schedules of the recipes: Adam, SGD, LARS, LARC; warm-up, then steps or a cosine."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .run import Optimizer, Run
 
-LARS_EPS = 1e-8  # solo-learn
+LARS_EPS = 1e-8  # solo-learn; LARC's too (NVIDIA apex)
+PREDICTOR = "predictor."  # how the names of a predictor's parameters start
 
 
 class LARS(torch.optim.Optimizer):
@@ -20,15 +21,28 @@ class LARS(torch.optim.Optimizer):
     With `clip`, solo-learn's: the local rate never exceeds the global one, and vectors (biases, batch norm) as well as
     tensors whose weight or gradient is zero get plain momentum SGD without weight decay. Without, Barlow Twins':
     no clipping and no eps, a ratio of 1 where a norm is zero, weight decay on every matrix.
+
+    `larc` is NVIDIA apex's LARC, which SwAV uses: solo-learn's ratio, clipped or not, on vectors as on all else.
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], *, lr: float, weight_decay: float, momentum: float, trust: float, clip: bool
+        self,
+        parameters: Iterable[Any],
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float,
+        trust: float,
+        clip: bool,
+        larc: bool = False,
     ) -> None:
-        super().__init__(
-            parameters,
-            {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "trust": trust, "clip": clip},
-        )
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "trust": trust, "clip": clip}
+        super().__init__(parameters, defaults | {"larc": larc})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("larc", False)  # a checkpoint from before LARC has no such key
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -37,7 +51,8 @@ class LARS(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                update = parameter.grad if parameter.ndim <= 1 else _adapted(parameter, parameter.grad, group)
+                plain = parameter.ndim <= 1 and not group["larc"]
+                update = parameter.grad if plain else _adapted(parameter, parameter.grad, group)
                 state = self.state[parameter]
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -50,31 +65,61 @@ def _adapted(weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
     decay, trust = group["weight_decay"], group["trust"]
     decayed = gradient.add(weight, alpha=decay)
     weight_norm = weight.norm()
-    if group["clip"]:
+    if group["clip"] or group["larc"]:
         gradient_norm = gradient.norm()
         ratio = trust * weight_norm / (gradient_norm + decay * weight_norm + LARS_EPS)
-        ratio = (ratio / group["lr"]).clamp(max=1.0) if group["lr"] > 0 else torch.ones_like(ratio)
+        if group["clip"]:
+            ratio = (ratio / group["lr"]).clamp(max=1.0) if group["lr"] > 0 else torch.ones_like(ratio)
         return torch.where((weight_norm > 0) & (gradient_norm > 0), decayed * ratio, gradient)
     decayed_norm = decayed.norm()
     ratio = torch.where((weight_norm > 0) & (decayed_norm > 0), trust * weight_norm / decayed_norm, 1.0)
     return decayed * ratio
 
 
-def build_optimizer(parameters: Iterable[Tensor], settings: Optimizer, lr: float) -> torch.optim.Optimizer:
-    """The optimiser of a recipe. Weight decay is an L2 term in the gradient, on all parameters but LARS's vectors."""
-    parameters = list(parameters)
+def build_optimizer(
+    parameters: Mapping[str, Tensor] | Iterable[Tensor], settings: Optimizer, lr: float
+) -> torch.optim.Optimizer:
+    """The optimiser of a recipe. Weight decay is an L2 term in the gradient, on all parameters but LARS's vectors.
+
+    A mapping gives parameters their names, by which a recipe may treat some apart; `set_rate` must then set the rate.
+    """
+    groups = _groups(parameters, settings, lr)
     if settings.name == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(groups, lr=lr, weight_decay=settings.weight_decay)
     if settings.name == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, weight_decay=settings.weight_decay, momentum=settings.momentum)
+        return torch.optim.SGD(groups, lr=lr, weight_decay=settings.weight_decay, momentum=settings.momentum)
     return LARS(
-        parameters,
+        groups,
         lr=lr,
         weight_decay=settings.weight_decay,
         momentum=settings.momentum,
         trust=settings.trust,
         clip=settings.clip,
+        larc=settings.name == "larc",
     )
+
+
+def _groups(
+    parameters: Mapping[str, Tensor] | Iterable[Tensor], settings: Optimizer, lr: float
+) -> list[dict[str, Any]]:
+    """Parameters by how their rate follows the schedule's: its `share`, and whether it stays at the peak."""
+    named = parameters.items() if isinstance(parameters, Mapping) else (("", tensor) for tensor in parameters)
+    vector_share = settings.vector_lr / settings.lr if settings.vector_lr else 1.0
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, tensor in named:
+        share = vector_share if tensor.ndim <= 1 else 1.0
+        constant = settings.constant == "predictor" and name.startswith(PREDICTOR)
+        groups.setdefault((share, constant), []).append(tensor)
+    return [
+        {"params": tensors, "lr": share * lr, "share": share, "constant": constant}
+        for (share, constant), tensors in groups.items()
+    ]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float, peak: float) -> None:
+    """Give every parameter the rate that its recipe asks for while the schedule is at `lr`, on its way from `peak`."""
+    for group in optimizer.param_groups:  # a checkpoint from before there were shares has neither key
+        group["lr"] = group.get("share", 1.0) * (peak if group.get("constant", False) else lr)
 
 
 def learning_rate(run: Run, step: int, steps_per_epoch: int) -> float:
@@ -82,7 +127,7 @@ def learning_rate(run: Run, step: int, steps_per_epoch: int) -> float:
 
     The last warm-up step reaches the peak. `steps` falls by `drop_factor` at each of `drops` epochs before the end; a
     drop that would come before a short run's first epoch does not happen, as in the W-MSE code. `cosine` goes from
-    the peak to `final` times the peak over what warm-up leaves.
+    the peak to `final` times the peak over what warm-up leaves, at each step or once an epoch.
     """
     schedule, peak = run.schedule, run.peak_lr
     total = run.epochs * steps_per_epoch
@@ -92,5 +137,7 @@ def learning_rate(run: Run, step: int, steps_per_epoch: int) -> float:
     if schedule.kind == "steps":
         passed = sum(step >= total - drop * steps_per_epoch for drop in schedule.drops if drop < run.epochs)
         return peak * schedule.drop_factor**passed
+    if schedule.moves == "epoch":
+        step = max(warmup, step - step % steps_per_epoch)
     share = (step - warmup) / max(1, total - warmup)
     return peak * (schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * share)) / 2)

@@ -80,13 +80,15 @@ class Projector(Spec):
 class Optimizer(Spec):
     """Update rule and base learning rate."""
 
-    name: Literal["adam", "sgd", "lars"] = "adam"
+    name: Literal["adam", "sgd", "lars", "larc"] = "adam"
     lr: Positive = 3e-3
     lr_batch: Whole = 0  # batch size that `lr` is quoted for; 0 = `lr` holds for any batch
     weight_decay: Amount = 1e-6
-    momentum: Share = 0.9  # SGD and LARS
-    trust: Positive = 0.02  # LARS
-    clip: bool = True  # LARS: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
+    momentum: Share = 0.9  # SGD, LARS and LARC
+    trust: Positive = 0.02  # LARS and LARC
+    clip: bool = True  # both: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
+    vector_lr: Amount = 0.0  # rate of biases and batch norm, quoted as `lr` is; 0 = `lr` (Barlow Twins code)
+    constant: Literal["none", "predictor"] = "none"  # what keeps the peak rate throughout (SimSiam, section 4.2)
 
     def learning_rate(self, batch_size: int) -> float:
         """Peak learning rate for this batch size."""
@@ -104,6 +106,7 @@ class Schedule(Spec):
     drops: tuple[Amount, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
     drop_factor: Positive = 0.2
     final: Share = 0.0  # rate at the end, as a share of the peak (cosine)
+    moves: Literal["step", "epoch"] = "step"  # how often the cosine falls (MoCo and SimSiam code: once an epoch)
 
 
 @dataclass(frozen=True, kw_only=True)

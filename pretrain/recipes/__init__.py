@@ -1,0 +1,1 @@
+"""Recipes: the settings that methods were published with, as data; `presets.py` makes Runs of them."""
