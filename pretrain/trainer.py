@@ -25,7 +25,7 @@ from .data import DATASETS, Images, load, subset
 from .distributed import any_says, broadcast_, first_says, processes, rank, share, world
 from .evaluate.probe import probe
 from .methods.base import Batch, build_method
-from .optim import build_optimizer, learning_rate
+from .optim import build_optimizer, learning_rate, set_rate
 from .progress import Monitor
 from .provenance import provenance
 from .randomness import permutation, uniform
@@ -93,7 +93,7 @@ class Trainer:
         self.views = [Views(view, self.dataset, run.seed, i) for i, view in enumerate(run.views)]
         self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
-        self.optimizers = [build_optimizer(self.objective.psi.values(), run.optimizer, run.peak_lr)]
+        self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
         if self.objective.xi:
             self.optimizers.append(build_optimizer(self.objective.xi, run.optimizer, run.peak_lr))
         self.step = 0
@@ -168,8 +168,7 @@ class Trainer:
         self.objective.train()
         logged = self.objective.backward(batch, lr=lr)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            set_rate(optimizer, lr, run.peak_lr)
             optimizer.step()
         self.objective.after_step(epoch / run.epochs)
         self.finite &= torch.isfinite(logged["loss"])
