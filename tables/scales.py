@@ -15,16 +15,17 @@ from ..pretrain.run import Evaluation, Run
 Scale = Literal["paper", "short", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 SHORT = 10  # divisor of epochs at scale `short`
+EPOCH_OPTIONS = ("queue_epoch", "freeze_epochs", "warmup_epochs")  # settings of methods that are counted in epochs
 LINEAR_EPOCHS: dict[Scale, int] = {"paper": 500, "short": 50, "demo": 60}
 
 
-def scaled(method: str, dataset: str, scale: Scale) -> Run:
-    """The Run of `method` on `dataset` at `scale`; at `demo` every data set becomes digits."""
+def scaled(method: str, dataset: str, scale: Scale, variant: str = "") -> Run:
+    """The Run of `method` on `dataset` at `scale`, by its recipe `variant`; at `demo` every data set becomes digits."""
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
     if scale == "demo":
-        return preset(method, "digits")
-    run = preset(method, dataset)
+        return preset(method, "digits", variant)
+    run = preset(method, dataset, variant)
     if scale == "paper":
         return run
     schedule = replace(
@@ -36,7 +37,12 @@ def scaled(method: str, dataset: str, scale: Scale) -> Run:
     compmod = run.compmod
     if run.plus:
         compmod = replace(compmod, warmup_epochs=compmod.warmup_epochs / SHORT)
-    return replace(run, epochs=run.epochs // SHORT, schedule=schedule, compmod=compmod)
+    options = tuple((name, _shortened(name, value)) for name, value in run.options)
+    return replace(run, epochs=run.epochs // SHORT, schedule=schedule, compmod=compmod, options=options)
+
+
+def _shortened(option: str, value: int | float | str) -> int | float | str:
+    return value / SHORT if option in EPOCH_OPTIONS and not isinstance(value, str) else value
 
 
 def probes(run: Run, scale: Scale) -> Evaluation:

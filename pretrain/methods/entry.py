@@ -21,6 +21,8 @@ class Entry:
     views: int = 2  # fewest views a sample
     plus: bool = True  # whether it has a two-view embedding, which CompMod needs
     remark: str = ""  # what its rows must say of it
+    cost: float = 0.0  # time of a step over SimCLR's, tests/benchmarks/methods.py; 0 = not measured
+    plus_cost: float = 0.0  # likewise with "+"
 
     def load(self) -> type[Method]:
         """Import the method's class. Raises ValueError when the method is not built yet."""

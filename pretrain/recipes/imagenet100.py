@@ -69,7 +69,7 @@ IMAGENET100: dict[str, dict[str, Recipe]] = {
     },
     "relic": {"": replace(_AS_BYOL, options=(("momentum", 0.99),))},
     "ssl_hsic": {"": _AS_BYOL, "no-target": _AS_BYOL.but("ours: BYOL's, without target network", ("target", 0))},
-    "icl_msr": {"": replace(_AS_SIMCLR, options=(("temperature", 0.2),))},
+    "icl_msr": {"": _AS_SIMCLR},
     "mec": {"": replace(imagenet.MEC, remark="ours: MEC's of ImageNet, for longer", epochs=400)},
     "tcr": {"": replace(_AS_SIMCLR, options=())},
     "supervised": imagenet.IMAGENET["supervised"],
