@@ -48,8 +48,9 @@ class MoCo(Method):
         self.momenta = momentum, final_momentum
         self.seed = run.seed
         self.separate_norms = run.norm_groups > 1
-        rows = torch.randn(2 if symmetric else 1, queue, head.out)
-        self.register_buffer("queue", F.normalize(rows, dim=2))
+        rows = F.normalize(torch.randn(queue, head.out), dim=1)
+        # The same rows for both, so that at the start the order of the views does not matter.
+        self.register_buffer("queue", rows.repeat(2 if symmetric else 1, 1, 1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
