@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from compmod.pretrain.optim import LARS, build_optimizer, learning_rate
+from compmod.pretrain.optim import LARS, build_optimizer, learning_rate, set_rate
 from compmod.pretrain.presets import preset
+from compmod.pretrain.recipes.imagenet import IMAGENET
 from compmod.pretrain.run import Optimizer, Run, Schedule
 from torch import Tensor
 
@@ -148,8 +149,103 @@ def test_lars_goes_on_from_its_state_dict_as_if_never_stopped() -> None:
     assert all(torch.equal(a, b) for a, b in zip(trained(None), trained(2), strict=True))
 
 
+def _larc_update(weight: list[float], gradient: list[float], lr: float, *, clip: bool) -> list[float]:
+    """What enters SGD's momentum buffer under NVIDIA apex's LARC, number by number; vectors are no exception."""
+    weight_norm, gradient_norm = _norm(weight), _norm(gradient)
+    if weight_norm == 0 or gradient_norm == 0:
+        return gradient
+    local = TRUST * weight_norm / (gradient_norm + DECAY * weight_norm + 1e-8)
+    return [(min(local / lr, 1) if clip else local) * (g + DECAY * w) for g, w in zip(gradient, weight, strict=True)]
+
+
+@pytest.mark.parametrize("clip", [True, False], ids=["clipped", "as SwAV"])
+@pytest.mark.parametrize("scale", [0.0, 1.0], ids=["weights zero", "weights random"])
+def test_larc_equals_a_loop_over_single_numbers(scale: float, clip: bool) -> None:
+    start, lr = _draw(scale), 0.3
+    parameters = {name: torch.nn.Parameter(value.clone()) for name, value in start.items()}
+    settings = Optimizer(name="larc", lr=lr, weight_decay=DECAY, momentum=MOMENTUM, trust=TRUST, clip=clip)
+    optimizer = build_optimizer(parameters, settings, lr)
+    weights = {name: value.flatten().tolist() for name, value in start.items()}
+    buffers = {name: [0.0] * value.numel() for name, value in start.items()}
+    for _ in range(3):
+        for name, gradient in _draw(0.1).items():
+            parameters[name].grad = gradient.clone()
+            update = _larc_update(weights[name], gradient.flatten().tolist(), lr, clip=clip)
+            buffers[name] = [MOMENTUM * b + u for b, u in zip(buffers[name], update, strict=True)]
+            weights[name] = [w - lr * b for w, b in zip(weights[name], buffers[name], strict=True)]
+        optimizer.step()
+        for name, parameter in parameters.items():
+            expected = torch.tensor(weights[name]).reshape(parameter.shape)
+            assert torch.allclose(parameter, expected, rtol=1e-12, atol=1e-14), name
+
+
+def _named() -> dict[str, Tensor]:
+    names = ("backbone.conv.weight", "backbone.bn.bias", "predictor.0.weight", "predictor.0.bias")
+    return {name: torch.nn.Parameter(torch.ones(3, 3) if name.endswith("weight") else torch.ones(3)) for name in names}
+
+
+def _rates(settings: Optimizer, lr: float, peak: float) -> dict[str, float]:
+    """Each parameter's rate, by name, while the schedule is at `lr`."""
+    named = _named()
+    optimizer = build_optimizer(named, settings, peak)
+    set_rate(optimizer, lr, peak)
+    return {
+        name: group["lr"]
+        for group in optimizer.param_groups
+        for name, parameter in named.items()
+        if any(parameter is member for member in group["params"])
+    }
+
+
+def test_without_exceptions_every_parameter_has_the_schedules_rate() -> None:
+    assert set(_rates(Optimizer(lr=0.4), lr=0.1, peak=0.4).values()) == {0.1}
+
+
+def test_vectors_have_their_own_rate_in_proportion_to_the_schedules() -> None:
+    rates = _rates(Optimizer(name="lars", lr=0.2, vector_lr=0.0048, lr_batch=256), lr=0.8, peak=1.6)
+    assert rates["backbone.conv.weight"] == rates["predictor.0.weight"] == 0.8
+    assert rates["backbone.bn.bias"] == rates["predictor.0.bias"] == pytest.approx(0.8 * 0.0048 / 0.2)
+
+
+def test_a_constant_predictor_stays_at_the_peak_while_all_else_falls() -> None:
+    rates = _rates(Optimizer(name="sgd", lr=0.1, constant="predictor"), lr=0.01, peak=0.1)
+    assert rates["predictor.0.weight"] == rates["predictor.0.bias"] == 0.1
+    assert rates["backbone.conv.weight"] == rates["backbone.bn.bias"] == 0.01
+
+
+def test_only_the_predictor_itself_is_held_constant() -> None:
+    peers = {name: torch.nn.Parameter(torch.ones(2)) for name in ("predictors.weight", "target.predictor.weight")}
+    optimizer = build_optimizer(peers, Optimizer(name="sgd", lr=0.1, constant="predictor"), 0.1)
+    set_rate(optimizer, 0.01, 0.1)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01]
+
+
+def test_groups_and_their_rates_come_back_from_a_state_dict() -> None:
+    settings = Optimizer(name="lars", lr=0.2, vector_lr=0.0048, constant="predictor")
+    saved = build_optimizer(_named(), settings, 0.2)
+    optimizer = build_optimizer(_named(), settings, 0.2)
+    optimizer.load_state_dict(saved.state_dict())
+    for each in (saved, optimizer):
+        set_rate(each, 0.1, 0.2)
+    assert [group["lr"] for group in optimizer.param_groups] == [group["lr"] for group in saved.param_groups]
+    assert len(optimizer.param_groups) == 4
+
+
+def test_a_checkpoint_from_before_groups_had_shares_goes_on_at_the_schedules_rate() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = build_optimizer([parameter], Optimizer(name="lars", lr=0.2), 0.2)
+    saved = optimizer.state_dict()
+    for key in ("share", "constant", "larc"):
+        del saved["param_groups"][0][key]
+    optimizer.load_state_dict(saved)
+    set_rate(optimizer, 0.05, 0.2)
+    parameter.grad = torch.ones(2, 2)
+    optimizer.step()
+    assert optimizer.param_groups[0]["lr"] == 0.05
+
+
 @pytest.mark.parametrize(
-    "name, kind", [("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("lars", LARS)], ids=["adam", "sgd", "lars"]
+    "name, kind", [("adam", torch.optim.Adam), ("sgd", torch.optim.SGD), ("lars", LARS), ("larc", LARS)]
 )
 def test_the_optimiser_is_of_the_kind_the_recipe_names(name: Any, kind: type) -> None:
     settings = Optimizer(name=name, weight_decay=0.25, momentum=0.75, trust=0.125, clip=False)
@@ -158,7 +254,11 @@ def test_the_optimiser_is_of_the_kind_the_recipe_names(name: Any, kind: type) ->
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
     assert name == "adam" or group["momentum"] == 0.75
-    assert name != "lars" or (group["trust"], group["clip"]) == (0.125, False)
+    assert name not in ("lars", "larc") or (group["trust"], group["clip"], group["larc"]) == (
+        0.125,
+        False,
+        name == "larc",
+    )
 
 
 def test_adams_weight_decay_is_a_term_of_the_gradient() -> None:
@@ -230,6 +330,30 @@ def test_the_cosine_never_jumps() -> None:
     rates = [learning_rate(run, step, STEPS_PER_EPOCH) for step in range(50 * STEPS_PER_EPOCH + 1)]
     steepest = max(abs(b - a) for a, b in pairwise(rates))
     assert steepest <= 1.01 * 0.3 / (10 * STEPS_PER_EPOCH)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 99, 150, 199])
+def test_a_cosine_that_moves_once_an_epoch_is_that_of_the_epochs_first_step(epoch: int) -> None:
+    schedule = Schedule(kind="cosine", warmup_steps=0, moves="epoch")
+    run = replace(RECIPE_L, epochs=200, schedule=schedule)
+    rates = {learning_rate(run, epoch * STEPS_PER_EPOCH + step, STEPS_PER_EPOCH) for step in range(STEPS_PER_EPOCH)}
+    (rate,) = rates
+    assert rate == pytest.approx(0.3 * (1 + math.cos(math.pi * epoch / 200)) / 2)  # MoCo and SimSiam code
+
+
+def test_a_warm_up_that_ends_within_an_epoch_is_followed_by_the_peak_though_the_cosine_moves_by_epochs() -> None:
+    run = replace(RECIPE_L, schedule=Schedule(kind="cosine", warmup_steps=30, moves="epoch"))
+    assert learning_rate(run, 30, STEPS_PER_EPOCH) == learning_rate(run, STEPS_PER_EPOCH - 1, STEPS_PER_EPOCH) == 0.3
+
+
+@pytest.mark.parametrize("method, epochs", [("moco", (120, 160)), ("cmc", (120, 160, 200)), ("supervised", (30, 60))])
+def test_drops_come_at_the_epochs_of_the_publications(method: str, epochs: tuple[int, ...]) -> None:
+    recipe = IMAGENET[method]["v1" if method == "moco" else ""]
+    run = recipe.applied(Run(method=method, dataset="cifar10"))
+    steps = range(0, (recipe.epochs or 0) * 10, 10)
+    rates = [learning_rate(run, step, 10) for step in steps]
+    assert tuple(i for i, (a, b) in enumerate(pairwise(rates), 1) if b == pytest.approx(a / 10)) == epochs
+    assert len(set(rates)) == len(epochs) + 1
 
 
 @pytest.mark.parametrize("warmup_steps, warmup_epochs", [(500, 0.0), (0, 10.0), (30, 0.5), (1, 0.0)])

@@ -6,9 +6,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+import torch
 from compmod.pretrain.data import DATASETS
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.presets import preset
+from compmod.pretrain.methods.base import build_method
+from compmod.pretrain.presets import ROOMS, preset, recipes
 from compmod.pretrain.run import Comprehensive, Run
 from compmod.tables.scales import LINEAR_EPOCHS, SCALES, probes, scaled
 
@@ -119,7 +121,7 @@ class TestRecipeL:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if entry.plus])
 def test_plus_differs_from_its_baseline_in_method_and_compmod_alone(method: str, dataset: str) -> None:
     plain, plus = preset(method, dataset), preset(method + "+", dataset)
     assert replace(plus, method=method, compmod=Comprehensive()) == plain
@@ -145,6 +147,52 @@ def test_plus_has_the_papers_weights_and_the_two_level_step(method: str, dataset
 )
 def test_only_embeddings_wider_than_128_take_the_per_sample_scale(method: str, dataset: str, scale: str) -> None:
     assert preset(method, dataset).compmod.scale == scale
+
+
+PRESETS = [  # method, data set, variant
+    (method, dataset, variant)
+    for method in METHODS
+    for dataset in ROOMS
+    if dataset in DATASETS
+    for variant in recipes(method, dataset)
+]
+
+
+@pytest.mark.parametrize("method, dataset, variant", [each for each in PRESETS if METHODS[each[0]].code])
+def test_a_preset_has_settings_that_its_method_takes(method: str, dataset: str, variant: str) -> None:
+    run = preset(method, dataset, variant)
+    narrow = replace(run, backbone=replace(run.backbone, name="resnet10", width=8))
+    with torch.device("meta"):  # shapes without numbers
+        assert build_method(narrow, DATASETS[dataset].view_size).embedding_width > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_two_variants_on_a_data_set_are_the_same_run(method: str) -> None:
+    for dataset in DATASETS:
+        runs = [preset(method, dataset, variant) for variant in recipes(method, dataset)]
+        assert len({run.digest for run in runs}) == len(runs)
+
+
+def test_every_method_has_a_default_preset_on_every_data_set() -> None:
+    assert {(method, dataset) for method, dataset, variant in PRESETS if not variant} == {
+        (method, dataset) for method in METHODS for dataset in DATASETS
+    }
+
+
+def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"^unknown preset '3-views' of w_mse on stl10; known: 2-layer, 2-views$"):
+        preset("w_mse", "stl10", "3-views")
+
+
+def test_a_variant_where_there_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^unknown preset 'v1' of moco on cifar10; known: the default alone$"):
+        preset("moco", "cifar10", "v1")
+
+
+def test_plus_takes_its_baselines_variants() -> None:
+    assert replace(preset("byol+", "cifar10", "solo-learn"), method="byol", compmod=Comprehensive()) == preset(
+        "byol", "cifar10", "solo-learn"
+    )
 
 
 @pytest.mark.parametrize("method", BUILT)
@@ -183,6 +231,16 @@ def test_scale_short_changes_nothing_else(method: str) -> None:
     same = {field.name for field in fields(Run)} - {"epochs", "schedule", "compmod"}
     assert {name: getattr(short, name) for name in same} == {name: getattr(paper, name) for name in same}
     assert replace(short.compmod, warmup_epochs=paper.compmod.warmup_epochs) == paper.compmod
+
+
+def test_scale_short_has_a_tenth_of_the_options_counted_in_epochs() -> None:
+    paper, short = (dict(scaled("swav", "cifar10", scale).options) for scale in ("paper", "short"))
+    assert (paper["queue_epoch"], paper["freeze_epochs"]) == (50, 2)
+    assert short == paper | {"queue_epoch": 5, "freeze_epochs": 0.2}
+
+
+def test_a_scale_has_the_variants_of_its_preset() -> None:
+    assert scaled("w_mse", "cifar10", "paper", "2-views") == preset("w_mse", "cifar10", "2-views")
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
