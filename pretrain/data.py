@@ -1,7 +1,9 @@
-"""Data sets: what they are (DATASETS), and their images whole in memory as uint8.
+"""Data sets: what they are (DATASETS), and the images of the small ones whole in memory as uint8.
 
 Sources: CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), STL-10 (Coates et al., AISTATS 2011), Tiny ImageNet (Stanford
-CS231n, 2015). Importing this file imports neither torch nor numpy, so that tables and `--help` stay quick.
+CS231n, 2015), ImageNet (ILSVRC 2012; Russakovsky et al., IJCV 2015), ImageNet-100 (Tian et al., ECCV 2020). The last
+two stay on disk: `large_images.py` and `loader.py` read them. Importing this file imports neither torch nor numpy, so
+that tables and `--help` stay quick.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .holdings import Holding
+    from .large_images import Files
 
 Split = Literal["pretrain", "train", "test"]
 SUBSET, VALIDATION = -1, -2  # in the epoch's place when drawing, so that no epoch's order is used twice
@@ -28,17 +31,24 @@ class Dataset:
     name: str  # its key in DATASETS
     label: str  # as tables print it
     classes: int
-    size: int  # side of an image, pixels
+    size: int  # side of an image, pixels; 0 = images of any size, which stay on disk
     view_size: int  # side of a training view, pixels
-    test_resize: int = 0  # resize (bicubic) to this side, then cut the centre of `view_size`; 0 = as it is
+    test_resize: int = 0  # resize (bicubic) the shorter side to this, then cut the centre of `view_size`; 0 = as it is
     mean: tuple[float, float, float]  # per channel, of pixels in 0..1
     std: tuple[float, float, float]
     train_images: int  # labelled
+    train_images_certain: bool = True  # whether another count is a fault
     test_images: int
     unlabelled_images: int = 0  # pretraining sees them beside the training images
     folder: str = ""  # of the official files, below the data root; "" = embedded
-    url: str = ""  # of the official archive
+    within: str = ""  # folder of a larger set that has these classes among its own; read where `folder` is missing
+    url: str = ""  # of the official archive; "" = embedded, or not to be handed out by others
     archive_md5: str = ""
+
+    @property
+    def large(self) -> bool:
+        """Whether images are of any size and stay on disk."""
+        return not self.size
 
     def fault(self, path: Path, found: str, expected: str) -> ValueError:
         """The error for a file that is not as it should be."""
@@ -118,6 +128,34 @@ DATASETS: dict[str, Dataset] = {
         url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         archive_md5="90528d7ca1a48142e341f4ef8d21d0de",  # widely quoted; the site lists none
     ),
+    "imagenet100": Dataset(
+        name="imagenet100",
+        label="ImageNet-100",
+        classes=100,
+        size=0,
+        view_size=224,
+        test_resize=256,  # W-MSE code
+        mean=(0.485, 0.456, 0.406),  # torchvision's ImageNet statistics
+        std=(0.229, 0.224, 0.225),  # torchvision's ImageNet statistics
+        train_images=126_689,  # as usually quoted
+        train_images_certain=False,
+        test_images=5_000,  # 50 validation images a class
+        folder="imagenet100",
+        within="imagenet",
+    ),
+    "imagenet": Dataset(
+        name="imagenet",
+        label="ImageNet",
+        classes=1000,
+        size=0,
+        view_size=224,
+        test_resize=256,  # Zbontar et al., ICML 2021 (Barlow Twins), code
+        mean=(0.485, 0.456, 0.406),  # torchvision's ImageNet statistics
+        std=(0.229, 0.224, 0.225),  # torchvision's ImageNet statistics
+        train_images=1_281_167,  # Russakovsky et al., IJCV 2015, table 2
+        test_images=50_000,  # the validation images: the test images have no public labels
+        folder="imagenet",
+    ),
 }
 
 
@@ -156,6 +194,8 @@ def load(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images:
     if split not in get_args(Split):
         raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
     entry = known(dataset)
+    if entry.large:
+        raise ValueError(f"{dataset} stays on disk; list it by large_images.load_files, read it by loader.batches")
     if not entry.folder:
         from .digits import render
 
@@ -186,7 +226,10 @@ def known(dataset: str) -> Dataset:
     return DATASETS[dataset]
 
 
-def subset(images: Images, count: int, seed: int) -> Images:
+Listed = TypeVar("Listed", Images, "Files")
+
+
+def subset(images: Listed, count: int, seed: int) -> Listed:
     """A draw of `count` images, in their old order: a function of seed and count alone."""
     from .randomness import permutation
 
@@ -195,7 +238,7 @@ def subset(images: Images, count: int, seed: int) -> Images:
     return images.take(permutation(seed, SUBSET, len(images))[:count].sort().values.numpy())
 
 
-def validation_split(images: Images, seed: int, share: float = 0.2) -> tuple[Images, Images]:
+def validation_split(images: Listed, seed: int, share: float = 0.2) -> tuple[Listed, Listed]:
     """Training and validation images, drawn by whole groups; validation holds `share` of the groups."""
     import numpy as np
 
@@ -218,7 +261,7 @@ def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
 
 
 def download(dataset: str, root: Path) -> None:
-    """Fetch and unpack the official files. Raises ValueError when that fails; digits needs nothing."""
+    """Fetch and unpack the official files; digits needs none. Raises ValueError when that fails or is not allowed."""
     from .holdings import download
 
     download(known(dataset), root)

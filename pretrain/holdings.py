@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from .data import Dataset
 
 ARCHIVES = (".tar.gz", ".zip")
+LAYOUT = "train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG"  # of ImageNet, one folder a class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,19 @@ def _look(entry: Dataset, root: Path, copy: str) -> tuple[Path, str, str]:
         return base / entry.folder, "", ""
     if copy and (base / "train").is_dir():
         return base, "", ""
+    if entry.within and (base / entry.within).is_dir():
+        return base / entry.within, "", ""
     if archive := _archive(entry, root, copy):
         command = _unpacking(archive, root, copy)
         return base / entry.folder, f"only the archive {archive.name}", f"it unpacked ({command})"
+    if not copy and entry.large:
+        elsewhere = f", or {base / entry.within} with its classes among others" if entry.within else ""
+        return base / entry.folder, "no such folder", f"{LAYOUT} in it{elsewhere}"
     if not copy:
         return base / entry.folder, "no such folder", f"the official {entry.label} files"
     found = "neither of them" if base.is_dir() else "no such folder"
-    return base, found, f"a copy of {entry.label}: {entry.folder}/, or train/ and test/ with class folders"
+    test = "val" if entry.large else "test"
+    return base, found, f"a copy of {entry.label}: {entry.folder}/, or train/ and {test}/ with class folders"
 
 
 def _archive(entry: Dataset, root: Path, copy: str) -> Path | None:
@@ -86,9 +93,9 @@ def describe(entry: Dataset, root: Path, copy: str) -> list[Holding]:
     folder, found, expected = _look(entry, root, copy)
     if expected:
         return [Holding(path=str(folder), found=found, expected=expected, checksum="not compared", ok=False)]
-    if folder.name == entry.folder and entry.name != "tiny_imagenet":
+    if folder.name == entry.folder and entry.name != "tiny_imagenet" and not entry.large:
         return _files(entry, folder, copy)
-    return [_split(entry, folder, split, copy) for split in ("train", "test")]
+    return [_split(entry, folder, "train", copy), _split(entry, folder, "test", copy)]
 
 
 def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:
@@ -113,16 +120,20 @@ def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:
     return holdings
 
 
-def _split(entry: Dataset, folder: Path, split: str, copy: str) -> Holding:
-    from .image_folder import listing
+def _split(entry: Dataset, folder: Path, split: Literal["train", "test"], copy: str) -> Holding:
+    from . import image_folder, large_images
 
     count = entry.train_images if split == "train" else entry.test_images
     try:
-        images = listing(entry, split, folder, whole=not copy)
-        found, ok = f"{len(images):,} images in {len({label for _, label in images})} classes", True
+        if entry.large:
+            labels = large_images.listing(entry, split, folder, whole=not copy).labels.tolist()
+        else:
+            labels = [label for _, label in image_folder.listing(entry, split, folder, whole=not copy)]
+        found, ok = f"{len(labels):,} images in {len(set(labels))} classes", True
     except ValueError as error:
         found, ok = str(error), False
-    expected = f"{'at most ' if copy else ''}{count:,} images in {entry.classes} classes"
+    bound = "at most " if copy else "" if split == "test" or entry.train_images_certain else "about "
+    expected = f"{bound}{count:,} images in {entry.classes} classes"
     return Holding(path=f"{folder} ({split})", found=found, expected=expected, checksum="none published", ok=ok)
 
 
@@ -130,6 +141,11 @@ def download(entry: Dataset, root: Path) -> None:
     """Fetch the official archive, compare its checksum, and unpack it below `root`."""
     if not entry.folder:
         return
+    if not entry.url:
+        raise ValueError(
+            f"{entry.label} is not for others to hand out: get ILSVRC 2012 from https://image-net.org/download-images "
+            f"and lay it out as {LAYOUT} in {root / (entry.within or entry.folder)}"
+        )
     from torchvision.datasets.utils import download_and_extract_archive
 
     root.mkdir(parents=True, exist_ok=True)

@@ -144,18 +144,18 @@ def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> N
             return pixels
     pixels = decode(dataset, paths)
     if os.access(cache.parents[2], os.W_OK):  # a shared, read-only data root just decodes anew
-        _keep(pixels, file)
+        keep(pixels, file)
     return pixels
 
 
-def _keep(pixels: NDArray[Any], file: Path) -> None:
+def keep(values: NDArray[Any], file: Path) -> None:
     """Write the cache whole or not at all, and drop those of earlier states of the folder."""
     import numpy as np
 
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     with open(aside, "wb") as handle:
-        np.save(handle, pixels, allow_pickle=False)
+        np.save(handle, values, allow_pickle=False)
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(aside, file)

@@ -2,7 +2,8 @@
 
 A view is a function of (seed, epoch, sample index, view) and nothing else. Its random numbers are drawn on the CPU
 whatever the device, so that the host knows how many samples take each operation and never waits for the device.
-Order of operations: W-MSE code (Ermolov et al., ICML 2021); distributions: torchvision.transforms.v2.
+Order of operations on small images: W-MSE code (Ermolov et al., ICML 2021); of large ones, which `loader.py` has
+already cropped, torchvision's usual: crop, flip, then the rest. Distributions: torchvision.transforms.v2.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .colour import adjust_hue, blend_, grayscale, solarize
 from .data import Dataset
@@ -75,6 +77,21 @@ class Views:
         if pixels_NCHW.dtype != torch.uint8 or pixels_NCHW.shape[1:2] != (3,) or len(pixels_NCHW) != len(index_N):
             found = f"{pixels_NCHW.dtype} of shape {tuple(pixels_NCHW.shape)} with {len(index_N)} indices"
             raise ValueError(f"expected uint8 images x 3 x height x width and an index for each, not {found}")
+        return self._make(pixels_NCHW, index_N, epoch, functools.partial(augment, size=self.size))
+
+    @torch.no_grad()
+    def after_crop(self, pixels_NCSS: Tensor, index_N: Tensor, epoch: int) -> Tensor:
+        """Views of what `loader.RandomCrops` cut out and resized for this view: flipped first, then all the rest."""
+        if pixels_NCSS.dtype != torch.uint8 or pixels_NCSS.shape != (len(index_N), 3, self.size, self.size):
+            found = f"{pixels_NCSS.dtype} of shape {tuple(pixels_NCSS.shape)} with {len(index_N)} indices"
+            raise ValueError(
+                f"expected uint8 images x 3 x {self.size} x {self.size} and an index for each, not {found}"
+            )
+        return self._make(pixels_NCSS, index_N, epoch, augment_crops)
+
+    def _make(
+        self, pixels_NCHW: Tensor, index_N: Tensor, epoch: int, operation: Callable[[Tensor, Draw], Tensor]
+    ) -> Tensor:
         height, width = pixels_NCHW.shape[2:]
         device = pixels_NCHW.device
         numbers_NR = uniform(self.seed, epoch, index_N.cpu(), self.view, NUMBERS)
@@ -85,7 +102,7 @@ class Views:
         step = max(1, _CHUNK.get(device.type, _CHUNK_ELSEWHERE) // values)
         for start in range(0, len(index_N), step):
             rows = slice(start, start + step)
-            view_NCSS = augment(pixels_NCHW[rows].float().div_(255), parameters.part(rows), self.size)
+            view_NCSS = operation(pixels_NCHW[rows].float().div_(255), parameters.part(rows))
             torch.sub(view_NCSS, mean_C11, out=out_NCSS[rows]).div_(std_C11)
         return out_NCSS
 
@@ -93,8 +110,7 @@ class Views:
 def draw(augmentation: Augmentation, numbers_NR: Tensor, height: int, width: int) -> Draw:
     """Turn uniform random numbers (samples x 36, on the CPU) into the parameters of views of images of this size."""
     u_NR = numbers_NR.double()
-    whole_N4 = torch.tensor([0, 0, height, width])
-    cropped_N1 = u_NR[:, 9:10] < augmentation.crop
+    sides_N2 = torch.tensor([[height, width]]).expand(len(u_NR), -1)
     sigma_range = augmentation.blur_sigma_max - augmentation.blur_sigma_min
     blends_N43, turned_N4, hue_N = _colour_jitter(augmentation, u_NR)
     return Draw(
@@ -104,7 +120,7 @@ def draw(augmentation: Augmentation, numbers_NR: Tensor, height: int, width: int
         grey_N=u_NR[:, 6] < augmentation.grey,
         rotated_N=u_NR[:, 7] < augmentation.rotation,
         degrees_N=((2 * u_NR[:, 8] - 1) * augmentation.rotation_degrees).float(),
-        boxes_N4=torch.where(cropped_N1, _crop_boxes(augmentation, u_NR, height, width), whole_N4),
+        boxes_N4=crop_boxes(augmentation, numbers_NR, sides_N2),
         flipped_N=u_NR[:, 12] < augmentation.flip,
         blurred_N=u_NR[:, 13] < augmentation.blur,
         sigma_N=(augmentation.blur_sigma_min + sigma_range * u_NR[:, 14]).float(),
@@ -128,41 +144,67 @@ def _colour_jitter(augmentation: Augmentation, u_NR: Tensor) -> tuple[Tensor, Te
     return torch.stack([factor_N4, luminance_N4, mean_N4], dim=2).float(), turned_N4, hue_N.float()
 
 
-def _crop_boxes(augmentation: Augmentation, u_NR: Tensor, height: int, width: int) -> Tensor:
-    """Top, left, height, width of torchvision's RandomResizedCrop: the first of ten tries that fits, or the centre."""
+def crop_boxes(augmentation: Augmentation, numbers_NR: Tensor, sides_N2: Tensor) -> Tensor:
+    """Top, left, height, width of what is cut out of each image, whose height and width are a row of `sides_N2`.
+
+    Torchvision's RandomResizedCrop: the first of ten tries that fits, or the centre; the whole image where it is off.
+    """
+    u_NR = numbers_NR.double()
+    height_N1, width_N1 = sides_N2.split(1, dim=1)
     area_NT, ratio_NT = u_NR[:, 16:].tensor_split(2, dim=1)
     least, most = (math.log(ratio) for ratio in CROP_RATIOS)
-    target_NT = height * width * (augmentation.crop_min + (augmentation.crop_max - augmentation.crop_min) * area_NT)
+    share_NT = augmentation.crop_min + (augmentation.crop_max - augmentation.crop_min) * area_NT
+    target_NT = height_N1 * width_N1 * share_NT
     ratio_NT = (least + (most - least) * ratio_NT).exp()
     widths_NT = (target_NT * ratio_NT).sqrt().round().long()
     heights_NT = (target_NT / ratio_NT).sqrt().round().long()
-    fits_NT = (widths_NT > 0) & (widths_NT <= width) & (heights_NT > 0) & (heights_NT <= height)
+    fits_NT = (widths_NT > 0) & (widths_NT <= width_N1) & (heights_NT > 0) & (heights_NT <= height_N1)
     first_N1 = fits_NT.int().argmax(1, keepdim=True)
-    centre_height = min(height, round(width / CROP_RATIOS[0]))
-    centre_width = min(width, round(height * CROP_RATIOS[1]))
-    fits_N = fits_NT.any(1)
-    height_N = torch.where(fits_N, heights_NT.gather(1, first_N1)[:, 0], centre_height)
-    width_N = torch.where(fits_N, widths_NT.gather(1, first_N1)[:, 0], centre_width)
-    top_N = torch.where(fits_N, (u_NR[:, 10] * (height - height_N + 1)).long(), (height - centre_height) // 2)
-    left_N = torch.where(fits_N, (u_NR[:, 11] * (width - width_N + 1)).long(), (width - centre_width) // 2)
-    return torch.stack([top_N, left_N, height_N, width_N], dim=1)
+    fits_N1 = fits_NT.any(1, keepdim=True)
+    centre_height_N1 = torch.minimum(height_N1, (width_N1.double() / CROP_RATIOS[0]).round().long())
+    centre_width_N1 = torch.minimum(width_N1, (height_N1.double() * CROP_RATIOS[1]).round().long())
+    tall_N1 = torch.where(fits_N1, heights_NT.gather(1, first_N1), centre_height_N1)
+    wide_N1 = torch.where(fits_N1, widths_NT.gather(1, first_N1), centre_width_N1)
+    room_N2 = sides_N2 - torch.cat([tall_N1, wide_N1], dim=1)
+    corner_N2 = torch.where(fits_N1, (u_NR[:, 10:12] * (room_N2 + 1)).long(), room_N2 // 2)
+    box_N4 = torch.cat([corner_N2, tall_N1, wide_N1], dim=1)
+    return torch.where(u_NR[:, 9:10] < augmentation.crop, box_N4, F.pad(sides_N2, (2, 0)))
 
 
 def augment(x_NCHW: Tensor, parameters: Draw, size: int) -> Tensor:
     """Make views of side `size` from images in [0, 1], in recipe S's order; the images are overwritten."""
+    _recolour(x_NCHW, parameters)
+    top_N, left_N, height_N, width_N = _send(parameters.boxes_N4.T.contiguous(), x_NCHW.device).unbind(0)
+    flipped_N = _send(parameters.flipped_N, x_NCHW.device)
+    view_NCSS = resized_crop(x_NCHW, top_N, left_N, height_N, width_N, flipped_N, size).clamp_(0, 1)
+    _blur_and_solarize(view_NCSS, parameters)
+    return view_NCSS
+
+
+def augment_crops(x_NCSS: Tensor, parameters: Draw) -> Tensor:
+    """Make views from crops in [0, 1], in torchvision's usual order, flip first; the crops are overwritten."""
+    _apply_to(x_NCSS, parameters.flipped_N, functools.partial(torch.flip, dims=(3,)))
+    _recolour(x_NCSS, parameters)
+    _blur_and_solarize(x_NCSS, parameters)
+    return x_NCSS
+
+
+def _recolour(x_NCHW: Tensor, parameters: Draw) -> None:
+    """Colour jitter, grey and rotation, in place."""
     blends_43N = _send(parameters.blends_N43.permute(1, 2, 0).contiguous(), x_NCHW.device)
     for turn, (image_N, luminance_N, mean_N) in enumerate(blends_43N):
         blend_(x_NCHW, image_N, luminance_N, mean_N)
         _apply_to(x_NCHW, parameters.turned_N4[:, turn], adjust_hue, parameters.hue_N)
     _apply_to(x_NCHW, parameters.grey_N, grayscale)
     _apply_to(x_NCHW, parameters.rotated_N, rotate, parameters.degrees_N)
-    top_N, left_N, height_N, width_N = _send(parameters.boxes_N4.T.contiguous(), x_NCHW.device).unbind(0)
-    flipped_N = _send(parameters.flipped_N, x_NCHW.device)
-    view_NCSS = resized_crop(x_NCHW, top_N, left_N, height_N, width_N, flipped_N, size).clamp_(0, 1)
+
+
+def _blur_and_solarize(x_NCSS: Tensor, parameters: Draw) -> None:
+    """Gaussian blur and solarize, in place."""
+    size = x_NCSS.shape[3]
     blur = functools.partial(gaussian_blur, kernel_size=max(3, int(BLUR_SHARE * size) // 2 * 2 + 1))
-    _apply_to(view_NCSS, parameters.blurred_N, blur, parameters.sigma_N)
-    _apply_to(view_NCSS, parameters.solarized_N, functools.partial(solarize, threshold=SOLARIZE_THRESHOLD))
-    return view_NCSS
+    _apply_to(x_NCSS, parameters.blurred_N, blur, parameters.sigma_N)
+    _apply_to(x_NCSS, parameters.solarized_N, functools.partial(solarize, threshold=SOLARIZE_THRESHOLD))
 
 
 def _apply_to(x_NCHW: Tensor, chosen_N: Tensor, operation: Callable[..., Tensor], *parameters_N: Tensor) -> None:
