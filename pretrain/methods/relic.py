@@ -25,7 +25,7 @@ class RELIC(Method):
         run: Run,
         size: int,
         *,
-        temperature: float = 0.2,  # the least that the unofficial code's learned one can reach
+        temperature: float = 0.5,  # ours: that of recipe S for SimCLR
         alpha: float = 1.0,  # weight of the penalty; the unofficial code's
         momentum: float = 0.99,  # of the target at the start; the unofficial code's
         learned_temperature: bool = False,  # the unofficial code learns it, from 1; `temperature` is then unused

@@ -16,7 +16,7 @@ from ..hypergradient import frozen_statistics
 from ..networks import mlp
 from ..randomness import generator
 from ..run import Run
-from .base import Batch, Embedded, Method, Targets, check_option, full_precision
+from .base import Batch, Embedded, Method, Targets, at_least_float32, check_option, full_precision
 from .ema import Target, ema_momentum
 from .fourier import Draw, draw_fourier, fourier_features
 
@@ -103,7 +103,7 @@ class SSLHSIC(Method):
         """What is compared, for the whole batch: predictions and targets, or the projections where neither exists."""
         online = embedded.embeddings[:2]
         if self.predictor is not None:
-            online = tuple(self.predictor(z) for z in online)
+            online = tuple(self.predictor(at_least_float32(z)) for z in online)  # after a step there is no autocast
         return (*(gather(z) for z in online), *held)
 
 

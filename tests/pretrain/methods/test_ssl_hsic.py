@@ -241,6 +241,17 @@ def test_the_slope_of_the_scale_is_zero_where_its_square_is_half_the_squared_dis
     assert kernel_slope(first[None], second[None], torch.ones((), dtype=torch.float64)).abs() < 1e-12
 
 
+def test_the_scale_is_learned_in_float32_where_the_networks_compute_in_bfloat16() -> None:
+    method = ssl_hsic()
+    with torch.autocast("cpu", torch.bfloat16):
+        targets = method.targets(batch())
+        embedded = method.embed(batch().views).detach()
+    assert embedded.embeddings[0].dtype == torch.bfloat16
+    method.after_step(0.0, embedded, targets)
+    assert method.scale.dtype == torch.float32
+    assert method.scale != 1
+
+
 def test_the_scale_stays_positive_when_embeddings_collapse() -> None:
     method = ssl_hsic(target=False, kernel_lr=0.4)
     z = torch.ones(12, 8)
