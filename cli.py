@@ -1,4 +1,4 @@
-"""The `compmod` command: demo, pretrain, evaluate, table, data.
+"""The `compmod` command: demo, pretrain, evaluate, table, data, methods.
 
 Every command is a function whose parameters are its options, read by tyro. What needs torch is imported inside, so
 that `--help` and reading a table answer at once. A mistake of the user's is one line and exit status 2.
@@ -19,7 +19,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .pretrain.data import DATASETS
 from .pretrain.methods import METHODS
-from .pretrain.presets import preset
+from .pretrain.methods_list import methods
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, Run
 from .tables.command import deferred, parse_errors_in_one_line, table_command
@@ -98,6 +98,7 @@ class Pretraining:
 
     run: Annotated[Run, arg(name="")]  # its fields are options without a prefix
     scale: Annotated[Scale, arg(help="recipe to start from; every option changes one field of it")] = "paper"
+    preset: Annotated[str, arg(help="another of its recipes, of those that compmod methods METHOD lists")] = ""
     runs: Runs = Path("runs")
     data: Data = Path("data")
     device: Device = "auto"
@@ -135,7 +136,7 @@ def pretrain(arguments: Sequence[str]) -> None:
     method, dataset = method or "simclr", dataset or "digits"
     if scale == "demo" and dataset != "digits":
         raise ValueError(f"scale demo is for --dataset digits, not {dataset!r}; for it use --scale paper or short")
-    base = preset(method, dataset) if dataset == "digits" else scaled(method, dataset, scale)
+    base = scaled(method, dataset, "demo" if dataset == "digits" else scale, _value(rest, "--preset"))
     with parse_errors_in_one_line(known="those of compmod pretrain METHOD --dataset NAME --help"):
         asked = tyro.cli(
             Pretraining,
@@ -187,6 +188,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "table": table_command,
     "data": data,
+    "methods": methods,
 }
 
 _MISTAKEN_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -198,6 +200,7 @@ _USAGE = """usage: compmod COMMAND ...
   compmod evaluate RUN_DIR
   compmod table N [--scale paper|short|demo] [--run] [--format md|csv] [--seeds K] [--runs DIR]
   compmod data NAME [--data DIR]
+  compmod methods [NAME] [--format text|md]
 
 `compmod COMMAND --help` lists a command's options."""
 
