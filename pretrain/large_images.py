@@ -96,6 +96,7 @@ def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: P
     label_of = {name: label for label, name in enumerate(CLASS_NAMES.get(entry.name, train))}
     key, settled = _key(entry, folder / part, classes)
     listed = _kept(cache / f"{key}.npy") if cache else None
+    to_keep = listed is None and settled
     if listed is None:
         with ThreadPoolExecutor(THREADS) as pool:
             names = list(pool.map(lambda name: _images(entry, folder / part / name), classes))
@@ -107,7 +108,7 @@ def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: P
         longest = max(len(name) for name, _ in rows)
         listed = np.array(rows, dtype=[("name", f"S{longest}"), ("label", "<i8")])
     _check_count(entry, split, folder / part, len(listed), whole=whole)
-    if cache and settled and os.access(cache.parents[2], os.W_OK) and not (cache / f"{key}.npy").is_file():
+    if cache and to_keep and os.access(cache.parents[2], os.W_OK):  # a shared, read-only data root lists anew
         keep(listed, cache / f"{key}.npy")
     return Files(folder, listed["name"].copy(), listed["label"].astype(np.int64))
 
@@ -180,6 +181,5 @@ def _kept(file: Path) -> NDArray[Any] | None:
     try:
         listed: NDArray[Any] = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, OSError):
-        file.unlink(missing_ok=True)
         return None
     return listed if listed.dtype.names == ("name", "label") and len(listed) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,8 @@ def batches(
     """
     if workers < 0:
         raise ValueError(f"workers must be at least 0, not {workers}")
+    context = multiprocessing.get_context(START_METHOD)
+    context.set_forkserver_preload([__name__])  # torch is imported once, not by each worker
     loader: DataLoader[Loaded | str] = DataLoader(
         _Reader(files, cutter),
         batch_size=None,  # a request is a whole batch already
@@ -138,7 +141,7 @@ def batches(
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
         prefetch_factor=PREFETCH if workers else None,
-        multiprocessing_context=START_METHOD if workers else None,
+        multiprocessing_context=context if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # or it would draw from the global one
     )

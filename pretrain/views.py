@@ -84,9 +84,8 @@ class Views:
         """Views of what `loader.RandomCrops` cut out and resized for this view: flipped first, then all the rest."""
         if pixels_NCSS.dtype != torch.uint8 or pixels_NCSS.shape != (len(index_N), 3, self.size, self.size):
             found = f"{pixels_NCSS.dtype} of shape {tuple(pixels_NCSS.shape)} with {len(index_N)} indices"
-            raise ValueError(
-                f"expected uint8 images x 3 x {self.size} x {self.size} and an index for each, not {found}"
-            )
+            shape = f"images x 3 x {self.size} x {self.size}"
+            raise ValueError(f"expected uint8 crops, {shape}, and an index for each, not {found}")
         return self._make(pixels_NCSS, index_N, epoch, augment_crops)
 
     def _make(

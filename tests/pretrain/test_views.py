@@ -10,7 +10,7 @@ import torch
 from compmod.pretrain.data import DATASETS, Dataset
 from compmod.pretrain.randomness import generator, uniform
 from compmod.pretrain.run import Augmentation
-from compmod.pretrain.views import NUMBERS, Views, draw
+from compmod.pretrain.views import NUMBERS, Views, crop_boxes, draw
 from PIL import Image
 from scipy.stats import chisquare, ks_2samp, kstest  # type: ignore[import-untyped]
 from torch import Tensor
@@ -94,6 +94,37 @@ def test_a_view_has_the_data_sets_size_unless_the_augmentation_says_otherwise() 
 def test_anything_but_uint8_images_with_an_index_each_is_refused(pixels: Tensor, index: Tensor) -> None:
     with pytest.raises(ValueError, match="expected uint8 images x 3 x height x width and an index for each, not"):
         Views(Augmentation(), CIFAR, 0, 0)(pixels, index, 0)
+
+
+@pytest.mark.parametrize("changes", [{"flip": 0.0, "rotation": 0.5}, {"flip": 0.5}])
+def test_after_a_crop_of_the_whole_image_a_view_is_the_in_memory_one(changes: dict[str, float]) -> None:
+    pixels, index = random_uint8(40), torch.arange(40)
+    recipe = Augmentation(crop=0.0, blur=0.5, solarize=0.3, grey=0.2, **changes)  # type: ignore[arg-type]
+    views = Views(recipe, CIFAR, 3, 1)
+    torch.testing.assert_close(views.after_crop(pixels, index, 5), views(pixels, index, 5), rtol=0, atol=TOLERANCE)
+
+
+def test_a_crop_is_flipped_before_it_is_rotated() -> None:
+    pixels = random_uint8(4)
+    recipe = Augmentation(jitter=0.0, grey=0.0, flip=1.0, rotation=1.0)
+    flipped = Views(recipe, CIFAR, 0, 0).after_crop(pixels, torch.arange(4), 0)
+    mirrored = Views(replace(recipe, flip=0.0), CIFAR, 0, 0).after_crop(pixels.flip(3), torch.arange(4), 0)
+    assert torch.equal(flipped, mirrored)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 32, 31), (2, 3, 40, 40), (3, 3, 32, 32), (2, 1, 32, 32)])
+def test_a_crop_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected uint8 crops, images x 3 x 32 x 32, and an index for each, not"):
+        Views(Augmentation(), CIFAR, 0, 0).after_crop(torch.zeros(shape, dtype=torch.uint8), torch.arange(2), 0)
+
+
+def test_boxes_of_images_of_different_sizes_are_those_of_each_alone() -> None:
+    sides = torch.tensor([[375, 500], [20, 70], [64, 64], [900, 33]])
+    numbers = uniform(0, 0, torch.arange(4), 0, NUMBERS)
+    together = crop_boxes(Augmentation(crop_min=0.5, crop=0.8), numbers, sides)
+    for row, (height, width) in enumerate(sides.tolist()):
+        alone = draw(Augmentation(crop_min=0.5, crop=0.8), numbers[row : row + 1], height, width).boxes_N4
+        assert torch.equal(together[row : row + 1], alone)
 
 
 def v2_pipeline(recipe: Augmentation, dataset: Dataset) -> v2.Compose:
