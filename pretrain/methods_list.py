@@ -95,7 +95,7 @@ def _rate(optimizer: Optimizer) -> str:
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], format: Format) -> str:
-    if format == "md":
-        return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
-    wrapped = [["\n".join(textwrap.wrap(cell, _NARROW)) for cell in row] for row in rows]
-    return tabulate(wrapped, headers, tablefmt="simple", disable_numparse=True)
+    if format == "text":
+        rows = [["\n".join(textwrap.wrap(cell, _NARROW)) for cell in row] for row in rows]
+    table: str = tabulate(rows, headers, tablefmt="pipe" if format == "md" else "simple", disable_numparse=True)
+    return table

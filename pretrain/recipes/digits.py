@@ -26,7 +26,9 @@ _WIDE_HEAD = Projector(layers=2, hidden=256, out=128)
 _BY_METHOD: dict[str, Recipe] = {
     "byol": replace(_BASE, optimizer=Optimizer(lr=2e-3), projector=_WIDE_HEAD, options=(("predictor_hidden", 256),)),
     "barlow_twins": replace(_BASE, optimizer=Optimizer(lr=1.5e-3), projector=_WIDE_HEAD),
-    "w_mse": replace(_BASE, options=(("whitening", 64),)),  # twice the embedding width
+    "w_mse": replace(  # rows whitened together: twice the embedding width, as in the W-MSE paper
+        _BASE, projector=Projector(layers=2, hidden=128, out=16), options=(("whitening", 32),)
+    ),
     "cmc": replace(_BASE, views=(_VIEW,), backbone=Backbone(name="resnet10", width=16, colours="lab")),
     "supervised": replace(_BASE, views=(_VIEW,)),
 }
