@@ -13,6 +13,8 @@ import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -32,10 +34,9 @@ from .views import NUMBERS, crop_boxes
 REDUCING_GAP = 2.0  # a reduced image stays this much larger than what is made of it; Pillow, for `Image.thumbnail`
 REDUCTIONS = (8, 4, 2)  # what the JPEG decoder can divide sides by
 PREFETCH = 2  # batches a worker keeps ready
-# Forking a process that holds a CUDA context, or NCCL's or Gloo's threads, can hang; a fork server holds none.
-START_METHOD = "forkserver"
 PROBE_VIEW = Augmentation(jitter=0.0, grey=0.0, crop_min=0.08)  # crop and flip; Zbontar et al., ICML 2021, code
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # SyntaxError: Pillow, on a broken PNG
+_JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)  # what schedulers and Ctrl-C send to a whole job
 
 Request = tuple[int, Tensor]  # epoch, and which samples: int64, on the CPU
 
@@ -131,8 +132,6 @@ def batches(
     """
     if workers < 0:
         raise ValueError(f"workers must be at least 0, not {workers}")
-    context = multiprocessing.get_context(START_METHOD)
-    context.set_forkserver_preload([__name__])  # torch is imported once, not by each worker
     loader: DataLoader[Loaded | str] = DataLoader(
         _Reader(files, cutter),
         batch_size=None,  # a request is a whole batch already
@@ -141,7 +140,7 @@ def batches(
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
         prefetch_factor=PREFETCH if workers else None,
-        multiprocessing_context=context if workers else None,
+        multiprocessing_context=_context() if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator(),  # or it would draw from the global one
     )
@@ -159,9 +158,26 @@ def _as_it_is(loaded: Any) -> Any:
     return loaded
 
 
+def _context() -> ForkServerContext:
+    """Where workers come from: one server that has imported torch, and that signals to the whole job do not end.
+
+    Forking this process instead could hang: it may hold a CUDA context and threads of NCCL or Gloo.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    # Blocked signals stay so in what is started meanwhile. The tracker first, for its start unblocks them here.
+    for start in (resource_tracker.ensure_running, forkserver.ensure_running):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _JOB_SIGNALS)
+        try:
+            start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
+
+
 def _leave_signals_to_the_parent(worker: int) -> None:
     """A scheduler signals every process of a job; the parent decides when to stop, and workers end with it."""
-    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+    for number in _JOB_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

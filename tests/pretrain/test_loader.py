@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def one(files: Files, cutter: RandomCrops | CentreCrop, *samples: int, epoch: in
     return loaded
 
 
-def pil(image: Tensor) -> Tensor:
+def pil(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
 
 
@@ -279,13 +280,35 @@ def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
         one(files, crops(), 5)
 
 
-def test_workers_outlive_a_signal_to_the_whole_job(files: Files) -> None:
-    made = batches(files, training_requests(12, 4, 0, range(40)), crops(), 1)
-    next(made)
-    (worker,) = multiprocessing.active_children()
-    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
-        os.kill(worker.pid or 0, number)
-    assert len(list(made)) == 39
+JOB = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from compmod.pretrain.data import DATASETS
+from compmod.pretrain.large_images import Files
+from compmod.pretrain.loader import CentreCrop, batches, training_requests
+
+files = Files(Path(sys.argv[1]), np.array([b"0.png"] * 8), np.arange(8))
+made = batches(files, training_requests(8, 4, 0, range(30)), CentreCrop(DATASETS["imagenet"]), 1)
+next(made)
+for number in (signal.SIGTERM, signal.SIGUSR2):
+    signal.signal(number, lambda *_: None)
+    os.killpg(0, number)
+print(sum(1 for _ in made))
+next(batches(files, training_requests(8, 4, 0, range(30)), CentreCrop(DATASETS["imagenet"]), 1))
+"""
+
+
+def test_signals_to_a_whole_job_leave_the_loading_to_go_on(files: Files) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", JOB, str(files.folder)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("29", "")
 
 
 def test_leaving_early_ends_the_workers(files: Files) -> None:
