@@ -20,6 +20,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .pretrain.data import DATASETS
 from .pretrain.methods import METHODS
 from .pretrain.methods_list import methods
+from .pretrain.place import place_of
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, Run
 from .tables.command import deferred, parse_errors_in_one_line, table_command
@@ -161,6 +162,8 @@ def _pretrain(asked: Pretraining) -> None:
     names = {field.name for field in dataclasses.fields(Session)} & {f.name for f in dataclasses.fields(Pretraining)}
     session = Session(**{name: getattr(asked, name) for name in names})
     record = train(asked.run, asked.runs, asked.data, session)
+    if place_of(os.environ).rank:  # the first process speaks for all
+        return
     results = record.results or {}
     _print_results(record.path, {**results.get("last", {}), **(results.get("online") or [{}])[-1]})
 
@@ -223,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave("interrupted", 130)
     except SystemExit as leave:
         if reason := getattr(leave, "reason", ""):
-            print(reason, file=sys.stderr)
+            _leave(reason, leave.code)
         raise
 
 
@@ -241,5 +244,6 @@ def _dispatch(name: str, arguments: Sequence[str]) -> None:
 
 
 def _leave(message: str, status: int) -> None:
-    print(" ".join(message.split()), file=sys.stderr)
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":  # several processes make the same mistake
+        print(" ".join(message.split()), file=sys.stderr)
     sys.exit(status)

@@ -8,26 +8,18 @@ pass (`average_`), so the adjoint of a sum is a sum and that of a gather is a su
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .place import Place, meeting_point, place_of
+
 TIMEOUT = timedelta(hours=4)  # the others wait while the first process probes or writes
-_PORTS = (10_000, 50_000)  # of a job's meeting point, chosen by its number
-
-
-class Place(NamedTuple):
-    """This process among those of a run."""
-
-    rank: int
-    world: int
-    local_rank: int  # on its node: which GPU it takes
 
 
 def rank() -> int:
@@ -107,26 +99,6 @@ def any_says(flag: bool, device: torch.device | str) -> bool:
     return bool(raised)
 
 
-def place_of(environment: Mapping[str, str]) -> Place:
-    """This process's place by the variables of torchrun, else of a SLURM job step; alone without them.
-
-    Raises ValueError on variables that contradict each other.
-    """
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    if "WORLD_SIZE" not in environment:
-        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-    if names[1] not in environment:
-        return Place(0, 1, 0)
-    try:
-        place = Place(*(int(environment[name]) for name in names))
-    except (KeyError, ValueError):
-        found = {name: environment.get(name, "unset") for name in names}
-        raise ValueError(f"cannot tell this process's place from {found}; expected three whole numbers") from None
-    if not 0 <= place.rank < place.world:
-        raise ValueError(f"{names[0]} {place.rank} must be below {names[1]} {place.world}")
-    return place
-
-
 @contextmanager
 def processes(device: str) -> Iterator[Place]:
     """Meet the other processes of this run, if the environment says that there are any; part at the end."""
@@ -135,7 +107,11 @@ def processes(device: str) -> Iterator[Place]:
         yield place
         return
     if "MASTER_ADDR" not in os.environ:
-        os.environ.update(_meeting_point(os.environ))
+        os.environ.update(meeting_point(os.environ))
+    # Optimisers import it sooner or later; once the group is there, it would keep hold of it, whose threads then
+    # outlive the interpreter and now and then abort the process at its end (torch 2.11).
+    import torch._dynamo
+
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.set_device(place.local_rank % torch.cuda.device_count())
@@ -146,15 +122,6 @@ def processes(device: str) -> Iterator[Place]:
         yield place
     finally:
         dist.destroy_process_group()
-
-
-def _meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
-    """Address and port of the first process of a SLURM job step: its first node, a port by the job's number."""
-    nodes = environment.get("SLURM_STEP_NODELIST", "")
-    done = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
-    low, high = _PORTS
-    key = int(environment.get("SLURM_JOB_ID", 0)) * 31 + int(environment.get("SLURM_STEP_ID", 0))
-    return {"MASTER_ADDR": done.stdout.split()[0], "MASTER_PORT": str(low + key % (high - low))}
 
 
 class _Sum(torch.autograd.Function):

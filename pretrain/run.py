@@ -153,7 +153,7 @@ class Run(Spec):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     compmod: Comprehensive = Comprehensive()
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"  # float64: to compare, not to train with
     norm_groups: Count = 1  # parts of the batch, one a process, with batch-norm statistics of their own; 1 = none
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
 

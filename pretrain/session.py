@@ -81,8 +81,8 @@ def numerics(precision: str) -> Iterator[None]:
     """TF32 where the spec says so, and only convolution algorithms that give the same bits every time."""
     cudnn = torch.backends.cudnn
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
-    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
-    cudnn.allow_tf32 = precision != "float32"
+    torch.set_float32_matmul_precision("highest" if precision in ("float32", "float64") else "high")
+    cudnn.allow_tf32 = precision not in ("float32", "float64")
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield

@@ -87,6 +87,7 @@ class Trainer:
         self.record, self.run, self.images = record, run, images
         self.data, self.session, self.stop = data, session, stop
         self.device = torch.device(session.device)
+        self.dtype = torch.float64 if run.precision == "float64" else torch.float32
         self.dataset = DATASETS[run.dataset]
         self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
         self.total = run.epochs * self.steps_per_epoch
@@ -145,6 +146,7 @@ class Trainer:
 
         objective = build_objective(self.run, _view_size(self.run), len(self.images), autocast).to(self.device)
         objective.method.to(memory_format=self.layout)  # type: ignore[call-overload]
+        objective.to(self.dtype)
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
@@ -157,7 +159,7 @@ class Trainer:
         on_device = index.to(self.device, non_blocking=True)
         pixels = self.pixels[on_device]
         batch = Batch(
-            views=tuple(view(pixels, index, epoch).contiguous(memory_format=self.layout) for view in self.views),
+            views=tuple(view(pixels, index, epoch).to(self.dtype, memory_format=self.layout) for view in self.views),
             index=index,
             labels=self.labels[on_device],
             step=self.step,

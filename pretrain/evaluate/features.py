@@ -30,7 +30,8 @@ def extract(
         for start in range(0, len(images.pixels), batch_size):
             pixels_B3HW = np.ascontiguousarray(images.pixels[start : start + batch_size])
             input_B3SS = network_input(torch.from_numpy(pixels_B3HW).to(device), dataset)
-            batches_BD.append(backbone(input_B3SS).float())
+            dtype = next((p.dtype for p in backbone.parameters()), torch.float32)
+            batches_BD.append(backbone(input_B3SS.to(dtype)).float())
     # a copy made outside inference mode, so that a probe may keep it for a backward pass
     return torch.cat(batches_BD).clone()
 

@@ -6,14 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from compmod.pretrain.distributed import Place, place_of
 from compmod.pretrain.methods import METHODS
+from compmod.pretrain.place import Place, place_of
 
 TESTS = Path(__file__).parents[1]
 NAMES = [name + plus for name, entry in METHODS.items() if entry.code for plus in ("", "+") if entry.plus or not plus]
@@ -46,7 +45,7 @@ def run_group(command: list[str], world: int, **extra: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, dict[str, Any]]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
     """What groups of 1, 2 and 4 processes computed, by method."""
     folder = tmp_path_factory.mktemp("distributed")
     results = {}
@@ -55,7 +54,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, dict[s
         command = [sys.executable, str(TESTS / "distributed_worker.py"), str(out), *NAMES]
         run_group(command, world, PYTHONPATH=os.pathsep.join([str(TESTS), *sys.path]))
         results[world] = torch.load(out, weights_only=True)
-    yield results
+    return results
 
 
 def relative(ours: torch.Tensor, theirs: torch.Tensor, scale: float) -> float:
@@ -87,7 +86,9 @@ class TestSeveralProcessesEqualOne:
         one, several = (found[count][name]["state"] for count in (1, world))
         tolerance = 1e-6 if "finite" in name else TOLERANCE
         for key, value in one.items():
-            assert relative(several[key].double(), value.double(), float(value.double().norm())) < tolerance, key
+            # some running means are zero but for rounding
+            scale = max(float(value.double().norm()), 1e-3)
+            assert relative(several[key].double(), value.double(), scale) < tolerance, key
 
     def test_and_every_process_ends_with_the_same_bits(
         self, found: dict[int, dict[str, Any]], name: str, world: int
@@ -111,7 +112,7 @@ def test_a_slurm_allocation_without_a_step_is_one_process() -> None:
 
 
 def test_contradicting_variables_are_named() -> None:
-    with pytest.raises(ValueError, match="cannot tell this process's place from .*'LOCAL_RANK': 'unset'"):
+    with pytest.raises(ValueError, match=r"cannot tell this process's place from .*'LOCAL_RANK': 'unset'"):
         place_of({"RANK": "0", "WORLD_SIZE": "2"})
     with pytest.raises(ValueError, match="RANK 2 must be below WORLD_SIZE 2"):
         place_of({"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
