@@ -81,7 +81,7 @@ class Views:
 
     @torch.no_grad()
     def after_crop(self, pixels_NCSS: Tensor, index_N: Tensor, epoch: int) -> Tensor:
-        """Views of what `loader.RandomCrops` cut out and resized for this view: flipped first, then all the rest."""
+        """Views of what `crops.RandomCrops` cut out and resized for this view: flipped first, then all the rest."""
         if pixels_NCSS.dtype != torch.uint8 or pixels_NCSS.shape != (len(index_N), 3, self.size, self.size):
             found = f"{pixels_NCSS.dtype} of shape {tuple(pixels_NCSS.shape)} with {len(index_N)} indices"
             shape = f"images x 3 x {self.size} x {self.size}"

@@ -11,9 +11,10 @@ import time
 from itertools import islice
 from pathlib import Path
 
+from compmod.pretrain.crops import RandomCrops
 from compmod.pretrain.data import DATASETS
 from compmod.pretrain.large_images import load_files
-from compmod.pretrain.loader import RandomCrops, batches, training_requests
+from compmod.pretrain.loader import batches, training_requests
 from compmod.pretrain.run import Augmentation
 
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from compmod.pretrain import distributed, loader
+from compmod.pretrain import crops as cropping
+from compmod.pretrain import distributed
+from compmod.pretrain.crops import PROBE_VIEW, CentreCrop, RandomCrops, Window
 from compmod.pretrain.data import DATASETS
 from compmod.pretrain.large_images import Files, load_files
 from compmod.pretrain.loader import (
-    PROBE_VIEW,
-    CentreCrop,
     Loaded,
-    RandomCrops,
     batches,
     requests_in_order,
     training_requests,
@@ -214,13 +213,13 @@ def test_orientation_in_exif_is_ignored_as_torchvision_does(tmp_path: Path) -> N
 @pytest.fixture
 def decoded_widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Widths of the images that were cut from, as they were decoded."""
-    widths, resized = [], loader._resized
+    widths, resized = [], cropping._resized
 
-    def watched(image: Image.Image, window: loader.Window, scale: int) -> Image.Image:
+    def watched(image: Image.Image, window: Window, scale: int) -> Image.Image:
         widths.append(image.width)
         return resized(image, window, scale)
 
-    monkeypatch.setattr(loader, "_resized", watched)
+    monkeypatch.setattr(cropping, "_resized", watched)
     return widths
 
 
@@ -260,7 +259,7 @@ def test_a_truncated_image_is_one_line_that_names_it_and_ends_the_workers(worker
 
 def test_batches_before_a_truncated_image_are_delivered(files: Files) -> None:
     broken(files)
-    made: Iterator[Loaded] = batches(files, requests_in_order(12, 4), crops(), 0)
+    made = batches(files, requests_in_order(12, 4), crops(), 0)
     assert next(made).samples.tolist() == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="cannot be decoded"):
         next(made)
@@ -281,34 +280,66 @@ def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
 
 
 JOB = """
-import os, signal, sys
+import multiprocessing, os, signal, sys
 from pathlib import Path
 import numpy as np
+from compmod.pretrain.crops import CentreCrop
 from compmod.pretrain.data import DATASETS
 from compmod.pretrain.large_images import Files
-from compmod.pretrain.loader import CentreCrop, batches, training_requests
+from compmod.pretrain.loader import batches, training_requests
 
 files = Files(Path(sys.argv[1]), np.array([b"0.png"] * 8), np.arange(8))
 made = batches(files, training_requests(8, 4, 0, range(30)), CentreCrop(DATASETS["imagenet"]), 1)
 next(made)
+(worker,) = multiprocessing.active_children()
+print(worker.pid, flush=True)
+"""
+SIGNALLED = """
 for number in (signal.SIGTERM, signal.SIGUSR2):
     signal.signal(number, lambda *_: None)
     os.killpg(0, number)
 print(sum(1 for _ in made))
-next(batches(files, training_requests(8, 4, 0, range(30)), CentreCrop(DATASETS["imagenet"]), 1))
 """
 
 
-def test_signals_to_a_whole_job_leave_the_loading_to_go_on(files: Files) -> None:
+def job(files: Files, ending: str) -> tuple[int, list[str], str]:
+    """Exit status, lines of output and errors of a process that loads by a worker and then does `ending`."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", JOB, str(files.folder)],
+        [sys.executable, "-W", "error", "-c", JOB + ending, str(files.folder)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=60,
         start_new_session=True,
     )
-    assert (done.stdout.strip(), done.stderr) == ("29", "")
+    return done.returncode, done.stdout.split(), done.stderr
+
+
+def test_signals_to_a_whole_job_leave_the_loading_to_go_on(files: Files) -> None:
+    status, said, errors = job(files, SIGNALLED)
+    assert (status, said[1:], errors) == (0, ["29"], "")
+
+
+def test_a_process_may_end_in_the_middle_of_loading(files: Files) -> None:
+    status, said, errors = job(files, "raise SystemExit(75)")
+    assert (status, len(said), errors) == (75, 1, "")
+
+
+def test_workers_end_with_a_process_that_was_killed(files: Files) -> None:
+    status, said, _ = job(files, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert status == -signal.SIGKILL
+    until = time.monotonic() + 20
+    while alive(int(said[0])) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(int(said[0]))
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_leaving_early_ends_the_workers(files: Files) -> None:
@@ -316,7 +347,7 @@ def test_leaving_early_ends_the_workers(files: Files) -> None:
     next(made)
     assert len(multiprocessing.active_children()) == 1
     started = time.monotonic()
-    made.close()  # type: ignore[attr-defined]
+    made.close()
     assert multiprocessing.active_children() == []
     assert time.monotonic() - started < 5
 
