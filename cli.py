@@ -108,13 +108,20 @@ class Pretraining:
     online_every: Annotated[int, arg(help="epochs between probes while training; 0 = only after the last")] = 20
     linear_epochs: Annotated[int, arg(help="epochs of those linear probes")] = 50
     log_every: Annotated[int, arg(help="steps a line of metrics.jsonl averages over")] = 10
+    workers: Annotated[int, arg(help="processes that decode large images; -1 = one a core")] = -1
     memory_format: Annotated[Literal["channels-last", "contiguous"], arg(help="layout of images in memory")] = (
         "channels-last"
     )
 
     def check(self) -> None:
         """Raise ValueError on a number out of range."""
-        for name, least in (("checkpoint_epochs", 0), ("online_every", 0), ("linear_epochs", 1), ("log_every", 1)):
+        for name, least in (
+            ("checkpoint_epochs", 0),
+            ("online_every", 0),
+            ("linear_epochs", 1),
+            ("log_every", 1),
+            ("workers", -1),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if not self.checkpoint_minutes > 0:
@@ -226,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave("interrupted", 130)
     except SystemExit as leave:
         if reason := getattr(leave, "reason", ""):
-            _leave(reason, leave.code)
+            _leave(reason, int(leave.code or 0))
         raise
 
 

@@ -12,13 +12,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, get_args
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .holdings import Holding
-    from .large_images import Files
 
 Split = Literal["pretrain", "train", "test"]
 SUBSET, VALIDATION = -1, -2  # in the epoch's place when drawing, so that no epoch's order is used twice
@@ -52,10 +51,8 @@ class Dataset:
 
     def fault(self, path: Path, found: str, expected: str) -> ValueError:
         """The error for a file that is not as it should be."""
-        return ValueError(
-            f"{path}: found {found}; expected {expected}; "
-            f"'compmod data {self.name}' downloads {self.label} where it may and says what is missing"
-        )
+        does = f"downloads {self.label} where it may and says what is missing" if self.url else "says what is missing"
+        return ValueError(f"{path}: found {found}; expected {expected}; 'compmod data {self.name}' {does}")
 
 
 DATASETS: dict[str, Dataset] = {
@@ -177,9 +174,9 @@ class Images:
         digest.update(self.labels.data)
         return digest.hexdigest()
 
-    def take(self, indices: NDArray[Any]) -> Images:
+    def take(self, indices: NDArray[Any]) -> Self:
         """These images, in this order."""
-        return Images(self.pixels[indices], self.labels[indices], self.groups[indices])
+        return type(self)(self.pixels[indices], self.labels[indices], self.groups[indices])
 
 
 def load(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images:
@@ -226,7 +223,20 @@ def known(dataset: str) -> Dataset:
     return DATASETS[dataset]
 
 
-Listed = TypeVar("Listed", Images, "Files")
+class Collection(Protocol):
+    """What Images and Files have in common."""
+
+    @property
+    def groups(self) -> NDArray[Any]:
+        """int64, one an image; no split may part a group."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: NDArray[Any]) -> Self:
+        """These images, in this order."""
+
+
+Listed = TypeVar("Listed", bound=Collection)
 
 
 def subset(images: Listed, count: int, seed: int) -> Listed:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from .class_names import CLASS_NAMES
 from .data import Dataset, Split, known
@@ -62,9 +62,9 @@ class Files:
         """Where an image is."""
         return self.folder / os.fsdecode(bytes(self.names[index]))
 
-    def take(self, indices: NDArray[Any]) -> Files:
+    def take(self, indices: NDArray[Any]) -> Self:
         """These images, in this order."""
-        return Files(self.folder, self.names[indices], self.labels[indices])
+        return type(self)(self.folder, self.names[indices], self.labels[indices])
 
 
 def load_files(dataset: str, split: Split, root: Path, *, copy: str = "") -> Files:

@@ -6,6 +6,7 @@ Device, layout in memory, how often to save and to look; what signals mean; whic
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,15 @@ class Session:
     memory_format: Literal["channels-last", "contiguous"] = "channels-last"
     online_every: int = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
     linear_epochs: int = 50  # of an online linear probe; a tenth of the real one
+    workers: int = -1  # processes that decode large images; -1 = a core's each, shared with the run's other processes
     quiet: bool = False
+
+    @property
+    def loader_workers(self) -> int:
+        """How many processes decode images for this one."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+        return self.workers if self.workers >= 0 else max(1, cores // beside)
 
 
 class Interrupted(SystemExit):

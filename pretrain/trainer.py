@@ -14,26 +14,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save as serialise
 from torch import Tensor
 
 from . import checkpoint
 from .collapse import collapsed, spread
-from .data import DATASETS, Images, load, subset
-from .distributed import any_says, broadcast_, first_says, processes, rank, share, world
+from .data import DATASETS, Images, subset
+from .distributed import any_says, broadcast_, first_says, processes, rank, world
 from .evaluate.probe import probe
+from .feed import Input, feed, read
+from .large_images import Files
 from .methods.base import Batch, build_method
 from .optim import build_optimizer, learning_rate, set_rate
 from .progress import Monitor
 from .provenance import provenance
-from .randomness import permutation, uniform
+from .randomness import uniform
 from .record import Record, write_whole
 from .run import Evaluation, Run
 from .session import Interrupted, Session, Stop, numerics, resolve_device, stop_signals
 from .two_level import Objective, build_objective
-from .views import Views
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
 _BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
@@ -60,7 +60,7 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
     build_method(spec, _view_size(spec))  # names a wrong option before any data is read
     if spec.batch_size % world():
         raise ValueError(f"batch_size {spec.batch_size} cannot be shared equally by {world()} processes")
-    images = load(spec.dataset, "pretrain", data, copy=spec.copy)
+    images = read(spec.dataset, "pretrain", data, copy=spec.copy)
     if spec.train_images:
         images = subset(images, spec.train_images, spec.seed)
     if len(images) < spec.batch_size:
@@ -83,7 +83,9 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
 class Trainer:
     """The state of one pretraining and the loop over it."""
 
-    def __init__(self, record: Record, run: Run, images: Images, data: Path, session: Session, stop: Stop) -> None:
+    def __init__(
+        self, record: Record, run: Run, images: Images | Files, data: Path, session: Session, stop: Stop
+    ) -> None:
         self.record, self.run, self.images = record, run, images
         self.data, self.session, self.stop = data, session, stop
         self.device = torch.device(session.device)
@@ -91,7 +93,6 @@ class Trainer:
         self.dataset = DATASETS[run.dataset]
         self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
         self.total = run.epochs * self.steps_per_epoch
-        self.views = [Views(view, self.dataset, run.seed, i) for i, view in enumerate(run.views)]
         self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
@@ -108,16 +109,15 @@ class Trainer:
     def fit(self) -> None:
         """Train to the end and finish the record."""
         self._load()
-        self.pixels = torch.from_numpy(np.ascontiguousarray(self.images.pixels)).to(self.device)
-        self.labels = torch.from_numpy(self.images.labels).to(self.device)
         self.clock = time.monotonic()
         self.saved = self.clock
         with (
             Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
             numerics(self.run.precision),
         ):
-            while self.step < self.total:
-                self._train_step()
+            steps = range(self.step, self.total)
+            for given in feed(self.images, self.run, steps, self.device, self.session.loader_workers):
+                self._train_step(given)
                 epoch, position = divmod(self.step, self.steps_per_epoch)
                 if self.step % self.session.log_every == 0 or self.step == self.total:
                     self._log()
@@ -150,21 +150,15 @@ class Trainer:
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
-    def _train_step(self) -> None:
+    def _train_step(self, given: Input) -> None:
         run = self.run
-        epoch, position = divmod(self.step, self.steps_per_epoch)
-        if position == 0 or not hasattr(self, "order"):
-            self.order = permutation(run.seed, epoch, len(self.images))
-        index = share(self.order[position * run.batch_size : (position + 1) * run.batch_size])
-        on_device = index.to(self.device, non_blocking=True)
-        pixels = self.pixels[on_device]
         batch = Batch(
-            views=tuple(view(pixels, index, epoch).to(self.dtype, memory_format=self.layout) for view in self.views),
-            index=index,
-            labels=self.labels[on_device],
+            views=tuple(view.to(self.dtype, memory_format=self.layout) for view in given.views),
+            index=given.index,
+            labels=given.labels,
             step=self.step,
             epoch=self.step / self.steps_per_epoch,
-            draw=float(uniform(run.seed, self.step, torch.tensor([_BATCH_DRAW]), len(self.views), 1)),
+            draw=float(uniform(run.seed, self.step, torch.tensor([_BATCH_DRAW]), len(run.views), 1)),
         )
         lr = learning_rate(run, self.step, self.steps_per_epoch)
         self.objective.train()
@@ -172,7 +166,7 @@ class Trainer:
         for optimizer in self.optimizers:
             set_rate(optimizer, lr, run.peak_lr)
             optimizer.step()
-        self.objective.after_step(epoch / run.epochs)
+        self.objective.after_step(self.step // self.steps_per_epoch / run.epochs)
         self.finite &= torch.isfinite(logged["loss"])
         for name, value in logged.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
@@ -208,6 +202,8 @@ class Trainer:
         self.collapsed = found
 
     def _probe_due(self, epoch: int) -> bool:
+        if self.dataset.large:  # a pass over its images takes as long as training on them
+            return False
         remaining = self.run.epochs - epoch
         every = min(self.session.online_every, max(1, self.run.epochs // 3))  # a short run is looked at thrice
         if every and remaining < 0.05 * self.run.epochs:

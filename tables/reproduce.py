@@ -34,9 +34,10 @@ def reproduce(spec: Evaluation, runs: Path, data: Path, device: str = "auto", *,
     from ..pretrain.trainer import train
 
     device = resolve_device(device)
+    session = Session(device=device, quiet=quiet)
     if Record(runs, spec.run).status != "done":
-        train(spec.run, runs, data, Session(device=device, quiet=quiet))
-    return evaluate(runs, spec, data, device)
+        train(spec.run, runs, data, session)
+    return evaluate(runs, spec, data, device, session.loader_workers)
 
 
 def run_table(table: Table, runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:

@@ -13,7 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..data import DATASETS, Images, load, subset, validation_split
+from ..data import DATASETS, Images, subset, validation_split
+from ..feed import read
+from ..large_images import Files
 from ..networks import build_backbone
 from ..provenance import provenance
 from ..record import Record
@@ -23,15 +25,17 @@ from .knn import knn_accuracy
 from .linear import linear_probe
 
 
-def probe(backbone: nn.Module, spec: Evaluation, root: Path, device: torch.device | str) -> dict[str, float]:
+def probe(
+    backbone: nn.Module, spec: Evaluation, root: Path, device: torch.device | str, workers: int = 0
+) -> dict[str, float]:
     """Accuracies of both probes, shares of the test images from 0 to 1, and the epoch (from 1) of the best linear one.
 
-    `root` holds the data sets. The backbone ends on `device`, otherwise as it was; the global random state is neither
-    read nor changed.
+    `root` holds the data sets; `workers` processes decode images that are on disk. The backbone ends on `device`,
+    otherwise as it was; the global random state is neither read nor changed.
     """
     dataset = DATASETS[spec.run.dataset]
     train, test = splits(spec, root)
-    train_ND, test_MD = (extract(backbone, images, dataset, device) for images in (train, test))
+    train_ND, test_MD = (extract(backbone, images, dataset, device, workers=workers) for images in (train, test))
     train_labels, test_labels = (torch.from_numpy(images.labels).to(train_ND.device) for images in (train, test))
     linear = linear_probe(
         train_ND,
@@ -52,7 +56,7 @@ def probe(backbone: nn.Module, spec: Evaluation, root: Path, device: torch.devic
     }
 
 
-def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | str) -> Record:
+def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | str, workers: int = 0) -> Record:
     """Probe the encoder of a finished run and store the result inside that run's folder; at once when that is done.
 
     Raises ValueError when the run is not finished, its encoder is damaged, or another process evaluates it.
@@ -67,7 +71,7 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
         record.start()
         started = time.monotonic()
         try:
-            results = probe(backbone, spec, root, device)
+            results = probe(backbone, spec, root, device, workers)
             train, test = splits(spec, root)
         except Exception as error:
             record.fail(f"{type(error).__name__}: {error}")
@@ -83,20 +87,22 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
     return record
 
 
-def splits(spec: Evaluation, root: Path) -> tuple[Images, Images]:
+def splits(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files]:
     """Labelled images to train the probes on, and images to score them on; validation never reads the test set."""
     run = spec.run
     return _read(run.dataset, run.copy, run.train_images, run.seed, spec.split, Path(root))
 
 
 @functools.lru_cache(maxsize=1)  # a pretraining probes itself every few epochs, and reading a copy can take minutes
-def _read(dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path) -> tuple[Images, Images]:
-    train = load(dataset, "train", root, copy=copy)
+def _read(
+    dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path
+) -> tuple[Images | Files, Images | Files]:
+    train = read(dataset, "train", root, copy=copy)
     if 0 < train_images < len(train):  # STL-10 has fewer labelled images than a run may draw from all of them
         train = subset(train, train_images, seed)
     if split == "validation":
         return validation_split(train, seed)
-    return train, load(dataset, "test", root, copy=copy)
+    return train, read(dataset, "test", root, copy=copy)
 
 
 def _finished_backbone(runs: Path, run: Run) -> nn.Module:

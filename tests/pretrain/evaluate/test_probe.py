@@ -32,7 +32,7 @@ def _digits_once(monkeypatch: pytest.MonkeyPatch) -> None:
         found = load(dataset, split, root, copy=copy)
         return found.take(np.arange(200)) if split == "test" else found
 
-    monkeypatch.setattr(room, "load", few)
+    monkeypatch.setattr(room, "read", few)
     room._read.cache_clear()
 
 
@@ -57,7 +57,7 @@ def test_a_probe_gives_every_accuracy_as_a_share() -> None:
 def test_both_probes_read_one_pair_of_feature_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
-    def counted(backbone: Any, images: Images, *others: Any) -> Tensor:
+    def counted(backbone: Any, images: Images, *others: Any, **options: Any) -> Tensor:
         sizes.append(len(images))
         return torch.zeros(len(images), 3)
 
@@ -88,7 +88,7 @@ def test_the_probes_are_set_by_the_evaluation_and_seeded_by_its_run(monkeypatch:
 def test_a_validation_probe_never_reads_the_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        room, "load", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
+        room, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
     )
     train, held_out = splits(dataclasses.replace(SPEC, split="validation"), Path())
     assert asked == ["train"]
@@ -111,7 +111,7 @@ def test_a_subset_larger_than_the_labelled_images_takes_them_all() -> None:
 def test_images_are_read_once_for_many_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        room, "load", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
+        room, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
     )
     splits(SPEC, Path())
     splits(SPEC, Path())
