@@ -159,10 +159,6 @@ def pretrain(arguments: Sequence[str]) -> None:
 
 def _pretrain(asked: Pretraining) -> None:
     asked.check()
-    entry = METHODS[asked.run.base_method]
-    if not entry.code:
-        built = ", ".join(name for name, known in METHODS.items() if known.code)
-        raise ValueError(f"{entry.label} is not built yet; built: {built}, each also with '+'")
     from .pretrain.session import Session
     from .pretrain.trainer import train
 

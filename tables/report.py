@@ -63,7 +63,7 @@ def _meanings(table: Table) -> list[str]:
         lines.append(f"- **{row.label}**: {row.meaning or _method_meaning(row)}")
     empty = [row.label for row in table.rows if any(cell.why_empty for cell in row.cells)]
     if empty:
-        lines.append(f"- {', '.join(empty)}: the paper's numbers only; not built yet.")
+        lines.append(f"- {', '.join(empty)}: the paper's numbers only.")
     return lines
 
 

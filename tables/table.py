@@ -40,7 +40,7 @@ class Cell:
     metric: str  # key in the results, such as linear/top1
     paper: Printed | None = None
     specs: tuple[Evaluation, ...] = ()
-    why_empty: str = ""  # without specs: the reason, such as "method not built yet"
+    why_empty: str = ""  # without specs: the reason, such as "cited, not run"
 
     @property
     def paper_bold(self) -> bool:

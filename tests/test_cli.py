@@ -226,12 +226,6 @@ def test_a_value_of_neither_type_is_answered_without_the_names_of_ours(capsys: p
     assert "typing" not in said
 
 
-@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if not entry.code])
-def test_a_method_not_built_yet_says_so_and_which_are(method: str, capsys: pytest.CaptureFixture[str]) -> None:
-    said = _refused(["pretrain", method + "+", "--dataset", "cifar10"], capsys)
-    assert f"{METHODS[method].label} is not built yet; built: simclr, byol, barlow_twins" in said
-
-
 def test_evaluating_a_folder_without_a_spec_says_what_was_expected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from compmod.pretrain.methods import METHODS
 from compmod.pretrain.place import Place, place_of
 
 TESTS = Path(__file__).parents[1]
-NAMES = [name + plus for name, entry in METHODS.items() if entry.code for plus in ("", "+") if entry.plus or not plus]
+NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
 VARIANTS = ["simclr+ unrolled", "simclr+ finite-difference", "byol+ joint"]
 WORLDS = (2, 4)
 TOLERANCE = 1e-10  # relative to the norm of the whole tensor, or of all gradients where one is nearly zero

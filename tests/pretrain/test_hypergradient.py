@@ -14,7 +14,7 @@ from compmod.pretrain.two_level import Objective, build_objective
 from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
 
-WITH_PLUS = [name for name, entry in METHODS.items() if entry.code and entry.plus]
+WITH_PLUS = [name for name, entry in METHODS.items() if entry.plus]
 
 
 def build(method: str, **settings: Any) -> Objective:

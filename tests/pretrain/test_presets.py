@@ -158,7 +158,7 @@ PRESETS = [  # method, data set, variant
 ]
 
 
-@pytest.mark.parametrize("method, dataset, variant", [each for each in PRESETS if METHODS[each[0]].code])
+@pytest.mark.parametrize("method, dataset, variant", PRESETS)
 def test_a_preset_has_settings_that_its_method_takes(method: str, dataset: str, variant: str) -> None:
     run = preset(method, dataset, variant)
     narrow = replace(run, backbone=replace(run.backbone, name="resnet10", width=8))

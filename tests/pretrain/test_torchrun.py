@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 TESTS = Path(__file__).parents[1]
-OPTIONS = (
-    "--dataset digits --epochs 3 --batch-size 32 --train-images 128 --backbone.width 4 --projector.hidden 16 "
-    "--precision float64 --optimizer.name sgd --optimizer.lr 0.01 --schedule.warmup-steps 0 --online-every 0 --linear-epochs 1 "
-    "--log-every 1 --device cpu"
-).split()
+OPTIONS = [
+    *("--dataset", "digits", "--epochs", "3", "--batch-size", "32", "--train-images", "128", "--precision", "float64"),
+    *("--backbone.width", "4", "--projector.hidden", "16", "--optimizer.name", "sgd", "--optimizer.lr", "0.01"),
+    *("--schedule.warmup-steps", "0", "--online-every", "0", "--linear-epochs", "1", "--log-every", "1"),
+    *("--device", "cpu"),
+]
 
 
 def command(method: str, runs: Path, processes: int, *more: str) -> list[str]:
@@ -63,8 +64,8 @@ def test_two_processes_train_what_one_trains(method: str, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_stopped_pair_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    often = ("--epochs", "20", "--checkpoint-minutes", "0.00001")
-    done = pretrain("byol+", tmp_path / "straight", 2, "--epochs", "20")
+    often = ("--epochs", "8", "--checkpoint-minutes", "0.00001")
+    done = pretrain("byol+", tmp_path / "straight", 2, "--epochs", "8")
     assert done.returncode == 0, done.stderr
     child = subprocess.Popen(command("byol+", tmp_path / "stopped", 2, *often), env=environment(), text=True)
     while not list((tmp_path / "stopped").glob("*/checkpoints/step-*.pt")):
@@ -74,7 +75,7 @@ def test_a_stopped_pair_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert child.wait(timeout=120) != 0
     (run,) = (tmp_path / "stopped").iterdir()
     assert not (run / "results.json").exists()
-    done = pretrain("byol+", tmp_path / "stopped", 2, "--epochs", "20")
+    done = pretrain("byol+", tmp_path / "stopped", 2, "--epochs", "8")
     assert done.returncode == 0, done.stderr
     (_, straight), (_, resumed) = result(tmp_path / "straight"), result(tmp_path / "stopped")
     assert all(torch.equal(resumed[name], value) for name, value in straight.items())

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from compmod.pretrain.record import Record
 from compmod.pretrain.run import Evaluation, Run
+from compmod.tables.demo import demo_table
 from compmod.tables.render import render
 from compmod.tables.reproduce import reproduce, run_table
-from compmod.tables.table import Table, build_table
+from compmod.tables.table import Table
 
 
 class Work:
@@ -33,7 +34,7 @@ class Work:
         record.finish({}, {})
         return record
 
-    def evaluate(self, runs: Path, spec: Evaluation, root: Path, device: str) -> Record:
+    def evaluate(self, runs: Path, spec: Evaluation, root: Path, device: str, workers: int) -> Record:
         self.calls.append(("evaluate", spec.folder))
         record = Record(runs, spec)
         record.start()
@@ -54,7 +55,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 
 @pytest.fixture
 def table() -> Table:
-    return build_table(1, "demo")
+    return demo_table()
 
 
 def test_a_spec_is_trained_then_evaluated(work: Work, table: Table, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_an_interrupt_stops_the_table(work: Work, table: Table, tmp_path: Path, 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_table_is_filled_by_real_training(workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = build_table(1, "demo")
+    whole = demo_table()
     tiny = {
         spec.digest: replace(
             spec,
