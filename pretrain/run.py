@@ -1,4 +1,4 @@
-"""Run and Evaluation: everything that determines a pretraining, and the probes on top of it.
+"""Run, Evaluation and FineTuning: everything that determines a pretraining, and what is measured on top of it.
 
 Every default below is recipe S for CIFAR-10 (the trainer of the W-MSE paper, Ermolov et al., ICML 2021); what other
 data sets and methods change is in `presets.py`. Nothing here imports torch, so a table can be read without it.
@@ -13,6 +13,7 @@ from .data import DATASETS
 from .methods import METHODS
 from .spec import ABOVE_ZERO, Range, Spec
 
+LISTED = (0.01, 0.1)  # shares of ImageNet that SimCLR's lists name
 PLUS = "+"  # appended to a method's name: CompMod around it
 
 Share = Annotated[float, Range(0, 1)]  # also a probability
@@ -222,3 +223,47 @@ class Evaluation(Spec):
     def folder(self) -> str:
         """Folder below the runs directory: inside the folder of the run it evaluates."""
         return f"{self.run.folder}/evaluation-{self.digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(Spec):
+    """A linear layer trained on augmented images with a finished run's backbone under it, frozen or trained with it.
+
+    Defaults are the linear probe of Barlow Twins' code (Zbontar et al., ICML 2021); `protocols.py` has the others.
+    """
+
+    run: Run
+    share: Annotated[float, Range(ABOVE_ZERO, 1)] = 1.0  # of the labelled training images, as many of every class
+    lists: Literal["", "simclr"] = ""  # whose published list names that share; "" = a seeded draw
+    backbone_lr: Amount = 0.0  # 0 = frozen, its batch norms in evaluation mode
+    head_lr: Positive = 0.3
+    epochs: Count = 100
+    batch_size: Annotated[int, Range(2)] = 256
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    momentum: Share = 0.9
+    nesterov: bool = False
+    weight_decay: Amount = 1e-6
+    schedule: Literal["cosine", "steps"] = "cosine"  # both move once an epoch
+    drops: tuple[Count, ...] = ()  # epochs, counted from 0, at whose start the rates fall (steps)
+    drop_factor: Positive = 0.1
+    augmentation: Augmentation = Augmentation(jitter=0.0, grey=0.0, crop_min=0.08)  # crop and flip
+    split: Literal["test", "validation"] = "test"  # validation: a fifth of the labelled images, never the test set
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        run = self.run
+        if self.lists and (run.dataset != "imagenet" or run.copy or run.train_images or self.share not in LISTED):
+            shares = " or ".join(map(str, LISTED))
+            raise ValueError(f"lists {self.lists!r} are of the whole of imagenet, share {shares}; use '' for a draw")
+        if self.drops and self.schedule != "steps":
+            raise ValueError(f"FineTuning.drops need schedule 'steps', not {self.schedule!r}")
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError("FineTuning.nesterov needs optimizer 'sgd' with momentum")
+        if self.backbone_lr and run.backbone.name == "pixels":
+            raise ValueError("backbone pixels has no parameters to fine-tune; use backbone_lr 0")
+
+    @property
+    def folder(self) -> str:
+        """Folder below the runs directory: inside the folder of the run it fine-tunes."""
+        return f"{self.run.folder}/fine-tuning-{self.digest}"

@@ -64,7 +64,7 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
     record = Record(runs, spec)
     if record.status == "done":
         return record
-    backbone = _finished_backbone(runs, spec.run)
+    backbone = finished_backbone(runs, spec.run)
     with record.lock():
         if record.results is not None:  # another process finished it since
             return record
@@ -97,16 +97,22 @@ def splits(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files
 def _read(
     dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path
 ) -> tuple[Images | Files, Images | Files]:
-    train = read(dataset, "train", root, copy=copy)
-    if 0 < train_images < len(train):  # STL-10 has fewer labelled images than a run may draw from all of them
-        train = subset(train, train_images, seed)
+    train = labelled_images(dataset, copy, train_images, seed, root)
     if split == "validation":
         return validation_split(train, seed)
     return train, read(dataset, "test", root, copy=copy)
 
 
-def _finished_backbone(runs: Path, run: Run) -> nn.Module:
-    """The backbone of a finished run with its trained weights."""
+def labelled_images(dataset: str, copy: str, train_images: int, seed: int, root: Path) -> Images | Files:
+    """The labelled images of those that a run trains on."""
+    train = read(dataset, "train", root, copy=copy)
+    if 0 < train_images < len(train):  # STL-10 has fewer labelled images than a run may draw from all of them
+        return subset(train, train_images, seed)
+    return train
+
+
+def finished_backbone(runs: Path, run: Run) -> nn.Module:
+    """The backbone of a finished run with its trained weights. Raises ValueError when it is unfinished or damaged."""
     record = Record(runs, run)
     status = record.status
     if status != "done":
