@@ -1,4 +1,4 @@
-"""One process of a group: takes three steps of every method on its share of the batches; the first writes them down.
+"""One process of a group: takes two steps of every method on its share of the batches; the first writes them down.
 
 RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=... MASTER_PORT=... python tests/distributed_worker.py OUT NAME...
 """
@@ -16,7 +16,7 @@ from compmod.pretrain.methods.base import Batch
 from compmod.pretrain.two_level import build_objective
 from small_runs import IMAGES, SIDE, small, small_batch
 
-STEPS = 3
+STEPS = 2
 LR = 0.02
 
 

@@ -17,7 +17,7 @@ SAMPLES = 12  # of a batch
 OPTIONS: dict[str, tuple[tuple[str, int | float | str], ...]] = {
     "moco": (("queue", 2 * SAMPLES),),
     "cmc": (("negatives", 6),),
-    "swav": (("prototypes", 10), ("queue", 2 * SAMPLES), ("queue_epoch", 0), ("freeze_epochs", 0)),
+    "swav": (("prototypes", 10), ("queue", SAMPLES), ("queue_epoch", 0), ("freeze_epochs", 0)),
     "w_mse": (("whitening", SAMPLES), ("repeats", 2)),
     "ssl_hsic": (("features", 16), ("predictor_hidden", 12)),
     "simsiam": (("predictor_hidden", 6),),

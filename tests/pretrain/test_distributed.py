@@ -82,7 +82,7 @@ class TestSeveralProcessesEqualOne:
                 for key, value in mine.items():
                     assert relative(several[key], value, max(float(value.norm()), 1e-3 * whole)) < tolerance, key
 
-    def test_in_all_state_after_three_steps(self, found: dict[int, dict[str, Any]], name: str, world: int) -> None:
+    def test_in_all_state_after_two_steps(self, found: dict[int, dict[str, Any]], name: str, world: int) -> None:
         one, several = (found[count][name]["state"] for count in (1, world))
         tolerance = 1e-6 if "finite" in name else TOLERANCE
         for key, value in one.items():
