@@ -8,9 +8,17 @@ the default for all, as the paper says that it follows it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from .run import FineTuning, Run
+
+LISTS = "imagenet_subsets"  # folder of SimCLR's lists (Chen et al., ICML 2020, code), below the data root
+LIST_FILES = {  # share of ImageNet: file name and MD5 sum; SimCLR's repository
+    0.01: ("1percent.txt", "b61c91b8ddb75fabdb02a9bb2ae3bd74"),  # 12,811 lines
+    0.1: ("10percent.txt", "b0d861160cce9531910d069ff547fc1b6"),  # 128,116 lines
+}
+SHARES = {"semi-1": 0.01, "semi-10": 0.1}  # by the protocol's name on the command line
 
 SWEPT = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # ours: rates of the layer to choose from, from SwAV's 0.3 up to MoCo's 30
 
@@ -84,3 +92,23 @@ def semi_protocol(
         raise ValueError(f"no settings for a share of {share}; known: {', '.join(map(str, SEMI[name]))}")
     settings = {"epochs": SEMI_EPOCHS, "weight_decay": SEMI_WEIGHT_DECAY, **SEMI[name][share]}
     return FineTuning(run=run, share=share, lists=lists, **settings)
+
+
+def named_protocol(run: Run, protocol: str, variant: str, root: Path) -> FineTuning:
+    """`linear`, `semi-1` or `semi-10` of `run`, by the settings of `variant`; "" is the default's.
+
+    On the whole of ImageNet, SimCLR's lists name the images where they are below the data root.
+    """
+    name = variant or "barlow_twins"
+    if protocol == "linear":
+        return linear_protocol(run, name)
+    if protocol not in SHARES:
+        raise ValueError(f"unknown protocol {protocol!r}; known: linear, {', '.join(SHARES)}")
+    share = SHARES[protocol]
+    whole = run.dataset == "imagenet" and not run.copy and not run.train_images
+    return semi_protocol(run, share, name, lists="simclr" if whole and list_file(root, share).exists() else "")
+
+
+def list_file(root: Path, share: float) -> Path:
+    """Where SimCLR's list of a share of ImageNet is looked for."""
+    return root / LISTS / LIST_FILES[share][0]

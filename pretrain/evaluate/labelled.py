@@ -15,6 +15,7 @@ from ..data import VALIDATION, Images, validation_split
 from ..feed import read
 from ..large_images import Files
 from ..official import md5
+from ..protocols import LIST_FILES, list_file
 from ..randomness import permutation
 from ..run import FineTuning
 from .probe import labelled_images
@@ -22,11 +23,6 @@ from .probe import labelled_images
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LISTS = "imagenet_subsets"  # folder below the data root
-LIST_FILES = {  # share: file name and MD5 sum
-    0.01: ("1percent.txt", "b61c91b8ddb75fabdb02a9bb2ae3bd74"),  # of 12,811 lines; SimCLR's repository
-    0.1: ("10percent.txt", "b0d861160cce9531910d069ff547fc1b6"),  # of 128,116 lines; likewise
-}
 NAMED = 3  # unknown names an error lists
 _SHARE = VALIDATION - 1  # in the epoch's place when drawing, so that no other draw's order is used twice
 
@@ -55,11 +51,6 @@ def labelled(spec: FineTuning, root: Path) -> Labelled:
     if spec.split == "validation":
         return Labelled(*validation_split(train, run.seed), drawn)
     return Labelled(train, read(run.dataset, "test", root, copy=run.copy), drawn)
-
-
-def list_file(root: Path, share: float) -> Path:
-    """Where SimCLR's list of a share of ImageNet is looked for."""
-    return root / LISTS / LIST_FILES[share][0]
 
 
 def listed(files: Files, list_path: Path, checksum: str) -> Files:
