@@ -22,7 +22,7 @@ LEAST_RANK = 1.5  # ours: embeddings on one line have 1
 @torch.no_grad()
 def spread(embedded: Embedded) -> dict[str, float]:
     """Figures of the first view over the whole batch, to log; every process must call it."""
-    z_ND, h_NF = (gather(at_least_float32(part[0])) for part in embedded)
+    h_NF, z_ND = (gather(at_least_float32(part[0])) for part in (embedded.representations, embedded.embeddings))
     return {
         "embedding_std": float(normalised_std(z_ND)),
         "embedding_rank": float(effective_rank(z_ND)),
