@@ -21,8 +21,9 @@ from .pretrain.data import DATASETS
 from .pretrain.methods import METHODS
 from .pretrain.methods_list import methods
 from .pretrain.place import place_of
+from .pretrain.protocols import named_protocol
 from .pretrain.record import Record
-from .pretrain.run import Evaluation, Run
+from .pretrain.run import Evaluation, FineTuning, Run
 from .tables.command import deferred, parse_errors_in_one_line, table_command
 from .tables.scales import SCALES, Scale, scaled
 
@@ -44,26 +45,60 @@ def demo(runs: Runs = Path("runs")) -> None:
 
 def evaluate(
     run_dir: Annotated[Positional[Path], arg(help="folder of a finished run", metavar="RUN_DIR")],
-    linear_epochs: Annotated[int, arg(help="epochs of the linear probe; the paper's protocol has 500")] = 500,
+    protocol: Annotated[
+        Literal["probes", "linear", "semi-1", "semi-10"],
+        arg(help="probes: on fixed features; linear: on augmented images; semi: fine-tuned on 1 % or 10 % of labels"),
+    ] = "probes",
+    variant: Annotated[str, arg(help="whose settings of linear or semi: barlow_twins unless given")] = "",
+    sweep: Annotated[bool, arg(help="linear: choose the learning rate on held-out training images first")] = False,
+    epochs: Annotated[int, arg(help="of linear or semi; 0 = the protocol's")] = 0,
+    linear_epochs: Annotated[int, arg(help="of the linear probe of probes; the paper's protocol has 500")] = 500,
     split: Annotated[
         Literal["test", "validation"], arg(help="validation: on a held-out fifth of the training images")
     ] = "test",
+    workers: Annotated[int, arg(help="processes that decode large images; -1 = one a core")] = -1,
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
-    """Linear probe and 5-nn of a finished run, on the features before the projector."""
+    """Linear probe and 5-nn of a finished run, or a protocol of large data; the same command resumes a stopped one."""
     run_dir = run_dir.resolve()
     record = Record.open(run_dir)
     if not isinstance(record.spec, Run):
         raise ValueError(f"{run_dir} is an evaluation; give the folder of the run, {run_dir.parent}")
     if run_dir.name != record.spec.folder:
         raise ValueError(f"{run_dir} was renamed; its spec names it {record.spec.folder}")
-    from .pretrain.evaluate.probe import evaluate as evaluate_run
-    from .pretrain.session import resolve_device
+    if workers < -1:
+        raise ValueError(f"workers must be at least -1, not {workers}")
+    spec: Evaluation | FineTuning
+    if protocol == "probes":
+        if variant or sweep or epochs:
+            raise ValueError("variant, sweep and epochs are of --protocol linear, semi-1 or semi-10, not of probes")
+        spec = Evaluation(run=record.spec, linear_epochs=linear_epochs, split=split)
+    else:
+        if sweep and (protocol != "linear" or split == "validation"):
+            raise ValueError("sweep is of --protocol linear, and itself chooses on the validation split")
+        spec = named_protocol(record.spec, protocol, variant, data)
+        spec = dataclasses.replace(spec, split=split, epochs=epochs or spec.epochs)
+    done = _evaluated(run_dir.parent, spec, data, device, workers, sweep=sweep)
+    if place_of(os.environ).rank:  # the first process speaks for all
+        return
+    _print_results(done.path, {name: value for name, value in (done.results or {}).items() if name != "epochs"})
 
-    spec = Evaluation(run=record.spec, linear_epochs=linear_epochs, split=split)
-    done = evaluate_run(run_dir.parent, spec, data, resolve_device(device))
-    _print_results(done.path, done.results or {})
+
+def _evaluated(
+    runs: Path, spec: Evaluation | FineTuning, data: Path, device: str, workers: int, *, sweep: bool
+) -> Record:
+    from .pretrain.session import Session, resolve_device
+
+    session = Session(device=resolve_device(device), workers=workers)
+    if isinstance(spec, FineTuning):
+        from .pretrain.evaluate.finetune import fine_tune
+        from .pretrain.evaluate.finetune import sweep as choose_and_fine_tune
+
+        return (choose_and_fine_tune if sweep else fine_tune)(runs, spec, data, session)
+    from .pretrain.evaluate.probe import evaluate as evaluate_run
+
+    return evaluate_run(runs, spec, data, session.device, session.loader_workers)
 
 
 def data(
@@ -203,7 +238,7 @@ _USAGE = """usage: compmod COMMAND ...
 
   compmod demo [--runs DIR]
   compmod pretrain METHOD[+] --dataset NAME [any field of Run] [--runs DIR] [--data DIR] [--device auto|cpu|cuda]
-  compmod evaluate RUN_DIR
+  compmod evaluate RUN_DIR [--protocol probes|linear|semi-1|semi-10] [--variant NAME] [--sweep]
   compmod table N [--scale paper|short|demo] [--run] [--format md|csv] [--seeds K] [--runs DIR]
   compmod data NAME [--data DIR]
   compmod methods [NAME] [--format text|md]
