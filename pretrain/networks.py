@@ -87,16 +87,16 @@ def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential
 class ResNet(nn.Module):
     """Images (N x channels x H x W) to representations (N x features), the average over the last map."""
 
-    def __init__(self, name: str, width: int, stem: str, channels: int = 3) -> None:
+    def __init__(self, spec: Backbone, width: int, channels: int = 3) -> None:
         super().__init__()
-        kind, depths = _STAGES[name]
+        kind, depths = _STAGES[spec.name]
         block: type[BasicBlock | Bottleneck] = BasicBlock if kind == "basic" else Bottleneck
-        large = stem == "large"
+        large = spec.stem == "large"
         kernel, stride, padding = (7, 2, 3) if large else (3, 1, 1)
         self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.Identity() if stem == "small" else nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.Identity() if spec.stem == "small" else nn.MaxPool2d(3, 2, 1)
         channels = width
         for stage, depth in enumerate(depths):
             stage_width = width * 2**stage
@@ -109,6 +109,9 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if spec.zero_residual and isinstance(module, BasicBlock | Bottleneck):
+                last = module.bn2 if isinstance(module, BasicBlock) else module.bn3
+                nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -140,8 +143,8 @@ class TwoTrunks(nn.Module):
     def __init__(self, spec: Backbone, dataset: Dataset) -> None:
         super().__init__()
         self.to_colours = lab if spec.colours == "lab" else ycbcr
-        self.lightness = ResNet(spec.name, spec.width // 2, spec.stem, channels=1)
-        self.colour = ResNet(spec.name, spec.width // 2, spec.stem, channels=2)
+        self.lightness = ResNet(spec, spec.width // 2, channels=1)
+        self.colour = ResNet(spec, spec.width // 2, channels=2)
         self.features = self.lightness.features + self.colour.features
         low, high = zip(*_SPANS[spec.colours], strict=True)
         for name, value in (("mean", dataset.mean), ("std", dataset.std), ("low", low), ("high", high)):
@@ -191,7 +194,7 @@ def build_backbone(spec: Backbone, size: int, dataset: Dataset | None = None) ->
     Its attribute `features` is the width of its output. Raises ValueError on colours that the spec cannot split.
     """
     if spec.colours == "rgb":
-        return Pixels(size) if spec.name == "pixels" else ResNet(spec.name, spec.width, spec.stem)
+        return Pixels(size) if spec.name == "pixels" else ResNet(spec, spec.width)
     if spec.name == "pixels":
         raise ValueError(f"backbone pixels has no trunks for {spec.colours}; expected colours rgb")
     if spec.width % 2:

@@ -65,6 +65,7 @@ class Backbone(Spec):
     name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"
     width: Count = 64  # channels of the first stage; the last has 8 times as many
     stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
+    zero_residual: bool = False  # residual branches start at zero: the scale of each one's last batch norm does
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
 
 

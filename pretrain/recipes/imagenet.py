@@ -97,6 +97,7 @@ _SSL_HSIC = Recipe(
 )
 _BARLOW_TWINS = Recipe(
     remark="Barlow Twins code; 73.5 linear",
+    backbone=replace(RESNET50, zero_residual=True),
     epochs=1000,
     batch_size=2048,
     views=views.ASYMMETRIC,
@@ -104,7 +105,9 @@ _BARLOW_TWINS = Recipe(
     optimizer=replace(LARS, lr=0.2, vector_lr=0.0048),
     schedule=replace(COSINE, final=0.001),
 )
-_VICREG = replace(_BARLOW_TWINS, remark="VICReg code, 1000 epochs", optimizer=replace(LARS, lr=0.2))
+_VICREG = replace(
+    _BARLOW_TWINS, remark="VICReg code, 1000 epochs", backbone=RESNET50, optimizer=replace(LARS, lr=0.2)
+)
 MEC = Recipe(
     remark="MEC code, 100 epochs",
     epochs=100,
@@ -146,6 +149,7 @@ IMAGENET: dict[str, dict[str, Recipe]] = {
     "simsiam": {
         "": Recipe(
             remark="SimSiam code, 100 epochs; 68.1 to 68.3 linear",
+            backbone=replace(RESNET50, zero_residual=True),
             epochs=100,
             batch_size=512,
             views=(views.MOCO_V2,) * 2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -178,3 +179,13 @@ def test_an_mlps_biases_are_where_they_were_asked_for(bias: bool, last_bias: boo
 )
 def test_a_projector_of_n_layers_has_n_linear_maps(layers: int, widths: tuple[int, ...]) -> None:
     assert projector_widths(512, layers, 1024, 64) == widths
+
+
+@pytest.mark.parametrize("name, last", [("resnet18", "bn2"), ("resnet50", "bn3")])
+def test_a_zeroed_residual_network_starts_with_its_shortcuts_alone(name: str, last: str) -> None:
+    spec = Backbone(name=name, width=4)  # type: ignore[arg-type]
+    plain, zeroed = (build_backbone(replace(spec, zero_residual=zero), 32).state_dict() for zero in (False, True))
+    for key, value in zeroed.items():
+        if key.endswith(f".{last}.weight"):
+            assert not value.any()
+            assert plain[key].all()
