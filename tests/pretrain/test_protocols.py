@@ -25,6 +25,22 @@ PUBLISHED = {
     "byol": ("sgd", 0.9, True, 0.2, 1024, 80, 0, COSINE),
     "solo_learn": ("sgd", 0.9, False, 0.1, 256, 100, 0, STEPS),
 }
+RELEASED = {
+    "linear barlow_twins": "9f8f2ccca3c7",
+    "linear moco": "1ad324e419e3",
+    "linear simsiam": "da199b3bf1aa",
+    "linear vicreg": "3343084e2945",
+    "linear swav": "9f8f2ccca3c7",
+    "linear byol": "9d8ac7ceb0af",
+    "linear solo_learn": "bb40847f2992",
+    "semi 0.01 barlow_twins": "a1aec5cb83c3",
+    "semi 0.1 barlow_twins": "d6b7d8e203d9",
+    "semi 0.01 vicreg": "2c57e63855ac",
+    "semi 0.1 vicreg": "3c246d715af6",
+    "semi 0.01 swav": "144e2e134a1b",
+    "semi 0.1 swav": "f0132bb2d81c",
+    "semi 0.01 barlow_twins simclr": "b6c227225567",
+}
 
 
 def test_every_linear_protocol_is_held_to_the_table() -> None:
@@ -78,6 +94,14 @@ def test_no_two_protocols_share_a_folder_unless_they_are_the_same() -> None:
     specs = [linear_protocol(RUN, name) for name in LINEAR]
     specs += [semi_protocol(RUN, share, name) for name in SEMI for share in (0.01, 0.1)]
     assert len({spec.folder for spec in specs}) == len(specs) - 1  # SwAV's linear probe is Barlow Twins'
+
+
+def test_the_folders_of_released_protocols_never_change() -> None:
+    specs = {f"linear {name}": linear_protocol(RUN, name) for name in LINEAR}
+    specs |= {f"semi {share} {name}": semi_protocol(RUN, share, name) for name in SEMI for share in (0.01, 0.1)}
+    specs["semi 0.01 barlow_twins simclr"] = semi_protocol(RUN, 0.01, lists="simclr")
+    found = {name: spec.digest for name, spec in specs.items()}
+    assert found == RELEASED, "a default or a protocol changed: put the old value back, and name the new one anew"
 
 
 def test_a_fine_tuning_survives_its_json_form() -> None:
