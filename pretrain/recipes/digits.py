@@ -1,6 +1,8 @@
-"""The digits recipe, ours: what a small network learns on two CPU cores in half a minute.
+"""The digits recipes, ours: what a small network learns on two CPU cores in half a minute.
 
-All of it was chosen on the validation split.
+All of it was chosen on the validation split with seed 0. The figures beside the methods are from there: shares of the
+digits, in per cent, that a linear probe of 60 epochs and five nearest neighbours get right. The untrained network has
+20.1 and 31.9, CMC's pair of trunks 14.9 and 25.3.
 """
 
 from __future__ import annotations
@@ -26,6 +28,28 @@ _WIDE_HEAD = Projector(layers=2, hidden=256, out=128)
 _BY_METHOD: dict[str, Recipe] = {
     "byol": replace(_BASE, optimizer=Optimizer(lr=2e-3), projector=_WIDE_HEAD, options=(("predictor_hidden", 256),)),
     "barlow_twins": replace(_BASE, optimizer=Optimizer(lr=1.5e-3), projector=_WIDE_HEAD),
+    # With momentum 0.9 and rate 3e-3 MoCo tells its keys by their batch: its batch norm marks them (linear 17.5).
+    "moco": replace(  # 39.9 and 42.4
+        _BASE,
+        optimizer=Optimizer(lr=1e-3),
+        projector=_WIDE_HEAD,
+        options=(("temperature", 0.1), ("momentum", 0.99), ("final_momentum", 0.99), ("queue", 512)),
+    ),
+    "simsiam": replace(  # 35.0 and 50.0
+        _BASE, optimizer=Optimizer(name="sgd", lr=0.1, weight_decay=1e-3), options=(("predictor_hidden", 32),)
+    ),
+    "swav": replace(  # 46.3 and 56.2
+        _BASE, options=(("temperature", 0.2), ("prototypes", 100), ("queue", 0), ("freeze_epochs", 0))
+    ),
+    "relic": replace(_BASE, options=(("momentum", 0.95),)),  # 41.2 and 49.8
+    "ssl_hsic": replace(  # 44.6 and 64.4
+        _BASE, projector=_WIDE_HEAD, options=(("momentum", 0.9), ("predictor_hidden", 256))
+    ),
+    "mec": replace(  # 42.1 and 51.5
+        _BASE,
+        projector=_WIDE_HEAD,
+        options=(("momentum", 0.9), ("predictor_hidden", 256), ("warmup_epochs", 0)),
+    ),
     "w_mse": replace(  # rows whitened together: twice the embedding width, as in the W-MSE paper
         _BASE, projector=Projector(layers=2, hidden=128, out=16), options=(("whitening", 32),)
     ),
