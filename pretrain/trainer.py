@@ -36,6 +36,9 @@ from .session import Interrupted, Session, Stop, numerics, resolve_device, stop_
 from .two_level import Objective, build_objective
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
+# Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward
+# pass on a CPU ends the process in channels-last on maps of 56 px (oneDNN in torch 2.11); such a trunk is fast anyway.
+NARROW = 15
 _BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
 
 
@@ -94,6 +97,8 @@ class Trainer:
         self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
         self.total = run.epochs * self.steps_per_epoch
         self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
+        if self.device.type == "cpu" and run.backbone.width <= NARROW:
+            self.layout = torch.contiguous_format
         self.objective = self._build()
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
         if self.objective.xi:

@@ -118,3 +118,10 @@ def test_a_picture_that_cannot_be_read_stops_the_run_with_its_name(pictures: Pat
     with pytest.raises(ValueError, match=f"{broken.name}: found an image that cannot be decoded"):
         train(large(), pictures / "runs", pictures, session())
     assert Record(pictures / "runs", large()).status == "failed"
+
+
+def test_a_narrow_network_trains_on_maps_of_56_pixels(pictures: Path) -> None:
+    """In channels-last the process would end here by a segmentation fault (oneDNN in torch 2.11)."""
+    view = Augmentation(size=224)
+    run = large(views=(view, view), backbone=Backbone(name="resnet10", width=8, stem="large"), epochs=1)
+    assert train(run, pictures / "runs", pictures, session()).status == "done"
