@@ -1,8 +1,8 @@
 """Batch norm over the whole batch of several processes, in every mode of differentiation (also on a CPU).
 
-PyTorch's SyncBatchNorm needs CUDA and has no forward-mode derivative; this one is one gather of means and variances and
-elementwise operations (Ioffe and Szegedy, ICML 2015, Algorithm 1), so every derivative follows from theirs. The variance
-of all is the mean variance plus the variance of the means: stable in float32, unlike a mean of squares.
+PyTorch's SyncBatchNorm needs CUDA and has no forward-mode derivative; this one is one gather of means and variances
+and elementwise operations (Ioffe and Szegedy, ICML 2015, Algorithm 1), so every derivative follows from theirs. The
+variance of all is the mean variance plus the variance of the means: stable in float32, unlike a mean of squares.
 """
 
 from __future__ import annotations
