@@ -105,9 +105,7 @@ _BARLOW_TWINS = Recipe(
     optimizer=replace(LARS, lr=0.2, vector_lr=0.0048),
     schedule=replace(COSINE, final=0.001),
 )
-_VICREG = replace(
-    _BARLOW_TWINS, remark="VICReg code, 1000 epochs", backbone=RESNET50, optimizer=replace(LARS, lr=0.2)
-)
+_VICREG = replace(_BARLOW_TWINS, remark="VICReg code, 1000 epochs", backbone=RESNET50, optimizer=replace(LARS, lr=0.2))
 MEC = Recipe(
     remark="MEC code, 100 epochs",
     epochs=100,
