@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 import torch
 
+from .distributed import first_says, rank
+from .record import Record
+
 INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
 
 
@@ -83,6 +86,27 @@ def stop_signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def working(record: Record) -> Iterator[Stop | None]:
+    """Hold the record's folder for this job, note how its work fails, and hear the signals; every process calls it.
+
+    Yields None where another job finished the work meanwhile. Raises ValueError when one works on it now.
+    """
+    with record.lock() if rank() == 0 else contextlib.nullcontext(), stop_signals() as stop:
+        if first_says(record.results is not None):  # by the job that held the lock a moment ago
+            yield None
+            return
+        if rank() == 0:
+            record.start()
+        first_says(None)  # the folder is there
+        try:
+            yield stop
+        except Exception as error:
+            if rank() == 0:
+                record.fail(f"{type(error).__name__}: {error}")
+            raise
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from .provenance import provenance
 from .randomness import uniform
 from .record import Record, write_whole
 from .run import Evaluation, Run
-from .session import Interrupted, Session, Stop, numerics, resolve_device, stop_signals
+from .session import Interrupted, Session, Stop, numerics, resolve_device, working
 from .two_level import Objective, build_objective
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
@@ -68,18 +68,9 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
         images = subset(images, spec.train_images, spec.seed)
     if len(images) < spec.batch_size:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
-    with record.lock() if rank() == 0 else nullcontext(), stop_signals() as stop:
-        if first_says(record.results is not None):  # by the process that held the lock a moment ago
-            return record
-        if rank() == 0:
-            record.start()
-        first_says(None)  # the folder is there
-        try:
+    with working(record) as stop:
+        if stop:
             Trainer(record, spec, images, data, session, stop).fit()
-        except Exception as error:
-            if rank() == 0:
-                record.fail(f"{type(error).__name__}: {error}")
-            raise
     return record
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from ..protocols import SWEPT
 from ..provenance import provenance
 from ..record import Record
 from ..run import FineTuning
-from ..session import Interrupted, Session, Stop, numerics, resolve_device, stop_signals
+from ..session import Interrupted, Session, Stop, numerics, resolve_device, working
 from ..trainer import NonFiniteLoss
 from .classifier import Classifier, examples, steps_per_epoch
 from .labelled import Labelled, labelled
@@ -47,18 +46,9 @@ def fine_tune(runs: Path, spec: FineTuning, data: Path, session: Session) -> Rec
         backbone = finished_backbone(runs, spec.run)
         images = labelled(spec, data)
         steps_per_epoch(len(images.train), spec.batch_size)  # names a wrong size before the folder is made
-        with record.lock() if rank() == 0 else nullcontext(), stop_signals() as stop:
-            if first_says(record.results is not None):  # by the process that held the lock a moment ago
-                return record
-            if rank() == 0:
-                record.start()
-            first_says(None)  # the folder is there
-            try:
+        with working(record) as stop:
+            if stop:
                 FineTuner(record, spec, backbone, images, session, stop).fit()
-            except Exception as error:
-                if rank() == 0:
-                    record.fail(f"{type(error).__name__}: {error}")
-                raise
     return record
 
 
