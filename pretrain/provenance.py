@@ -15,7 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .source import fingerprint, remember_sources
 from .spec import Spec
+
+remember_sources()  # as they are when the code is imported: a long run may end after they were edited
 
 PACKAGES = ("compmod", "torch", "torchvision", "numpy", "scikit-learn", "safetensors")  # those that can move a number
 PACKAGE_FOLDER = Path(__file__).resolve().parent
@@ -37,6 +40,7 @@ def provenance(
         "seed": _seed(spec),
         "data_digest": data_digest,
         "git": _git(PACKAGE_FOLDER),
+        "source": fingerprint(spec),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "hardware": _hardware(device),
         "seconds": round(seconds, 3),
