@@ -5,6 +5,7 @@ Missing or damaged records leave gaps that say so; torch is imported only to dra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from ..pretrain.methods import METHODS
-from ..pretrain.record import Record
+from ..pretrain.record import Record, write_whole
 from ..pretrain.run import PLUS, Evaluation, Run
-from .figures import draw_losses, draw_views
+from .curves import by_panel, draw_courses, read_course
+from .figures import Picture, draw_views
 from .render import render
 from .table import Row, Table
 
@@ -22,30 +24,45 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHOWN = 10  # source images in the picture of views
-LOSSES = "losses.png"
-VIEWS = "views.png"
 
 
 def write_report(table: Table, runs: Path, path: Path) -> Path:
     """Write the report of `table` to `path` with its pictures beside it, and return `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    trained = list({spec.run.digest: spec.run for spec in table.specs if spec.run.epochs}.values())
     parts = [
         f"# Report: Table {table.number}, scale {table.scale}",
         render(table, runs).replace("### ", "## ", 1),
         "## What each row is",
         "\n".join(_meanings(table)),
     ]
-    if trained:
-        draw_losses(runs, trained, path.with_name(LOSSES))
-        parts += ["## Loss curves", _LOSS_TEXT, f"![Training loss and online 5-nn accuracy by epoch]({LOSSES})"]
-        if trained[0].dataset == "digits":
-            draw_views(*sample_views(trained[0]), path.with_name(VIEWS))
-            text = f"{SHOWN} images of {trained[0].data_label}, and two views of each as {trained[0].label} sees them."
-            parts += ["## Sample views", text, f"![Source images and two views of each]({VIEWS})"]
+    pictures = curves([table], runs)
+    if pictures:
+        parts += ["## Loss curves", _LOSS_TEXT, *(_shown(picture) for picture in pictures)]
+    digits = next((spec.run for spec in table.specs if spec.run.epochs and spec.run.dataset == "digits"), None)
+    if digits:
+        pictures += (draw_views(*sample_views(digits), title=_views_title(digits)),)
+        parts += ["## Sample views", _views_title(digits), _shown(pictures[-1])]
     parts += ["## Where the numbers come from", _provenance_text(table, runs)]
-    path.write_text("\n\n".join(part.strip("\n") for part in parts) + "\n", encoding="utf-8")
+    for picture in pictures:
+        picture.write(path.parent)
+    write_whole(path, ("\n\n".join(part.strip("\n") for part in parts) + "\n").encode())
     return path
+
+
+def curves(tables: Sequence[Table], runs: Path) -> tuple[Picture, ...]:
+    """The curves of every run of `tables` that logged any, a picture a method and data set."""
+    panels = by_panel((table.number, spec.run) for table in tables for spec in table.specs)
+    read = {title: [read_course(runs, run) for run in some] for title, some in panels.items()}
+    began = {title: [course for course in some if len(course.loss.values)] for title, some in read.items()}
+    return tuple(draw_courses(title, courses) for title, courses in began.items() if courses)
+
+
+def _shown(picture: Picture) -> str:
+    return f"![{picture.alternative}]({picture.file})"
+
+
+def _views_title(run: Run) -> str:
+    return f"{SHOWN} images of {run.data_label}, and two views of each as {run.label} sees them."
 
 
 _LOSS_TEXT = (
