@@ -1,0 +1,129 @@
+"""Rates: what finished runs measured, by hardware; the figures that a prediction prefers to the default ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..pretrain.record import Record
+from ..pretrain.run import Run
+from .throughput import Device, Kind, Trunk, Work, kind_of, relative_cost, trunk_of
+
+DEFAULT_GPU = "one H100"
+SAMPLED = 10  # records read of each method on each data set: a median needs no more, and ten thousand take seconds
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Medians over finished runs on one kind of GPU and one of CPU, each of one device: a GPU, or a core."""
+
+    gpu: str = ""  # name of the hardware; "" = nothing measured
+    cpu: str = ""
+    images_per_second: Mapping[tuple[Trunk, Kind], float] = field(default_factory=dict)
+    simclr_images_per_second: Mapping[Trunk, float] = field(default_factory=dict)  # what SimCLR's would be
+    hours: Mapping[tuple[Any, ...], float] = field(default_factory=dict)  # of measurements, by `alike`
+    checkpoint_bytes: Mapping[tuple[Trunk, Kind], float] = field(default_factory=dict)
+
+
+class Measured(NamedTuple):
+    """One finished run or measurement."""
+
+    spec: Work
+    hardware: str
+    device: Device
+    devices: int  # GPUs or cores that worked on it
+    seconds: float
+    images_per_second: float  # of all of them together; 0 = no training
+    checkpoint_bytes: int  # 0 = none is left
+
+
+def alike(spec: Work) -> tuple[Any, ...]:
+    """What decides the time of a measurement: all but which run of its kind it measures."""
+    run = spec if isinstance(spec, Run) else spec.run
+    settings = tuple(getattr(spec, each.name) for each in fields(spec) if each.name != "run")
+    return type(spec).__name__, trunk_of(run), run.dataset, run.copy, run.train_images, settings
+
+
+def measured_rates(runs: Path, hardware: str = "") -> Rates:
+    """The medians of the finished runs below `runs`.
+
+    GPU figures are of the GPU named `hardware`, unless given the one with most records; likewise of the CPU with most.
+    Raises ValueError on a GPU that no finished run names.
+    """
+    found = list(_finished(Path(runs)))
+    gpus = [each.hardware for each in found if each.device == "gpu"]
+    if hardware and hardware not in gpus:
+        raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(dict.fromkeys(gpus)) or 'no GPU yet'}")
+    gpu = hardware or _most(gpus)
+    cpu = _most([each.hardware for each in found if each.device == "cpu"])
+    found = [each for each in found if each.hardware in (gpu, cpu)]
+    rates: dict[Any, list[float]] = defaultdict(list)
+    of_trunk: dict[Any, list[float]] = defaultdict(list)
+    hours: dict[Any, list[float]] = defaultdict(list)
+    checkpoints: dict[Any, list[float]] = defaultdict(list)
+    for each in found:
+        run = each.spec
+        if not isinstance(run, Run):
+            hours[alike(run)].append(each.seconds * each.devices / 3600)
+        elif each.images_per_second:
+            trunk, kind, rate = trunk_of(run), kind_of(run), each.images_per_second / each.devices
+            rates[trunk, kind].append(rate)
+            of_trunk[trunk].append(rate * relative_cost(run))
+            if each.checkpoint_bytes:
+                checkpoints[trunk, kind].append(each.checkpoint_bytes)
+    return Rates(gpu, cpu, *(_medians(part) for part in (rates, of_trunk, hours, checkpoints)))
+
+
+def _medians(values: Mapping[Any, list[float]]) -> dict[Any, float]:
+    return {key: statistics.median(several) for key, several in values.items()}
+
+
+def _most(names: list[str]) -> str:
+    """The name that occurs most often, the first of equals."""
+    return max(dict.fromkeys(names), key=names.count, default="")
+
+
+def _finished(runs: Path) -> Iterator[Measured]:
+    """Finished pretrainings and what was measured on them, at most SAMPLED of each method and data set.
+
+    Digests are as good as drawn at random. What cannot be read is no measurement; tables list it as damaged.
+    """
+    seen: dict[str, int] = defaultdict(int)
+    try:
+        folders = sorted(entry.name for entry in os.scandir(runs) if entry.is_dir())
+    except OSError:  # nothing was ever run there
+        return
+    for name in folders:
+        group = name.rpartition("-")[0]
+        if seen[group] >= SAMPLED or not (runs / name / "results.json").is_file():
+            continue
+        seen[group] += 1
+        below = sorted(path.parent for path in (runs / name).glob("*/results.json"))
+        for folder in (runs / name, *below):
+            try:
+                yield _read(folder)
+            except (ValueError, OSError, KeyError, TypeError, AttributeError):
+                continue
+
+
+def _read(folder: Path) -> Measured:
+    spec = Record.open(folder).spec
+    results = json.loads((folder / "results.json").read_text())
+    provenance = json.loads((folder / "provenance.json").read_text())
+    hardware = provenance["hardware"]
+    gpu = hardware.get("gpu")
+    return Measured(
+        spec=spec,
+        hardware=str(gpu or hardware["cpu"]),
+        device="gpu" if gpu else "cpu",
+        devices=int(provenance.get("processes", 1)) * (1 if gpu else int(hardware["threads"])),
+        seconds=float(provenance["seconds"]),
+        images_per_second=float(results.get("images_per_second") or 0) if isinstance(spec, Run) else 0.0,
+        checkpoint_bytes=max((path.stat().st_size for path in (folder / "checkpoints").glob("step-*.pt")), default=0),
+    )
