@@ -1,0 +1,148 @@
+"""Claims: each sentence of the ledger checked on the paper's own printed numbers and on our records.
+
+On printed numbers a claim is confirmed or refuted. On ours it is confirmed when every comparison holds over the seeds,
+refuted when one fails, and otherwise inconclusive: a missing cell, or one seed, decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .comparison import Decided, decide_printed
+from .ledger import CLAIMS, Claim
+from .outcome import Runs
+from .scales import SHORT, Scale
+from .seeded import Seeded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CLAIMS", "Claim", "Finding", "findings", "findings_frame", "findings_markdown", "printed_findings"]
+
+Verdict = Literal["confirmed", "refuted", "inconclusive"]
+IN_SUMMARY, IN_DETAIL = 3, 24  # comparisons of one state that are spelled out: enough for a whole column of Table 1
+SETTINGS: dict[Scale, str] = {
+    "paper": "",
+    "short": f"short scale: 1/{SHORT} of the paper's epochs",
+    "demo": "demo scale: other data, digits and a small network, which tests nothing of the paper",
+}
+FRAME_COLUMNS = (
+    "claim",
+    "sentence",
+    "where",
+    "tables",
+    "reading",
+    "paper",  # the verdict on the printed numbers
+    "paper_detail",
+    "scale",
+    "ours",  # the verdict on our records
+    "ours_detail",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one claim; `detail` has the comparisons with their figures, those that fail first."""
+
+    claim: Claim
+    verdict: Verdict
+    detail: str
+    summary: str  # the detail in a line: counts, what fails, or else what is closest to failing
+
+
+def printed_findings() -> tuple[Finding, ...]:
+    """Every claim on the numbers that the paper printed; none is inconclusive."""
+    return tuple(_finding(claim, [decide_printed(each) for each in claim.comparisons], (), "") for claim in CLAIMS)
+
+
+def findings(
+    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> tuple[Finding, ...]:
+    """Every claim on our records of the seeds 0 to `seeds` - 1. Raises ValueError as `build_table` does."""
+    seeded = Seeded(runs, scale, seeds, copies)
+    return tuple(_finding(claim, *seeded.decide(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
+
+
+def findings_frame(
+    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """One line a claim with the columns FRAME_COLUMNS, all text."""
+    import pandas as pd
+
+    pairs = zip(printed_findings(), findings(runs, scale, seeds, copies), strict=True)
+    lines = [
+        (
+            theirs.claim.name,
+            theirs.claim.sentence,
+            theirs.claim.where,
+            ", ".join(map(str, theirs.claim.tables)),
+            theirs.claim.reading,
+            theirs.verdict,
+            theirs.detail,
+            scale,
+            ours.verdict,
+            ours.detail,
+        )
+        for theirs, ours in pairs
+    ]
+    return pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
+
+
+def findings_markdown(
+    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> str:
+    """A table claim | paper's own numbers | ours | detail, and under it how each sentence is read."""
+    ours = findings(runs, scale, seeds, copies)
+    lines = [f"### Claims of the paper, ours at scale {scale} over at most {seeds} seeds", ""]
+    if setting := _setting(scale, copies):
+        lines += [f"Ours are not of the paper's setting: {setting}.", ""]
+    lines += [f"| Claim | Paper's own numbers | Ours ({scale}) | Detail |", "|:--|:--|:--|:--|"]
+    for theirs, own in zip(printed_findings(), ours, strict=True):
+        detail = f"paper: {theirs.summary}. Ours: {own.summary}."
+        lines.append(f"| {theirs.claim.name} | {theirs.verdict} | {own.verdict} | {detail} |")
+    lines += ["", "What the paper says, and how it is read; per cent are points of the metric:", ""]
+    for claim in CLAIMS:
+        lines.append(f"- **{claim.name}**: “{claim.sentence}” ({claim.where}). Read as: {claim.reading}.")
+    lines += [f"- {sentence}" for sentence in runs.damaged]
+    return "\n".join(lines) + "\n"
+
+
+def _finding(claim: Claim, decided: Sequence[Decided], missing: Sequence[str], setting: str) -> Finding:
+    """The verdict on a claim whose comparisons are `decided`, but for those that need what is `missing`."""
+    failing = [each for each in decided if each.state == "fails"]
+    holding = [each for each in decided if each.state == "holds"]
+    verdict: Verdict = "refuted" if failing else "inconclusive"
+    if decided and not missing and len(holding) == len(decided):
+        verdict = "confirmed"
+    return Finding(
+        claim=claim,
+        verdict=verdict,
+        detail="; ".join([setting] * bool(setting) + _states(decided, IN_DETAIL) + _missing(missing, IN_DETAIL)),
+        summary="; ".join(_states(decided, IN_SUMMARY)[:1] + _missing(missing, IN_SUMMARY)),
+    )
+
+
+def _setting(scale: Scale, copies: Mapping[str, str] | None) -> str:
+    """What ours have that the paper has not, or nothing."""
+    return "; ".join(text for text in (SETTINGS[scale], "re-encoded copies of the data" if copies else "") if text)
+
+
+def _states(decided: Sequence[Decided], most: int) -> list[str]:
+    """What fails, what is undecided and what holds, each group with the smallest margin first."""
+    parts = []
+    for state, word in (("fails", "fail"), ("undecided", "undecided"), ("holds", "hold")):
+        group = sorted((each for each in decided if each.state == state), key=lambda each: each.margin)
+        if group:
+            parts.append(f"{len(group)} of {len(decided)} {word}: {_listed([each.text for each in group], most)}")
+    return parts
+
+
+def _missing(missing: Sequence[str], most: int) -> list[str]:
+    return [f"missing: {_listed(missing, most)}"] if missing else []
+
+
+def _listed(texts: Sequence[str], most: int) -> str:
+    rest = len(texts) - most
+    return "; ".join([*texts[:most], *([f"and {rest} more"] if rest > 0 else [])])

@@ -1,0 +1,101 @@
+"""Seeded: a claim's comparisons looked up in our records and decided over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .comparison import Comparison, Decided, Place, decide_seeds
+from .outcome import Runs
+from .paper import printed
+from .scales import Scale
+from .table import Cell, Table, build_table
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The finished seeds of one place; places of one experiment have one name."""
+
+    name: str
+    values: tuple[float, ...]
+    why_missing: str
+    setting: tuple[str, ...]  # what two tables may differ in: data and epochs of its runs
+
+
+class Seeded:
+    """Our records for the paper's places, each looked up once."""
+
+    def __init__(self, runs: Runs, scale: Scale, seeds: int, copies: Mapping[str, str] | None) -> None:
+        self._runs, self._scale, self._seeds, self._copies = runs, scale, seeds, copies
+        self._tables: dict[int, Table] = {}
+        self._samples: dict[Place, Sample] = {}
+
+    def decide(self, comparisons: Sequence[Comparison]) -> tuple[list[Decided], list[str]]:
+        """Those comparisons that have their seeds, each once, and what the others miss.
+
+        At scale `demo` several data sets are one, so different comparisons of the paper's can be one of ours.
+        """
+        unique: dict[tuple[object, ...], Comparison] = {}
+        missing: dict[str, None] = {}
+        for comparison in comparisons:
+            samples = [self.sample(place) for place in comparison.places]
+            reasons = [sample.why_missing for sample in samples if sample.why_missing]
+            missing |= dict.fromkeys(reasons or _unlike(comparison, samples))
+            if not reasons and not _unlike(comparison, samples):
+                unique.setdefault((*(sample.name for sample in samples), comparison.bound), comparison)
+        return [self._decide(each, len(unique)) for each in unique.values()], list(missing)
+
+    def _decide(self, comparison: Comparison, comparisons: int) -> Decided:
+        samples = [self.sample(place) for place in comparison.places]
+        return decide_seeds(comparison, [(sample.name, sample.values) for sample in samples], comparisons)
+
+    def sample(self, place: Place) -> Sample:
+        """The finished seeds of a place, or why there are none."""
+        if place not in self._samples:
+            self._samples[place] = self._look_up(place)
+        return self._samples[place]
+
+    def _look_up(self, place: Place) -> Sample:
+        if place.table not in self._tables:
+            self._tables[place.table] = build_table(place.table, self._scale, self._seeds, self._copies)
+        cell = find(self._tables[place.table], place)
+        if cell is None or not cell.specs:
+            reason = cell.why_empty if cell else f"not in the table at scale {self._scale}"
+            return Sample("", (), f"{place.text} ({reason or 'not run'})", ())
+        outcome = self._runs.outcome(cell)
+        name = " ".join((cell.metric, *(spec.digest for spec in cell.specs)))
+        setting = (cell.specs[0].run.data_label, f"{cell.specs[0].run.epochs} epochs")
+        return Sample(name, outcome.values, "" if outcome.values else f"{place.text} ({outcome.state})", setting)
+
+
+def find(table: Table, place: Place) -> Cell | None:
+    """The cell of ours that stands for what the paper prints at `place`.
+
+    Where the table shows it beside the printed number, that one. Where the paper's numbers have columns of their own,
+    as at scale `demo`, the cell of the same row and metric whose column agrees best in group and name, if one does.
+    """
+    number = printed(*place)
+    ours = [
+        (row.label, column, cell)
+        for row in table.rows
+        for column, cell in zip(table.columns, row.cells, strict=True)
+        if "ours" in column.parts and (cell.specs or cell.why_empty)
+    ]
+    beside = [cell for _, _, cell in ours if cell.paper is number]
+    if beside:
+        return beside[0]
+    ranked: dict[int, list[Cell]] = {}
+    for label, column, cell in ours:
+        if label == place.row and cell.metric.split("/")[-1] == place.metric:
+            ranked.setdefault((column.group == place.group) + (column.name == place.column), []).append(cell)
+    best = ranked[max(ranked)] if ranked else []
+    return best[0] if len(best) == 1 else None
+
+
+def _unlike(comparison: Comparison, samples: Iterable[Sample]) -> list[str]:
+    """Why samples of different tables cannot be compared: at scale `demo` some tables train for fewer epochs."""
+    tables = sorted({place.table for place in comparison.places})
+    settings = list(dict.fromkeys(" ".join(sample.setting) for sample in samples))
+    if len(tables) == 1 or len(settings) == 1:
+        return []
+    return [f"runs of Tables {' and '.join(map(str, tables))} that compare ({', '.join(settings)})"]
