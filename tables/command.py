@@ -1,4 +1,4 @@
-"""The command behind `compmod table N` and `python -m compmod.tables.tableN`: fill a table if asked, then print it."""
+"""The command behind `compmod table N` and `python -m compmod.tables.tableN`: fill tables if asked, then print them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, ParamSpec
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from .scales import Scale
 from .table import TABLES, build_table
@@ -21,35 +22,74 @@ from .table import TABLES, build_table
 Parameters = ParamSpec("Parameters")
 
 
+Format = Literal["md", "html", "latex", "csv"]
+ALL = "all"
+
+
 def table_command(
-    number: Annotated[Positional[int], arg(metavar="N", help="number of the table")],
+    number: Annotated[Positional[int | str], arg(metavar="N|all", help="number of the table, or all")],
     scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
-    format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a cell")] = "md",
+    format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
     seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
+    copies: Annotated[
+        UseAppendAction[tuple[str, ...]],
+        arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data; repeatable"),
+    ] = (),
     runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
     data: Annotated[Path, arg(help="folder of the data sets")] = Path("data"),
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
+    workers: Annotated[int, arg(help="runs trained side by side; 0 = one, at scale demo one a core")] = 0,
 ) -> None:
-    """Print a table of the paper, ours beside theirs; with `run`, first train and evaluate what it lacks.
+    """Print a table of the paper, or all, ours beside theirs; with `run`, first train and evaluate what it lacks.
 
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
-    table = build_table(number, scale, seeds)
+    named = named_copies(copies)
+    if workers < 0:
+        raise ValueError(f"workers must be at least 0, not {workers}")
+    tables = [build_table(each, scale, seeds, named) for each in numbers(number)]
     failure: ValueError | None = None
     if run:
-        from .reproduce import run_table
+        from .reproduce import run_tables
 
         runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         try:
-            run_table(table, runs, data, device)
+            run_tables(tables, runs, data, device, workers=workers or (cores if scale == "demo" else 1))
         except ValueError as error:
             failure = error
     from .render import render
 
-    print(render(table, runs, format), end="", flush=True)
+    for place, table in enumerate(tables):
+        text = render(table, runs, format)
+        if format == "csv" and place:  # one list of cells has one line of names
+            text = text.partition("\n")[2]
+        print(text, end="" if format == "csv" or table is tables[-1] else "\n", flush=True)
     if failure is not None:
         raise failure
+
+
+def numbers(asked: int | str) -> tuple[int, ...]:
+    """The tables that a word of the command line asks for. Raises ValueError on any but a number or `all`."""
+    if asked == ALL:
+        return tuple(TABLES)
+    if isinstance(asked, str) or asked not in TABLES:
+        raise ValueError(f"unknown table {asked}; known: {', '.join(map(str, TABLES))}, {ALL}")
+    return (asked,)
+
+
+def named_copies(given: Sequence[str]) -> dict[str, str]:
+    """Data set to copy, from words such as cifar10=cifar10-jpeg. Raises ValueError on any other word."""
+    copies: dict[str, str] = {}
+    for word in given:
+        dataset, _, copy = word.partition("=")
+        if not dataset or not copy:
+            raise ValueError(f"copies must be DATA=COPY, such as cifar10=cifar10-jpeg, not {word!r}")
+        if dataset in copies:
+            raise ValueError(f"copies name {dataset!r} twice, {copies[dataset]!r} and {copy!r}")
+        copies[dataset] = copy
+    return copies
 
 
 def script(number: int, arguments: Sequence[str] | None = None) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..pretrain.methods import METHODS
+from ..pretrain.run import PLUS
+
 CSV = Path(__file__).with_name("paper_tables.csv")
 Key = tuple[str, str, str, str]  # row, column group, column, metric
 
@@ -64,3 +67,15 @@ def printed(number: int, row: str, group: str, column: str, metric: str) -> Prin
     if key not in cells:
         raise ValueError(f"table {number} has no cell {key}; its rows: {', '.join(printed_rows(number))}")
     return cells[key]
+
+
+def method_name(label: str) -> str:
+    """The command-line name of the method that the paper prints as `label`, such as barlow_twins+.
+
+    Tables 3 and 5 print Barlow Twins in two words. Raises ValueError on a label that the paper does not print.
+    """
+    names = {entry.label: name for name, entry in METHODS.items()}
+    base = label.removesuffix(PLUS)
+    if base.replace(" ", "") not in names:
+        raise ValueError(f"no method is printed as {label!r}; known: {', '.join(names)}, each also with '+'")
+    return names[base.replace(" ", "")] + label[len(base) :]

@@ -5,84 +5,143 @@ torch is imported only when something has to be trained or evaluated.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..pretrain.methods import METHODS
 from ..pretrain.record import Record
-from ..pretrain.run import Evaluation
-from .table import Table
+from ..pretrain.run import FineTuning, Run
+from .table import Measurement, Table
 
 FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; anything else is a fault of ours
 
 
-def reproduce(spec: Evaluation, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False) -> Record:
-    """Train the run of `spec` unless that is done, evaluate it unless that is done, and return its record.
+def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False) -> Record:
+    """Do what `spec` lacks and return its record: a pretraining, or a measurement and the pretraining under it.
 
-    Raises what training or evaluation raises.
+    Raises what training or measuring raises.
     """
     record = Record(runs, spec)
     if record.status == "done":
         return record
-    from ..pretrain.evaluate.probe import evaluate
     from ..pretrain.session import Session, resolve_device
     from ..pretrain.trainer import train
 
-    device = resolve_device(device)
-    session = Session(device=device, quiet=quiet)
-    if Record(runs, spec.run).status != "done":
-        train(spec.run, runs, data, session)
-    return evaluate(runs, spec, data, device, session.loader_workers)
+    session = Session(device=resolve_device(device), quiet=quiet)
+    run = spec if isinstance(spec, Run) else spec.run
+    trained = Record(runs, run)
+    if trained.status != "done":
+        trained = train(run, runs, data, session)
+    if isinstance(spec, Run):
+        return trained
+    if isinstance(spec, FineTuning):
+        from ..pretrain.evaluate.finetune import fine_tune
+
+        return fine_tune(runs, spec, data, session)
+    from ..pretrain.evaluate.probe import evaluate
+
+    return evaluate(runs, spec, data, session.device, session.loader_workers)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How one measurement went."""
+
+    spec: Measurement
+    seconds: float = 0.0  # with its pretraining, for the first of a run
+    failed: str = ""  # the reason in one line
+    folder: str = ""  # of what failed, the run or the measurement
 
 
 def run_table(table: Table, runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:
-    """Fill what `table` lacks, each spec once, one line of progress each on standard error.
+    """`run_tables` of one table."""
+    run_tables([table], runs, data, device, workers=workers)
 
-    With several `workers`, so many processes of one thread each: small networks gain more from that than from threads.
-    A run that fails does not stop the others. Raises ValueError at the end, naming the runs that failed.
+
+def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:
+    """Fill what `tables` lack, one line of progress a measurement on standard error.
+
+    A run is pretrained once, whichever tables ask for it, and the same process then measures it, one protocol after
+    another. With several `workers`, so many processes of one thread each, the longest runs first: small networks gain
+    more from that than from threads. What fails stops nothing else. Raises ValueError at the end, naming what failed.
     """
-    missing = [spec for spec in table.specs if Record(runs, spec).status != "done"]
-    failed: dict[str, str] = {}
-    outcomes: Iterable[tuple[Evaluation, Callable[[], float]]]
-    with contextlib.ExitStack() as stack:
-        if workers > 1 and len(missing) > 1:
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread))
-            waiting = [pool.submit(_timed, spec, runs, data, device, quiet=True) for spec in missing]
-            outcomes = ((missing[waiting.index(done)], done.result) for done in as_completed(waiting))
-        else:
-            outcomes = ((spec, functools.partial(_timed, spec, runs, data, device, quiet=False)) for spec in missing)
-        for count, (spec, result) in enumerate(outcomes, start=1):
-            try:
-                if spec.run.folder in failed:  # a moment ago, for another evaluation of the same run
-                    raise ValueError(failed[spec.run.folder])
-                said = f"done in {result():.0f} s"
-            except FAILURES as error:
-                failed.setdefault(spec.run.folder, _one_line(error))
-                said = f"failed: {failed[spec.run.folder]}"
-            name = f"{spec.run.label}, seed {spec.run.seed}, {spec.run.folder}"
-            print(f"[{count}/{len(missing)}] {name}: {said}", file=sys.stderr, flush=True)
+    unique = {spec.digest: spec for table in tables for spec in table.specs}
+    missing: dict[str, list[Measurement]] = {}
+    for spec in unique.values():
+        if Record(runs, spec).status != "done":
+            missing.setdefault(spec.run.digest, []).append(spec)
+    count, failed = sum(map(len, missing.values())), {}
+    work = functools.partial(_measure, runs=runs, data=data, device=device)
+    for number, done in enumerate(_side_by_side(list(missing.values()), work, workers), start=1):
+        if done.failed:
+            failed[done.folder] = done.failed
+        said = f"failed: {done.failed}" if done.failed else f"done in {done.seconds:.0f} s"
+        name = f"{done.spec.run.label}, seed {done.spec.run.seed}, {done.spec.folder}"
+        print(f"[{number}/{count}] {name}: {said}", file=sys.stderr, flush=True)
     if failed:
+        numbers = ", ".join(str(table.number) for table in tables)
+        whose = f"table {numbers}'s runs" if len(tables) == 1 else f"the runs of tables {numbers}"
         reasons = "; ".join(f"{folder}: {reason}" for folder, reason in failed.items())
-        raise ValueError(f"{len(failed)} of table {table.number}'s runs failed: {reasons}")
+        raise ValueError(f"{len(failed)} of {whose} failed: {reasons}")
 
 
-def _timed(spec: Evaluation, runs: Path, data: Path, device: str, *, quiet: bool) -> float:
-    start = time.perf_counter()
-    reproduce(spec, runs, data, device, quiet=quiet)
-    return time.perf_counter() - start
+def _side_by_side(
+    groups: Sequence[list[Measurement]], work: Callable[..., Iterator[Done]], workers: int
+) -> Iterator[Done]:
+    """Each group's outcomes as they come; a group is done by one process."""
+    if workers == 1 or len(groups) < 2:
+        for group in groups:
+            yield from work(group, quiet=False)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        longest_first = sorted(groups, key=lambda group: -_length(group[0].run))
+        waiting = {pool.submit(_listed, work, group): group for group in longest_first}
+        for finished in as_completed(waiting):
+            try:
+                yield from finished.result()
+            except FAILURES as error:  # the process died
+                yield from (_failure(spec, spec, error) for spec in waiting[finished])
+
+
+def _length(run: Run) -> float:
+    """How long a run takes, roughly: what tells the demo's runs apart."""
+    entry = METHODS[run.base_method]
+    return run.epochs * (entry.plus_cost if run.plus else entry.cost)
+
+
+def _listed(work: Callable[..., Iterator[Done]], group: list[Measurement]) -> list[Done]:
+    return list(work(group, quiet=True))
+
+
+def _measure(group: list[Measurement], *, runs: Path, data: Path, device: str, quiet: bool) -> Iterator[Done]:
+    """Pretrain the run of all of `group`, then measure one after another; where the run fails, all of them did."""
+    start, run = time.perf_counter(), group[0].run
+    try:
+        reproduce(run, runs, data, device, quiet=quiet)
+    except FAILURES as error:
+        yield from (_failure(spec, run, error) for spec in group)
+        return
+    for spec in group:
+        try:
+            reproduce(spec, runs, data, device, quiet=quiet)
+            yield Done(spec, time.perf_counter() - start)
+        except FAILURES as error:
+            yield _failure(spec, spec, error)
+        start = time.perf_counter()
+
+
+def _failure(spec: Measurement, where: Run | Measurement, error: Exception) -> Done:
+    return Done(spec, failed=" ".join(str(error).split()) or type(error).__name__, folder=where.folder)
 
 
 def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

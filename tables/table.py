@@ -8,49 +8,84 @@ line in TABLES.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..pretrain.run import Evaluation
+from ..pretrain.data import DATASETS, known
+from ..pretrain.run import Evaluation, FineTuning
 from .paper import Printed
-from .scales import Scale
+from .scales import SCALES, Scale
 
 TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which holds a function of the same name
     1: "table1",
+    2: "table2",
+    3: "table3",
+    4: "table4",
+    5: "table5",
+    6: "table6",
+    7: "table7",
 }
 
+Measurement = Evaluation | FineTuning
 Part = Literal["paper", "ours", "difference"]
+Unit = Literal["accuracy", "AP", "fact"]
 ALL_PARTS: tuple[Part, ...] = ("paper", "ours", "difference")
+BESIDE: tuple[Part, ...] = ("paper", "ours")  # settings, and numbers of other data, which do not compare
+SWITCH = "switch"  # metric of a fact that is on or off; the paper prints a check mark or nothing
+ON, OFF = "✓", ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One measured quantity. `group` and `name` are as printed; columns of one `heading` are shown side by side."""
+    """One measured quantity. `group` and `name` are as printed; columns of one `heading` are shown side by side.
+
+    A column whose `unit` is "fact" states a setting, theirs and ours, and is never judged.
+    """
 
     group: str
     name: str
     heading: str
     parts: tuple[Part, ...] = ALL_PARTS
+    unit: Unit = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What the paper printed (None = a dash) and the specs, one a seed, whose `metric` fills our side."""
+    """What the paper printed (None = a dash) and the specs, one a seed, whose `metric` fills our side.
+
+    A cell with neither a number of the paper's, nor specs, a fact or a reason is no cell of the paper: it stays blank.
+    """
 
     metric: str  # key in the results, such as linear/top1
     paper: Printed | None = None
-    specs: tuple[Evaluation, ...] = ()
+    specs: tuple[Measurement, ...] = ()
     why_empty: str = ""  # without specs: the reason, such as "cited, not run"
+    fact: str = ""  # in a fact column: our own setting, as text
 
     @property
     def paper_bold(self) -> bool:
         """Whether the paper prints the number in bold."""
         return self.paper is not None and self.paper.bold
 
+    @property
+    def paper_text(self) -> str:
+        """What the paper prints, a switch as a check mark or nothing."""
+        if self.paper is None:
+            return ""
+        if self.metric == SWITCH:
+            return ON if self.paper.value else OFF
+        return self.paper.text
+
+    @property
+    def blank(self) -> bool:
+        """Whether the paper has no such cell."""
+        return not (self.paper or self.specs or self.why_empty or self.fact)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table; `method` is a method's command-line name, or empty for a floor."""
+    """One line of a table; `method` is a method's command-line name, or empty for a floor or several methods."""
 
     label: str
     cells: tuple[Cell, ...]
@@ -81,16 +116,34 @@ class Table:
         return tuple(dict.fromkeys(column.heading for column in self.columns))
 
     @property
-    def specs(self) -> tuple[Evaluation, ...]:
+    def specs(self) -> tuple[Measurement, ...]:
         """Every spec of the table in order of rows, each once: equal digests are the same experiment."""
         unique = {spec.digest: spec for row in self.rows for cell in row.cells for spec in cell.specs}
         return tuple(unique.values())
 
 
-def build_table(number: int, scale: Scale = "paper", seeds: int = 1) -> Table:
-    """Table `number` of the paper at `scale`, its cells over `seeds` seeds. Raises ValueError on an unknown number."""
+def build_table(number: int, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
+    """Table `number` of the paper at `scale`, its cells over the seeds 0 to `seeds` - 1.
+
+    `copies` maps a data set to the name of a re-encoded copy of it; without it only official data fills a cell.
+    Raises ValueError on an unknown number, scale or data set.
+    """
     if number not in TABLES:
         raise ValueError(f"unknown table {number}; known: {', '.join(map(str, TABLES))}")
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, not {seeds}")
+    if scale not in SCALES:
+        raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
+    _check_copies(scale, copies or {})
     name = TABLES[number]
-    table: Table = getattr(importlib.import_module(f".{name}", __package__), name)(scale, seeds)
+    table: Table = getattr(importlib.import_module(f".{name}", __package__), name)(scale, seeds, copies)
     return table
+
+
+def _check_copies(scale: Scale, copies: Mapping[str, str]) -> None:
+    for dataset in copies:
+        if not known(dataset).folder:
+            valid = ", ".join(name for name, entry in DATASETS.items() if entry.folder)
+            raise ValueError(f"{dataset} is embedded and has no copies; valid: {valid}")
+    if copies and scale == "demo":
+        raise ValueError("scale demo runs on the embedded digits, which have no copies; use --scale paper or short")

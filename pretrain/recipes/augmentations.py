@@ -31,7 +31,14 @@ SWAV_CROPS = (  # SwAV code: two large crops, six small ones
 )
 SIMCLR_CIFAR = Augmentation(crop_min=0.08, grey=0.2)  # SimCLR code: jitter of strength 0.5, no blur
 
-# Table 4 of the paper: which operations a row has.
+SWITCHES = {  # Table 4 of the paper: the operations it switches, and the fields that hold their probabilities
+    "horizontal flip": "flip",
+    "rotate": "rotation",
+    "random crop": "crop",
+    "random grey": "grey",
+    "color jitter": "jitter",
+}
+# Which of them a row has.
 _ROWS: dict[int, tuple[str, ...]] = {
     1: ("horizontal flip", "rotate"),
     2: ("random crop",),
@@ -44,18 +51,16 @@ _ROWS: dict[int, tuple[str, ...]] = {
 }
 
 
-def augmentation_row(number: int) -> Augmentation:
-    """The view of row `number` of the paper's Table 4, 1 to 8. An operation that is off is not applied.
+def augmentation_row(number: int, view: Augmentation = SMALL) -> Augmentation:
+    """The view of row `number` of the paper's Table 4, 1 to 8: of `view`, what the row has and nothing else.
 
-    With the crop off the whole image is used. Row 8 has the rotation, which Table 1's default view lacks.
+    An operation that is off is not applied; with the crop off the whole image is used. Row 8 has the rotation, which
+    Table 1's default view lacks. What `view` itself lacks is drawn with recipe S's probability where a row has it.
     """
     if number not in _ROWS:
         raise ValueError(f"unknown row {number} of Table 4; known: {', '.join(map(str, _ROWS))}")
-    on = _ROWS[number]
-    return Augmentation(  # probabilities: recipe S; rotation by up to 15 degrees: ours, for the paper gives none
-        flip=0.5 if "horizontal flip" in on else 0.0,
-        rotation=1.0 if "rotate" in on else 0.0,
-        crop=1.0 if "random crop" in on else 0.0,
-        grey=0.1 if "random grey" in on else 0.0,
-        jitter=0.8 if "color jitter" in on else 0.0,
-    )
+    # Probabilities: recipe S; a rotation, always, by up to 15 degrees: ours, for the paper gives none.
+    has = {SWITCHES[name] for name in _ROWS[number]}
+    usual = {"flip": SMALL.flip, "rotation": 1.0, "crop": SMALL.crop, "grey": SMALL.grey, "jitter": SMALL.jitter}
+    chances = {name: (getattr(view, name) or usual[name]) if name in has else 0.0 for name in usual}
+    return replace(view, **chances)  # type: ignore[arg-type]  # every one of them is a share

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..run import Comprehensive
+from dataclasses import replace
+
+from ..run import Comprehensive, Run
 
 FUSIONS: dict[str, Comprehensive] = {  # by the paper's names
     "M(h)": Comprehensive(),
@@ -21,3 +23,10 @@ def fusion_variant(name: str) -> Comprehensive:
     if name not in FUSIONS:
         raise ValueError(f"unknown fusion {name!r}; known: {', '.join(FUSIONS)}")
     return FUSIONS[name]
+
+
+def fused(run: Run, name: str) -> Run:
+    """A "+" run with the fusion of one cell of Table 7; what else CompMod is set to stays."""
+    variant = fusion_variant(name)
+    settings = replace(run.compmod, fusion=variant.fusion, alpha=variant.alpha, training=variant.training)
+    return replace(run, compmod=settings)
