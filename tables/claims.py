@@ -14,7 +14,7 @@ from .comparison import Decided, decide_printed
 from .ledger import CLAIMS, Claim
 from .outcome import Runs
 from .scales import SHORT, Scale
-from .seeded import Seeded
+from .seeded import Checked, Seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["CLAIMS", "Claim", "Finding", "findings", "findings_frame", "findings_markdown", "printed_findings"]
 
 Verdict = Literal["confirmed", "refuted", "inconclusive"]
-IN_SUMMARY, IN_DETAIL = 3, 24  # comparisons of one state that are spelled out: enough for a whole column of Table 1
+IN_DETAIL = 24  # comparisons of one state that are spelled out: as many as Table 1 has gains
+IN_SUMMARY = 3
 SETTINGS: dict[Scale, str] = {
     "paper": "",
     "short": f"short scale: 1/{SHORT} of the paper's epochs",
@@ -54,7 +55,9 @@ class Finding:
 
 def printed_findings() -> tuple[Finding, ...]:
     """Every claim on the numbers that the paper printed; none is inconclusive."""
-    return tuple(_finding(claim, [decide_printed(each) for each in claim.comparisons], (), "") for claim in CLAIMS)
+    return tuple(
+        _finding(claim, Checked([decide_printed(each) for each in claim.comparisons], [], 0), "") for claim in CLAIMS
+    )
 
 
 def findings(
@@ -62,7 +65,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """Every claim on our records of the seeds 0 to `seeds` - 1. Raises ValueError as `build_table` does."""
     seeded = Seeded(runs, scale, seeds, copies)
-    return tuple(_finding(claim, *seeded.decide(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
+    return tuple(_finding(claim, seeded.check(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
 
 
 def findings_frame(
@@ -95,7 +98,7 @@ def findings_markdown(
 ) -> str:
     """A table claim | paper's own numbers | ours | detail, and under it how each sentence is read."""
     ours = findings(runs, scale, seeds, copies)
-    lines = [f"### Claims of the paper, ours at scale {scale} over at most {seeds} seeds", ""]
+    lines = [f"### Claims of the paper, ours at scale {scale}, seeds a cell: {seeds}", ""]
     if setting := _setting(scale, copies):
         lines += [f"Ours are not of the paper's setting: {setting}.", ""]
     lines += [f"| Claim | Paper's own numbers | Ours ({scale}) | Detail |", "|:--|:--|:--|:--|"]
@@ -103,24 +106,27 @@ def findings_markdown(
         detail = f"paper: {theirs.summary}. Ours: {own.summary}."
         lines.append(f"| {theirs.claim.name} | {theirs.verdict} | {own.verdict} | {detail} |")
     lines += ["", "What the paper says, and how it is read; per cent are points of the metric:", ""]
+    readings: dict[tuple[str, str, str], list[str]] = {}
     for claim in CLAIMS:
-        lines.append(f"- **{claim.name}**: “{claim.sentence}” ({claim.where}). Read as: {claim.reading}.")
+        readings.setdefault((claim.sentence, claim.where, claim.reading), []).append(f"**{claim.name}**")
+    for (sentence, where, reading), names in readings.items():
+        lines.append(f"- “{sentence.rstrip('.')}” ({where}): {', '.join(names)}. Read as: {reading}.")
     lines += [f"- {sentence}" for sentence in runs.damaged]
     return "\n".join(lines) + "\n"
 
 
-def _finding(claim: Claim, decided: Sequence[Decided], missing: Sequence[str], setting: str) -> Finding:
-    """The verdict on a claim whose comparisons are `decided`, but for those that need what is `missing`."""
-    failing = [each for each in decided if each.state == "fails"]
-    holding = [each for each in decided if each.state == "holds"]
-    verdict: Verdict = "refuted" if failing else "inconclusive"
-    if decided and not missing and len(holding) == len(decided):
+def _finding(claim: Claim, checked: Checked, setting: str) -> Finding:
+    states = {each.state for each in checked.decided}
+    verdict: Verdict = "refuted" if "fails" in states else "inconclusive"
+    if states == {"holds"} and not checked.missing:
         verdict = "confirmed"
+    stale = [f"stale: {checked.stale} of the seeds were run by code that has changed since"] if checked.stale else []
+    first, rest = [setting] if setting else [], checked.missing
     return Finding(
         claim=claim,
         verdict=verdict,
-        detail="; ".join([setting] * bool(setting) + _states(decided, IN_DETAIL) + _missing(missing, IN_DETAIL)),
-        summary="; ".join(_states(decided, IN_SUMMARY)[:1] + _missing(missing, IN_SUMMARY)),
+        detail="; ".join([*first, *_states(checked.decided, IN_DETAIL), *_missing(rest, IN_DETAIL), *stale]),
+        summary="; ".join([*_states(checked.decided, IN_SUMMARY, 1)[:1], *_missing(rest, IN_SUMMARY), *stale]),
     )
 
 
@@ -129,13 +135,17 @@ def _setting(scale: Scale, copies: Mapping[str, str] | None) -> str:
     return "; ".join(text for text in (SETTINGS[scale], "re-encoded copies of the data" if copies else "") if text)
 
 
-def _states(decided: Sequence[Decided], most: int) -> list[str]:
-    """What fails, what is undecided and what holds, each group with the smallest margin first."""
+def _states(decided: Sequence[Decided], most: int, holding: int = IN_DETAIL) -> list[str]:
+    """What fails, what is undecided and what holds, each group with the smallest margin first.
+
+    At most so many of a group are spelled out, and of those that hold at most `holding`.
+    """
     parts = []
     for state, word in (("fails", "fail"), ("undecided", "undecided"), ("holds", "hold")):
         group = sorted((each for each in decided if each.state == state), key=lambda each: each.margin)
         if group:
-            parts.append(f"{len(group)} of {len(decided)} {word}: {_listed([each.text for each in group], most)}")
+            texts = _listed([each.text for each in group], holding if state == "holds" else most)
+            parts.append(f"{len(group)} of {len(decided)} {word}: {texts}")
     return parts
 
 

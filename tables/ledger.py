@@ -19,8 +19,8 @@ MORE = "the gain over the plain row is above the stated figure; {}"
 ABOUT = "the gain over the plain row is at least the stated figure to its last printed digit, so above {}; {}"
 UNNAMED = "the sentence does not name the {}, so each is a claim of its own"
 SWING = (
-    "any two settings differ by less than CompMod gains over the plain method in Table 1: a larger swing would decide "
-    "more than the method does"
+    "any two settings differ by less than CompMod gains over the plain method in Table 1: no numbers show that there is "
+    "no difference at all, and a larger one would decide more than the method does"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .comparison import Comparison, Decided, Place, decide_seeds
 from .outcome import Runs
@@ -19,7 +20,16 @@ class Sample:
     name: str
     values: tuple[float, ...]
     why_missing: str
-    setting: tuple[str, ...]  # what two tables may differ in: data and epochs of its runs
+    setting: str  # what two tables may differ in: data and epochs of its runs
+    stale: frozenset[str] = frozenset()  # digests of seeds whose source files have changed since
+
+
+class Checked(NamedTuple):
+    """What became of a claim's comparisons."""
+
+    decided: list[Decided]
+    missing: list[str]  # places without a finished seed, and tables whose runs do not compare
+    stale: int  # how many of the seeds were made by files that have changed since
 
 
 class Seeded:
@@ -30,20 +40,24 @@ class Seeded:
         self._tables: dict[int, Table] = {}
         self._samples: dict[Place, Sample] = {}
 
-    def decide(self, comparisons: Sequence[Comparison]) -> tuple[list[Decided], list[str]]:
-        """Those comparisons that have their seeds, each once, and what the others miss.
+    def check(self, comparisons: Sequence[Comparison]) -> Checked:
+        """Decide those comparisons that have their seeds, each once, and say what the others miss.
 
         At scale `demo` several data sets are one, so different comparisons of the paper's can be one of ours.
         """
-        unique: dict[tuple[object, ...], Comparison] = {}
+        unique: dict[tuple[str, ...], Comparison] = {}
         missing: dict[str, None] = {}
         for comparison in comparisons:
             samples = [self.sample(place) for place in comparison.places]
             reasons = [sample.why_missing for sample in samples if sample.why_missing]
-            missing |= dict.fromkeys(reasons or _unlike(comparison, samples))
-            if not reasons and not _unlike(comparison, samples):
-                unique.setdefault((*(sample.name for sample in samples), comparison.bound), comparison)
-        return [self._decide(each, len(unique)) for each in unique.values()], list(missing)
+            reasons = reasons or _unlike(comparison, samples)
+            missing |= dict.fromkeys(reasons)
+            if not reasons:
+                unique.setdefault(tuple(sample.name for sample in samples), comparison)
+        decided = [self._decide(each, len(unique)) for each in unique.values()]
+        used = {place for comparison in unique.values() for place in comparison.places}
+        stale = frozenset[str]().union(*(self.sample(place).stale for place in used))
+        return Checked(decided, list(missing), len(stale))
 
     def _decide(self, comparison: Comparison, comparisons: int) -> Decided:
         samples = [self.sample(place) for place in comparison.places]
@@ -61,11 +75,17 @@ class Seeded:
         cell = find(self._tables[place.table], place)
         if cell is None or not cell.specs:
             reason = cell.why_empty if cell else f"not in the table at scale {self._scale}"
-            return Sample("", (), f"{place.text} ({reason or 'not run'})", ())
+            return Sample("", (), f"{place.text} ({reason or 'not run'})", "")
         outcome = self._runs.outcome(cell)
         name = " ".join((cell.metric, *(spec.digest for spec in cell.specs)))
-        setting = (cell.specs[0].run.data_label, f"{cell.specs[0].run.epochs} epochs")
-        return Sample(name, outcome.values, "" if outcome.values else f"{place.text} ({outcome.state})", setting)
+        run = cell.specs[0].run
+        return Sample(
+            name=name,
+            values=outcome.values,
+            why_missing="" if outcome.values else f"{place.text} ({outcome.state})",
+            setting=f"{run.data_label} {run.epochs} epochs",
+            stale=frozenset(source.digest for source in outcome.sources if source.stale),
+        )
 
 
 def find(table: Table, place: Place) -> Cell | None:
@@ -95,7 +115,7 @@ def find(table: Table, place: Place) -> Cell | None:
 def _unlike(comparison: Comparison, samples: Iterable[Sample]) -> list[str]:
     """Why samples of different tables cannot be compared: at scale `demo` some tables train for fewer epochs."""
     tables = sorted({place.table for place in comparison.places})
-    settings = list(dict.fromkeys(" ".join(sample.setting) for sample in samples))
+    settings = list(dict.fromkeys(sample.setting for sample in samples))
     if len(tables) == 1 or len(settings) == 1:
         return []
     return [f"runs of Tables {' and '.join(map(str, tables))} that compare ({', '.join(settings)})"]

@@ -1,0 +1,30 @@
+"""The command behind `compmod claims`: the ledger of the paper's sentences, on its own numbers and on ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from .claims import findings_frame, findings_markdown
+from .outcome import Runs
+from .scales import Scale
+
+
+def claims_command(
+    scale: Annotated[Scale, arg(help="scale of our runs")] = "paper",
+    seeds: Annotated[int, arg(help="number of seeds a cell; fewer than two decide nothing")] = 1,
+    runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
+    format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a claim")] = "md",
+) -> None:
+    """Print what the paper claims of its tables, and whether its own numbers and our records bear it out.
+
+    Raises ValueError on a wrong argument.
+    """
+    results = Runs(runs)
+    if format == "csv":
+        text = findings_frame(results, scale, seeds).to_csv(index=False)
+    else:
+        text = findings_markdown(results, scale, seeds)
+    print(text, end="", flush=True)
