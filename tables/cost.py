@@ -64,7 +64,10 @@ def predict(spec: Work, rates: Rates) -> Prediction:
         return Prediction(seconds / HOUR_S, device, basis)
     if (hours := rates.hours.get(alike(spec))) is not None:
         return Prediction(hours, device, "measured")
-    seconds = _fine_tuning_seconds(spec) if isinstance(spec, FineTuning) else _probe_seconds(spec)
+    if isinstance(spec, FineTuning):
+        seconds = _fine_tuning_seconds(spec)
+    else:
+        seconds = _probe_seconds(spec.run, spec.linear_epochs)
     return Prediction(seconds / HOUR_S, device, "default")
 
 
@@ -78,13 +81,13 @@ def images_per_second(run: Run, rates: Rates) -> tuple[float, Basis]:
     return default_images_per_second(run), "default"
 
 
-def disk_bytes(spec: Work, rates: Rates) -> float:
-    """What the finished folder holds; an upper estimate, for only some methods keep an averaged copy of themselves."""
+def disk_bytes(spec: Work, hours: float, rates: Rates) -> float:
+    """What the folder holds after so many hours; rather too much, for only some methods keep an averaged network."""
     if not isinstance(spec, Run):
         return RECORD_BYTES
     held = encoder_bytes(spec.backbone) + RECORD_BYTES
     held += STEP_BYTES * spec.epochs * (images_of(spec) // spec.batch_size)
-    if predict(spec, rates).hours < CHECKPOINT_HOURS:
+    if hours < CHECKPOINT_HOURS:
         return held
     measured = rates.checkpoint_bytes.get((trunk_of(spec), kind_of(spec)))
     return held + CHECKPOINTS * (_checkpoint_bytes(spec) if measured is None else measured)
@@ -96,7 +99,7 @@ def updates_of(spec: Work) -> int:
         return max(1, spec.epochs * (images_of(spec) // spec.batch_size))
     if isinstance(spec, Evaluation):
         return 1
-    return spec.epochs * max(1, math.ceil(spec.share * _labelled(spec)[0] / spec.batch_size))
+    return spec.epochs * max(1, math.ceil(spec.share * _labelled(spec.run)[0] / spec.batch_size))
 
 
 def _checkpoint_bytes(run: Run) -> float:
@@ -110,7 +113,7 @@ def _online_seconds(run: Run) -> float:
     """Probes while training; the trainer's own clock, and so a measured rate, leaves them out."""
     if DATASETS[run.dataset].large or not run.epochs:
         return 0.0
-    return online_probes(run.epochs) * _probe_seconds(Evaluation(run=run, linear_epochs=ONLINE_EPOCHS))
+    return online_probes(run.epochs) * _probe_seconds(run, ONLINE_EPOCHS)
 
 
 @functools.cache
@@ -123,30 +126,30 @@ def online_probes(epochs: int) -> int:
     return sum(due)
 
 
-def _probe_seconds(spec: Evaluation) -> float:
+def _probe_seconds(run: Run, linear_epochs: int) -> float:
     """One pass over the labelled images and the linear layer's steps; the neighbour search takes about a second."""
-    train, test = _labelled(spec)
-    steps = spec.linear_epochs * -(-train // LINEAR_BATCH)
-    return (train + test) * _forward_seconds(spec, "float32") + steps * LINEAR_STEP_S
+    train, test = _labelled(run)
+    steps = linear_epochs * -(-train // LINEAR_BATCH)
+    return (train + test) * _forward_seconds(run, "float32") + steps * LINEAR_STEP_S
 
 
 def _fine_tuning_seconds(spec: FineTuning) -> float:
     """Every epoch trains on a share of the labelled images and scores the test images."""
-    train, test = _labelled(spec)
+    train, test = _labelled(spec.run)
     passes = spec.share * train * (PASSES if spec.backbone_lr else 1) + test
-    seconds = passes * _forward_seconds(spec, spec.precision)
+    seconds = passes * _forward_seconds(spec.run, spec.precision)
     if DATASETS[spec.run.dataset].large:
         seconds = max(seconds, (spec.share * train + test) / LOADED_IMAGES_PER_S)
     return spec.epochs * seconds
 
 
-def _labelled(spec: Evaluation | FineTuning) -> tuple[int, int]:
+def _labelled(run: Run) -> tuple[int, int]:
     """Labelled training images and test images."""
-    dataset, wanted = DATASETS[spec.run.dataset], spec.run.train_images
-    return min(wanted or dataset.train_images, dataset.train_images), dataset.test_images
+    dataset = DATASETS[run.dataset]
+    return min(run.train_images or dataset.train_images, dataset.train_images), dataset.test_images
 
 
-def _forward_seconds(spec: Evaluation | FineTuning, precision: str) -> float:
+def _forward_seconds(run: Run, precision: str) -> float:
     """Of one image through the trunk."""
-    size = DATASETS[spec.run.dataset].view_size
-    return forward_operations(spec.run.backbone, size) / operations_per_second(device_of(spec), precision)
+    size = DATASETS[run.dataset].view_size
+    return forward_operations(run.backbone, size) / operations_per_second(device_of(run), precision)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..pretrain.record import Record
 from ..pretrain.run import Run
-from .throughput import Device, Kind, Trunk, Work, kind_of, relative_cost, trunk_of
+from .throughput import Device, Kind, Trunk, Work, device_of, kind_of, relative_cost, trunk_of
 
 DEFAULT_GPU = "one H100"
 SAMPLED = 10  # records read of each method on each data set: a median needs no more, and ten thousand take seconds
@@ -54,9 +54,10 @@ def measured_rates(runs: Path, hardware: str = "") -> Rates:
     """The medians of the finished runs below `runs`.
 
     GPU figures are of the GPU named `hardware`, unless given the one with most records; likewise of the CPU with most.
+    What ran on the other kind of device than it is planned for says nothing of either.
     Raises ValueError on a GPU that no finished run names.
     """
-    found = list(_finished(Path(runs)))
+    found = [each for each in _finished(Path(runs)) if each.device == device_of(each.spec)]
     gpus = [each.hardware for each in found if each.device == "gpu"]
     if hardware and hardware not in gpus:
         raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(dict.fromkeys(gpus)) or 'no GPU yet'}")
