@@ -1,4 +1,4 @@
-"""The `compmod` command: demo, pretrain, evaluate, table, data, methods.
+"""The `compmod` command: demo, pretrain, evaluate, table, plan, claims, data, methods.
 
 Every command is a function whose parameters are its options, read by tyro. What needs torch is imported inside, so
 that `--help` and reading a table answer at once. A mistake of the user's is one line and exit status 2.
@@ -24,7 +24,9 @@ from .pretrain.place import place_of
 from .pretrain.protocols import named_protocol
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, FineTuning, Run
+from .tables.claims_command import claims_command
 from .tables.command import deferred, parse_errors_in_one_line, table_command
+from .tables.plan_command import plan_command
 from .tables.scales import SCALES, Scale, scaled
 
 if TYPE_CHECKING:
@@ -228,6 +230,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pretrain": pretrain,
     "evaluate": evaluate,
     "table": table_command,
+    "plan": plan_command,
+    "claims": claims_command,
     "data": data,
     "methods": methods,
 }
@@ -240,6 +244,8 @@ _USAGE = """usage: compmod COMMAND ...
   compmod pretrain METHOD[+] --dataset NAME [any field of Run] [--runs DIR] [--data DIR] [--device auto|cpu|cuda]
   compmod evaluate RUN_DIR [--protocol probes|linear|semi-1|semi-10] [--variant NAME] [--sweep]
   compmod table N [--scale paper|short|demo] [--run] [--format md|csv] [--seeds K] [--runs DIR]
+  compmod plan [N...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--hardware GPU] [--json]
+  compmod claims [--scale paper|short|demo] [--seeds K] [--runs DIR] [--format md|csv]
   compmod data NAME [--data DIR]
   compmod methods [NAME] [--format text|md]
 

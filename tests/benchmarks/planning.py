@@ -1,0 +1,57 @@
+"""Seconds to plan ten thousand measurements, half of them finished, and what building their tables takes.
+
+python tests/benchmarks/planning.py [--measurements 10000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from compmod.pretrain.record import Record
+from compmod.tables.cost import measured_rates
+from compmod.tables.plan import plan
+from compmod.tables.table import Table, build_table
+
+PROVENANCE = {"seconds": 1.0, "hardware": {"cpu": "a processor", "threads": 1}}
+
+
+def finish(runs: Path, table: Table) -> None:
+    """Write finished records for every other measurement of the table, and for its pretraining."""
+    results = {"linear/top1": 0.9, "knn/top1": 0.8}
+    for spec in table.specs[::2]:
+        for record in (Record(runs, spec.run), Record(runs, spec)):
+            record.path.mkdir(parents=True, exist_ok=True)
+            files = {"spec": record.spec.to_dict(), "provenance": PROVENANCE, "results": results}
+            for name, content in files.items():  # not by the record, which waits for the disk
+                (record.path / f"{name}.json").write_text(json.dumps(content))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--measurements", type=int, default=10_000)
+    asked = parser.parse_args()
+    one = len(build_table(1).specs)
+    start = time.perf_counter()
+    table = build_table(1, "paper", -(-asked.measurements // one))
+    count = len(table.specs)  # makes their digests
+    built = time.perf_counter() - start
+    print(f"{count:,} measurements: {built:.2f} s to build their table")
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder)
+        for state in ("nothing done", "half of it done"):
+            start = time.perf_counter()
+            rates = measured_rates(runs)
+            read = time.perf_counter() - start
+            found = plan([table], runs, rates)
+            planned = time.perf_counter() - start - read
+            print(f"{state}: {planned:.2f} s to plan {len(found.steps):,} steps, {read:.2f} s to read the rates")
+            if state == "nothing done":
+                finish(runs, table)
+
+
+if __name__ == "__main__":
+    main()
