@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
 from .claims import findings_frame, findings_markdown
+from .command import named_copies
 from .outcome import Runs
 from .scales import Scale
 
@@ -15,6 +16,10 @@ from .scales import Scale
 def claims_command(
     scale: Annotated[Scale, arg(help="scale of our runs")] = "paper",
     seeds: Annotated[int, arg(help="number of seeds a cell; fewer than two decide nothing")] = 1,
+    copies: Annotated[
+        UseAppendAction[tuple[str, ...]],
+        arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set; repeatable"),
+    ] = (),
     runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
     format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a claim")] = "md",
 ) -> None:
@@ -22,9 +27,9 @@ def claims_command(
 
     Raises ValueError on a wrong argument.
     """
-    results = Runs(runs)
+    results, named = Runs(runs), named_copies(copies)
     if format == "csv":
-        text = findings_frame(results, scale, seeds).to_csv(index=False)
+        text = findings_frame(results, scale, seeds, named).to_csv(index=False)
     else:
-        text = findings_markdown(results, scale, seeds)
+        text = findings_markdown(results, scale, seeds, named)
     print(text, end="", flush=True)

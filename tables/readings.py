@@ -7,7 +7,7 @@ from itertools import permutations
 
 from ..pretrain.run import PLUS
 from .comparison import FACTS, Comparison, Place, Relation
-from .paper import paper_table
+from .paper import paper_table, printed
 
 
 def places(table: int, group: str = "", column: str = "", metric: str = "") -> tuple[Place, ...]:
@@ -22,10 +22,10 @@ def places(table: int, group: str = "", column: str = "", metric: str = "") -> t
     )
 
 
-def gains(of: Iterable[Place], above: float = 0.0, *methods: str) -> tuple[Comparison, ...]:
+def gains(of: Iterable[Place], bound: float = 0.0, *methods: str) -> tuple[Comparison, ...]:
     """Each row with CompMod against its plain row, of every such method or of `methods`, named without "+"."""
     return tuple(
-        Comparison(place, plain(place), bound=above)
+        Comparison(place, plain(place), bound=bound)
         for place in of
         if place.row.endswith(PLUS) and (not methods or _joined(place.row).removesuffix(PLUS) in methods)
     )
@@ -40,19 +40,25 @@ def plain(place: Place) -> Place:
     )
 
 
-def best(of: Iterable[Place], *, among_all: bool) -> tuple[Comparison, ...]:
-    """In each column the row with CompMod that is printed highest, at least at every plain row, or at every row.
+def superior(of: Iterable[Place]) -> tuple[Comparison, ...]:
+    """In each column the row with CompMod that is printed highest, at least at every row without it.
 
     The row is chosen by the paper's number and not by ours, so that no comparison over seeds is chosen by its outcome.
     """
-    columns: dict[tuple[str, ...], list[Place]] = {}
-    for place in of:
-        columns.setdefault(place[2:], []).append(place)
-    comparisons = []
-    for column in columns.values():
+    comparisons: list[Comparison] = []
+    for column in _columns(of):
         highest = max((place for place in column if place.row.endswith(PLUS)), key=lambda place: place.value)
-        rivals = (place for place in column if place != highest and (among_all or not place.row.endswith(PLUS)))
-        comparisons += [Comparison(highest, place, "at least") for place in rivals]
+        comparisons += against_each(highest, (place for place in column if not place.row.endswith(PLUS)), "at least")
+    return tuple(comparisons)
+
+
+def bold(of: Iterable[Place]) -> tuple[Comparison, ...]:
+    """Each place that the paper prints in bold, at least at every other of its column."""
+    comparisons: list[Comparison] = []
+    for column in _columns(of):
+        for marked in column:
+            if (number := printed(*marked)) and number.bold:
+                comparisons += against_each(marked, (place for place in column if place != marked), "at least")
     return tuple(comparisons)
 
 
@@ -61,14 +67,26 @@ def swings(of: Iterable[Place], plus: Place) -> tuple[Comparison, ...]:
     return tuple(Comparison(*pair, relation="below", gain=(plus, plain(plus))) for pair in permutations(of, 2))
 
 
-def against(of: Iterable[Place], right: Place, relation: Relation = "above") -> tuple[Comparison, ...]:
-    """Each place against one other."""
-    return tuple(Comparison(place, right, relation) for place in of)
+def above(of: Iterable[Place], right: Place) -> tuple[Comparison, ...]:
+    """Each place lies above one other."""
+    return tuple(Comparison(place, right) for place in of)
+
+
+def against_each(left: Place, others: Iterable[Place], relation: Relation = "above") -> tuple[Comparison, ...]:
+    """One place against each of the others."""
+    return tuple(Comparison(left, other, relation) for other in others)
 
 
 def cifar10(row: str) -> Place:
     """Linear accuracy on CIFAR-10 of a row of Table 1, the plain rows that the ablations are held against."""
     return Place(1, row, "CIFAR-10", "linear", "top1")
+
+
+def _columns(of: Iterable[Place]) -> tuple[list[Place], ...]:
+    columns: dict[tuple[object, ...], list[Place]] = {}
+    for place in of:
+        columns.setdefault((place.table, *place[2:]), []).append(place)
+    return tuple(columns.values())
 
 
 def _joined(label: str) -> str:
