@@ -134,7 +134,8 @@ def decide_seeds(comparison: Comparison, seeds: Sequence[tuple[str, tuple[float,
     holds, fails = margin - half > 0, margin + widened < 0
     state: State = "holds" if holds else "fails" if fails else "undecided"
     verdict = _relation(comparison, values, holds) if state != "undecided" else _open(comparison, values)
-    return Decided(comparison, state, margin, f"{text} ± {half:.2f}, {verdict}")
+    counts = ", ".join(str(count) for count in dict.fromkeys(len(sample) for _, sample in terms))
+    return Decided(comparison, state, margin, f"{text} ± {half:.2f} ({counts} seeds), {verdict}")
 
 
 @dataclass(frozen=True)
