@@ -8,6 +8,7 @@ hold barely, one would otherwise seem to fail by chance.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -152,11 +153,14 @@ class Spread:
         return float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
 
 
-def welch(terms: Sequence[tuple[float, Sequence[float]]]) -> Spread | None:
+_variance = functools.lru_cache(maxsize=1024)(statistics.variance)  # exact, so slow; the same sample is asked for often
+
+
+def welch(terms: Sequence[tuple[float, tuple[float, ...]]]) -> Spread | None:
     """Spread of the weighted sum of the samples' means, their variances unequal; None where it cannot be estimated."""
     if not terms or any(len(sample) < FEWEST_SEEDS for _, sample in terms):
         return None
-    parts = [(weight**2 * statistics.variance(sample) / len(sample), len(sample)) for weight, sample in terms]
+    parts = [(weight**2 * _variance(sample) / len(sample), len(sample)) for weight, sample in terms]
     total = math.fsum(part for part, _ in parts)
     if total == 0:
         return None

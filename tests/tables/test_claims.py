@@ -203,10 +203,8 @@ def test_a_claim_is_confirmed_when_all_of_its_comparisons_hold(finish: Any, tmp_
         values |= {place._replace(group=group): (94.0, 94.1, 94.2) for place in (SIMCLR_PLUS, BYOL_PLUS)}
     finding = _finding(findings(_fill(finish, tmp_path / "runs", values), seeds=3), "CIFAR, linear: above 2")
     assert finding.verdict == "confirmed"
-    assert (
-        "4 of 4 hold: SimCLR+ less SimCLR, CIFAR-10 linear: 94.10 - 90.10 = +4.0 ± 0.23 (3 seeds), above 2"
-        in finding.detail
-    )
+    first = "SimCLR+ less SimCLR, CIFAR-10 linear: 94.10 - 90.10 = +4.0 ± 0.23 (3 seeds), above 2"
+    assert finding.detail.startswith(f"4 of 4 hold: {first}; ")
 
 
 def test_one_failing_comparison_refutes_whatever_is_missing(finish: Any, tmp_path: Path) -> None:
