@@ -113,14 +113,18 @@ def decide_printed(comparison: Comparison) -> Decided:
     return Decided(comparison, "holds" if holds else "fails", margin, f"{text}, {_relation(comparison, values, holds)}")
 
 
-def decide_seeds(comparison: Comparison, seeds: Sequence[tuple[str, tuple[float, ...]]], comparisons: int) -> Decided:
+def decide_seeds(
+    comparison: Comparison, seeds: Sequence[tuple[str, tuple[float, ...]]], comparisons: int, *, data: str = ""
+) -> Decided:
     """Compare our seeds: for each of the comparison's places, the experiment's name and its values.
 
-    Two places of one experiment are one sample. `comparisons` is how many the claim has.
+    Two places of one experiment are one sample. `comparisons` is how many the claim has. `data` names ours where they
+    are not the paper's.
     """
     values = [statistics.fmean(each) for _, each in seeds]
     margin = _margin(comparison, values)
-    text = f"{comparison.subject}: {values[0]:.2f} - {values[1]:.2f} = {_signed(values[0] - values[1])}"
+    here = f" (here {data})" if data else ""
+    text = f"{comparison.subject}{here}: {values[0]:.2f} - {values[1]:.2f} = {_signed(values[0] - values[1])}"
     weighted: dict[str, float] = {}
     for (name, _), weight in zip(seeds, comparison.weights, strict=True):
         weighted[name] = weighted.get(name, 0.0) + weight

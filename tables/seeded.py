@@ -21,6 +21,7 @@ class Sample:
     values: tuple[float, ...]
     why_missing: str
     setting: str  # what two tables may differ in: data and epochs of its runs
+    data: str = ""  # where it is not what the paper's column is of
     stale: frozenset[str] = frozenset()  # digests of seeds whose source files have changed since
 
 
@@ -61,7 +62,8 @@ class Seeded:
 
     def _decide(self, comparison: Comparison, comparisons: int) -> Decided:
         samples = [self.sample(place) for place in comparison.places]
-        return decide_seeds(comparison, [(sample.name, sample.values) for sample in samples], comparisons)
+        named = [(sample.name, sample.values) for sample in samples]
+        return decide_seeds(comparison, named, comparisons, data=samples[0].data)
 
     def sample(self, place: Place) -> Sample:
         """The finished seeds of a place, or why there are none."""
@@ -75,7 +77,7 @@ class Seeded:
         cell = find(self._tables[place.table], place)
         if cell is None or not cell.specs:
             reason = cell.why_empty if cell else f"not in the table at scale {self._scale}"
-            return Sample("", (), f"{place.text} ({reason or 'not run'})", "")
+            return Sample("", (), f"{place.text} ({reason or 'not run'})", setting="")
         outcome = self._runs.outcome(cell)
         name = " ".join((cell.metric, *(spec.digest for spec in cell.specs)))
         run = cell.specs[0].run
@@ -83,7 +85,8 @@ class Seeded:
             name=name,
             values=outcome.values,
             why_missing="" if outcome.values else f"{place.text} ({outcome.state})",
-            setting=f"{run.data_label} {run.epochs} epochs",
+            setting=f"{run.data_label}, epochs: {run.epochs}",
+            data=run.data_label if self._scale == "demo" or run.copy else "",
             stale=frozenset(source.digest for source in outcome.sources if source.stale),
         )
 
@@ -118,4 +121,4 @@ def _unlike(comparison: Comparison, samples: Iterable[Sample]) -> list[str]:
     settings = list(dict.fromkeys(sample.setting for sample in samples))
     if len(tables) == 1 or len(settings) == 1:
         return []
-    return [f"runs of Tables {' and '.join(map(str, tables))} that compare ({', '.join(settings)})"]
+    return [f"runs of Tables {' and '.join(map(str, tables))} that compare ({'; '.join(settings)})"]
