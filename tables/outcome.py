@@ -1,4 +1,4 @@
-"""Outcome: what the runs folder holds for one cell, read without guessing.
+"""Outcome: what the runs folder holds for one cell, and where that comes from, read without guessing or writing.
 
 A damaged, failed or running record is reported as such and never stops a table. Standard deviations are those of a
 sample (n - 1), so one seed has none.
@@ -6,14 +6,19 @@ sample (n - 1), so one seed has none.
 
 from __future__ import annotations
 
-import statistics
+import json
+import math
+import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from ..pretrain.record import Record
-from ..pretrain.run import Evaluation
-from .table import Cell
+from ..pretrain.run import Run
+from .origin import Source, source_of
+from .table import Cell, Measurement
+from .verdict import deviation
 
 State = Literal["done", "damaged", "failed", "running", "unfinished", "not evaluated", "not run"]
 PER_CENT = 100.0  # results are shares from 0 to 1; tables print per cent
@@ -26,17 +31,18 @@ class Outcome:
 
     values: tuple[float, ...]  # the metric of every finished seed, in per cent
     states: tuple[State, ...]  # of every wanted seed
-    digests: tuple[str, ...]  # of the evaluations behind `values`
+    digests: tuple[str, ...]  # of the measurements behind `values`
+    sources: tuple[Source, ...] = ()  # of `values`, in the same order
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Mean over the finished seeds."""
-        return statistics.fmean(self.values) if self.values else None
+        return math.fsum(self.values) / len(self.values) if self.values else None
 
-    @property
+    @cached_property
     def std(self) -> float | None:
         """Sample standard deviation, from two seeds on."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+        return deviation(self.values) if len(self.values) > 1 else None
 
     @property
     def state(self) -> State:
@@ -44,57 +50,116 @@ class Outcome:
         return min(self.states, key=WORST_FIRST.index, default="not run")
 
 
+class _Found(NamedTuple):
+    """What there is of one measurement."""
+
+    state: State
+    results: dict[str, Any]
+    source: Source | None
+
+
 @dataclass
 class Runs:
-    """The results below a runs directory, each file read once; `damaged` collects what could not be read."""
+    """The results below a runs directory, as they stand when first asked for; each file is read once.
+
+    `damaged` collects what could not be read. Reading takes no lock of a finished record.
+    """
 
     path: Path
     damaged: dict[str, None] = field(default_factory=dict)  # an ordered set of sentences, each with its path
-    _seen: dict[str, tuple[State, dict[str, Any]]] = field(default_factory=dict)
+    _seen: dict[str, _Found] = field(default_factory=dict)
+    _origins: dict[str, dict[str, Any]] = field(default_factory=dict)  # provenance of runs, by digest
 
     def outcome(self, cell: Cell) -> Outcome:
         """Look up every seed of a cell."""
-        values, states, digests = [], [], []
+        values, states, digests, sources = [], [], [], []
         for spec in cell.specs:
-            state, results = self._look_up(spec)
-            if state == "done":
+            state, results, source = self._look_up(spec)
+            if source is not None:
                 value = results.get(cell.metric)
                 if _is_share(value):
                     values.append(PER_CENT * value)
                     digests.append(spec.digest)
+                    sources.append(source)
                 else:
-                    file = Record(self.path, spec).path / "results.json"
-                    self.damaged[f"damaged record {file}: {cell.metric!r} is {value!r}, not a number from 0 to 1"] = (
-                        None
-                    )
+                    fault = f"{cell.metric!r} is {value!r}, not a number from 0 to 1"
+                    self._damage(f"{self._folder(spec)}/results.json: {fault}")
                     state = "damaged"
             states.append(state)
-        return Outcome(values=tuple(values), states=tuple(states), digests=tuple(digests))
+        return Outcome(values=tuple(values), states=tuple(states), digests=tuple(digests), sources=tuple(sources))
 
-    def _look_up(self, spec: Evaluation) -> tuple[State, dict[str, Any]]:
-        if spec.folder not in self._seen:
-            self._seen[spec.folder] = self._read(spec)
-        return self._seen[spec.folder]
+    def _look_up(self, spec: Measurement) -> _Found:
+        found = self._seen.get(spec.digest)
+        if found is None:
+            found = self._seen[spec.digest] = self._read(spec)
+        return found
 
-    def _read(self, spec: Evaluation) -> tuple[State, dict[str, Any]]:
-        """The evaluation's state and results; where it was not started, the state of its pretraining."""
-        state, results = self._state(Record(self.path, spec))
-        if state != "absent":
-            return state, results
-        state, _ = self._state(Record(self.path, spec.run))
-        return ("not evaluated" if state == "done" else "not run" if state == "absent" else state), {}
+    def _read(self, spec: Measurement) -> _Found:
+        """The measurement's state, results and source; where it was not started, the state of its pretraining."""
+        if spec.run.folder not in self._folders:
+            return _Found("not run", {}, None)
+        state, results = self._state(spec)
+        if state == "done":
+            return _Found("done", results, self._source(spec))
+        if state == "absent":
+            state, _ = self._state(spec.run)
+            state = {"done": "not evaluated", "absent": "not run"}.get(state, state)
+        return _Found(state, {}, None)
 
-    def _state(self, record: Record) -> tuple[Any, dict[str, Any]]:
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        """Names below the runs directory: most runs of a table may not be there, and this one look says so."""
         try:
-            results = record.results
+            return frozenset(os.listdir(self.path))
+        except FileNotFoundError:
+            return frozenset()
+
+    def _state(self, spec: Run | Measurement) -> tuple[Any, dict[str, Any]]:
+        try:
+            results = read_object(f"{self._folder(spec)}/results.json")
             if results is not None:
                 return "done", results
-            return record.status, {}
+            return Record(self.path, spec).status, {}
         except ValueError as error:
-            self.damaged[str(error)] = None
+            self._damage(str(error))
         except OSError as error:
-            self.damaged[f"damaged record {record.path}: {error}"] = None
+            self._damage(f"{self._folder(spec)}: {error}")
         return "damaged", {}
+
+    def _source(self, spec: Measurement) -> Source:
+        if spec.run.digest not in self._origins:
+            self._origins[spec.run.digest] = self._provenance(spec.run)
+        return source_of(spec, self._origins[spec.run.digest], self._provenance(spec))
+
+    def _provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+        """Empty where there is none; a damaged one takes nothing from the number but its origin."""
+        try:
+            return read_object(f"{self._folder(spec)}/provenance.json") or {}
+        except ValueError as error:
+            self._damage(str(error))
+        return {}
+
+    def _damage(self, sentence: str) -> None:
+        self.damaged[f"damaged record {sentence}"] = None
+
+    def _folder(self, spec: Run | Measurement) -> str:
+        return f"{self.path}/{spec.folder}"
+
+
+def read_object(file: str) -> dict[str, Any] | None:
+    """The JSON object in a file, or None where there is no file. Raises ValueError that begins with its path."""
+    try:
+        with open(file, "rb") as handle:
+            value = json.loads(handle.read())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{file}: not a JSON object")
+    return value
 
 
 def _is_share(value: Any) -> TypeGuard[float]:

@@ -1,0 +1,56 @@
+"""Settings: whether the cells of a column come from one setting, so that mixed ones never share it silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..pretrain.run import FineTuning
+from .table import Column, Measurement, Table
+
+ASPECTS = ("data", "backbone", "length of pretraining", "measurement", "images scored")
+Setting = tuple[str, ...]  # one word or more for each of ASPECTS
+
+
+def mixed_settings(table: Table) -> list[str]:
+    """A sentence for each aspect in which the rows of a column differ, naming columns, settings and rows.
+
+    Columns that mix alike share a sentence. A row whose network was never trained, such as raw pixels, is named by its
+    label and compared in its data alone.
+    """
+    columns: dict[str, list[str]] = {}
+    for position, column in enumerate(table.columns):
+        for sentence in _of_column(table, position):
+            columns.setdefault(sentence, []).append(_name(column))
+    return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
+
+
+def _of_column(table: Table, position: int) -> Iterator[str]:
+    rows: dict[Setting, dict[str, None]] = {}
+    untrained: dict[Setting, dict[str, None]] = {}
+    for row in table.rows:
+        for spec in row.cells[position].specs:
+            found = rows if spec.run.epochs else untrained
+            found.setdefault(setting(spec), {})[row.label] = None
+    for aspect, name in enumerate(ASPECTS):
+        labels: dict[str, dict[str, None]] = {}
+        for settings in (rows, untrained) if aspect == 0 else (rows,):
+            for words, some in settings.items():
+                labels.setdefault(words[aspect], {}).update(some)
+        if len(labels) > 1:
+            usual = max(labels, key=lambda words: len(labels[words]))
+            others = "; ".join(f"{words} ({', '.join(some)})" for words, some in labels.items() if words != usual)
+            yield f"rows differ in {name}: {usual}, but {others}."
+
+
+def setting(spec: Measurement) -> Setting:
+    """What must be the same for two numbers to share a column, in words."""
+    run = spec.run
+    trunk = f"{run.backbone.name} of width {run.backbone.width} on {run.backbone.colours}"
+    kind = type(spec).__name__
+    if isinstance(spec, FineTuning):
+        kind = f"{'fine-tuning' if spec.backbone_lr else 'frozen backbone'} on {100 * spec.share:g} % of the labels"
+    return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.split} set")
+
+
+def _name(column: Column) -> str:
+    return " ".join(dict.fromkeys(filter(None, (column.group, column.name))))
