@@ -152,4 +152,4 @@ def _labelled(run: Run) -> tuple[int, int]:
 def _forward_seconds(run: Run, precision: str) -> float:
     """Of one image through the trunk."""
     size = DATASETS[run.dataset].view_size
-    return forward_operations(run.backbone, size) / operations_per_second(device_of(run), precision)
+    return forward_operations(run.backbone, size) / operations_per_second(device_of(run), run.backbone, precision)

@@ -103,7 +103,15 @@ def plan(tables: Sequence[Table], runs: Runs | Path, rates: Rates) -> Plan:
     """What `tables` lack, by the folder of the runs."""
     results = runs if isinstance(runs, Runs) else Runs(runs)
     found = standings(tables, results)
-    return lacking(tables, found, rates, damaged=tuple(results.damaged))
+    spoiled = {
+        each.folder
+        for spec, _ in _wanted(tables)
+        for each in (spec, spec.run)
+        if found.get(each.digest, NOT_RUN).state == "damaged"
+    }
+    # a finished record whose provenance alone is damaged keeps its number and needs no work
+    damaged = (said for said in results.damaged if any(f"/{folder}" in said for folder in spoiled))
+    return lacking(tables, found, rates, damaged=tuple(damaged))
 
 
 def lacking(

@@ -45,7 +45,7 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
         totals = [(str(number), *_total(plan.of_table(number))) for number in plan.tables]
         everything = [("all, each once", *_total(plan.steps))] if len(plan.tables) > 1 else []
         paragraphs.append(_aligned(TOTALS, [*totals, *everything], text=(0,)))
-        paragraphs.append(f"Time: {plan.hours_are}.\nDisk: encoders, checkpoints and metrics, rather too much than too little.")
+        paragraphs.append(f"Time: {plan.hours_are}.\nDisk: encoders, checkpoints and metrics, rather too much.")
     elif not plan.held_back:
         paragraphs.append(f"Nothing is missing from {of}.")
     if plan.damaged:
@@ -73,11 +73,11 @@ def _line(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def _states(steps: Sequence[Step]) -> str:
-    """How many are in each state, those that were begun with the epoch or share they reached."""
-    counted = Counter(step.state for step in steps)
-    said = [state if len(counted) == 1 else f"{count} {state}" for state, count in counted.items()]
+    """How many were begun, by state, and where the unfinished go on."""
+    begun = Counter(step.state for step in steps if step.state != "not run")
     reached = [_reached(step) for step in steps if step.progress]
-    return ", ".join(said) + (f" ({', '.join(reached)})" if reached else "")
+    said = ", ".join(f"{count} {state}" for state, count in begun.items()) or "not run"
+    return said + (f" ({', '.join(reached)})" if reached else "")
 
 
 def _reached(step: Step) -> str:

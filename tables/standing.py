@@ -43,9 +43,10 @@ def standings(tables: Iterable[Table], results: Runs) -> Mapping[str, Standing]:
 
 def _of_measurement(runs: Path, spec: Work, state: str) -> Standing:
     """From the state of a table's cell, which stands for the pretraining where the measurement was not begun."""
-    if state == "done":
-        return DONE
-    return NOT_RUN if state in ("not run", "not evaluated") else _of_folder(Record(runs, spec))
+    if state in ("not run", "not evaluated"):
+        return NOT_RUN
+    standing = DONE if state == "done" else _of_folder(Record(runs, spec))
+    return DAMAGED if state == "damaged" and standing is DONE else standing  # sound JSON, and no number in it
 
 
 def _of_pretraining(runs: Path, spec: Work, state: str) -> Standing:

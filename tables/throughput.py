@@ -28,7 +28,11 @@ GPU_OPERATIONS_PER_S: dict[str, float] = {
     "bfloat16": 99e12,  # estimate: likewise
     "float64": 11e12,  # estimate: a third of 34 TFLOP/s
 }
-CORE_OPERATIONS_PER_S = 63e9  # measured: SimCLR on digits, 1,290 images/s on one core of an Intel Xeon, torch 2.11
+CORE_OPERATIONS_PER_S: dict[int, float] = {  # of one core of an Intel Xeon with AVX-512, by the width of the trunk
+    8: 23e9,  # measured: the digits' brief recipe, 1,850 images/s of SimCLR, torch 2.11
+    16: 63e9,  # measured: SimCLR on digits, 1,290 images/s
+    64: 118e9,  # measured: tests/benchmarks/hypergradient.py, ResNet-18 at 32 px
+}
 LOADED_IMAGES_PER_S = 1_600.0  # estimate: 16 cores beside a GPU, each decoding 100 large images a second
 PASSES = 3  # of a training step: forward, and backward, which counts for two
 SIMCLR_VIEWS = 2  # of the step that METHODS' costs are relative to
@@ -83,7 +87,7 @@ def default_images_per_second(run: Run) -> float:
     """Of one device; infinite for a trunk without operations."""
     device, backbone, size, precision = trunk_of(run)
     operations = relative_cost(run) * SIMCLR_VIEWS * PASSES * forward_operations(_one_trunk(backbone), size)
-    rate = operations_per_second(device, precision) / operations if operations else float("inf")
+    rate = operations_per_second(device, backbone, precision) / operations if operations else float("inf")
     return min(rate, LOADED_IMAGES_PER_S) if DATASETS[run.dataset].large else rate
 
 
@@ -111,6 +115,9 @@ def _one_trunk(backbone: Backbone) -> Backbone:
     return Backbone(name=backbone.name, width=backbone.width, stem=backbone.stem)
 
 
-def operations_per_second(device: Device, precision: str) -> float:
-    """What one device sustains."""
-    return CORE_OPERATIONS_PER_S if device == "cpu" else GPU_OPERATIONS_PER_S[precision]
+def operations_per_second(device: Device, backbone: Backbone, precision: str) -> float:
+    """What one device sustains; a core wastes much of itself on a narrow trunk."""
+    if device == "gpu":
+        return GPU_OPERATIONS_PER_S[precision]
+    measured = [width for width in CORE_OPERATIONS_PER_S if width <= backbone.width]
+    return CORE_OPERATIONS_PER_S[max(measured, default=min(CORE_OPERATIONS_PER_S))]
