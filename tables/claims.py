@@ -121,12 +121,14 @@ def _finding(claim: Claim, checked: Checked, setting: str) -> Finding:
     if states == {"holds"} and not checked.missing:
         verdict = "confirmed"
     stale = [f"stale: {checked.stale} of the seeds were run by code that has changed since"] if checked.stale else []
-    first, rest = [setting] if setting else [], checked.missing
+    first, missing = [setting] if setting else [], checked.missing
+    warning = [] if verdict == "inconclusive" else first  # no verdict is to be read without it
+    worst = _states(checked.decided, IN_SUMMARY, 1)[:1]
     return Finding(
         claim=claim,
         verdict=verdict,
-        detail="; ".join([*first, *_states(checked.decided, IN_DETAIL), *_missing(rest, IN_DETAIL), *stale]),
-        summary="; ".join([*_states(checked.decided, IN_SUMMARY, 1)[:1], *_missing(rest, IN_SUMMARY), *stale]),
+        detail="; ".join([*first, *_states(checked.decided, IN_DETAIL), *_missing(missing, IN_DETAIL), *stale]),
+        summary="; ".join([*warning, *worst, *_missing(missing, IN_SUMMARY), *stale]),
     )
 
 

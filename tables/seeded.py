@@ -10,6 +10,7 @@ from .comparison import Comparison, Decided, Place, decide_seeds
 from .outcome import Runs
 from .paper import printed
 from .scales import Scale
+from .settings import Setting, setting
 from .table import Cell, Table, build_table
 
 
@@ -20,7 +21,7 @@ class Sample:
     name: str
     values: tuple[float, ...]
     why_missing: str
-    setting: str  # what two tables may differ in: data and epochs of its runs
+    setting: Setting  # what two tables may differ in
     data: str = ""  # where it is not what the paper's column is of
     stale: frozenset[str] = frozenset()  # digests of seeds whose source files have changed since
 
@@ -77,7 +78,7 @@ class Seeded:
         cell = find(self._tables[place.table], place)
         if cell is None or not cell.specs:
             reason = cell.why_empty if cell else f"not in the table at scale {self._scale}"
-            return Sample("", (), f"{place.text} ({reason or 'not run'})", setting="")
+            return Sample("", (), f"{place.text} ({reason or 'not run'})", setting=())
         outcome = self._runs.outcome(cell)
         name = " ".join((cell.metric, *(spec.digest for spec in cell.specs)))
         run = cell.specs[0].run
@@ -85,7 +86,7 @@ class Seeded:
             name=name,
             values=outcome.values,
             why_missing="" if outcome.values else f"{place.text} ({outcome.state})",
-            setting=f"{run.data_label}, epochs: {run.epochs}",
+            setting=setting(cell.specs[0]),
             data=run.data_label if self._scale == "demo" or run.copy else "",
             stale=frozenset(source.digest for source in outcome.sources if source.stale),
         )
@@ -116,9 +117,11 @@ def find(table: Table, place: Place) -> Cell | None:
 
 
 def _unlike(comparison: Comparison, samples: Iterable[Sample]) -> list[str]:
-    """Why samples of different tables cannot be compared: at scale `demo` some tables train for fewer epochs."""
+    """Why samples of different tables cannot be compared: at scale `demo` the ablations' runs are briefer."""
     tables = sorted({place.table for place in comparison.places})
-    settings = list(dict.fromkeys(sample.setting for sample in samples))
-    if len(tables) == 1 or len(settings) == 1:
+    aspects = zip(*(sample.setting for sample in samples), strict=True)
+    differing = [words for words in map(dict.fromkeys, aspects) if len(words) > 1]
+    if len(tables) == 1 or not differing:
         return []
-    return [f"runs of Tables {' and '.join(map(str, tables))} that compare ({'; '.join(settings)})"]
+    texts = "; ".join(" and ".join(words) for words in differing)
+    return [f"runs of one setting in Tables {' and '.join(map(str, tables))} ({texts})"]

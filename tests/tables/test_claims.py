@@ -238,6 +238,7 @@ def test_four_data_sets_of_the_paper_are_one_comparison_of_the_demo(finish: Any,
     values |= {BYOL_PLUS: (60.0, 60.1, 60.2), BYOL: (50.0, 50.1, 50.2)}
     runs = _fill(finish, tmp_path / "runs", values, "demo")
     finding = _finding(findings(runs, "demo", 3), "CIFAR, linear: above 2")
+    assert finding.summary.startswith("demo scale: other data")
     assert "2 of 2 hold: SimCLR+ less SimCLR, CIFAR-10 linear (here Digits): 60.10 - 50.10" in finding.detail
 
 
@@ -251,7 +252,8 @@ def test_at_scale_demo_runs_of_unequal_length_are_not_compared(finish: Any, tmp_
     checked = Seeded(Runs(tmp_path / "runs"), "demo", 2, None).check([Comparison(LAMBDAS, SIMCLR)])
     assert checked.decided == []
     assert len(checked.missing) == 1
-    assert checked.missing[0].startswith("runs of Tables 1 and 6 that compare (Digits, epochs: ")
+    assert checked.missing[0].startswith("runs of one setting in Tables 1 and 6 (")
+    assert " epochs and " in checked.missing[0]
 
 
 class _AsPrinted(Runs):
