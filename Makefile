@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu check format
+.PHONY: help setup demo browser test test-gpu check format
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 STAMP := $(VENV)/.installed
+# Processes the suite runs in, each of one thread.
+JOBS ?= 2
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,8 +25,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## pretrain, probe and tabulate on the embedded digits, about four minutes
 	$(BIN)/compmod demo
 
+browser: ## install Chromium where there is none, for the tests that open the report in it; as root, on Debian
+	tests/install_browser.sh
+
 test: $(STAMP) ## the whole suite
-	$(BIN)/python -m pytest -m 'not gpu'
+	$(BIN)/python -m pytest -m 'not gpu' -n $(JOBS) --dist loadgroup
 
 test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network and no .venv
 	mkdir -p .package && ln -sfn .. .package/compmod

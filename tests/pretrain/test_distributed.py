@@ -14,6 +14,8 @@ import torch
 from compmod.pretrain.methods import METHODS
 from compmod.pretrain.place import Place, place_of
 
+pytestmark = pytest.mark.xdist_group("distributed")  # its processes are started once, for all of its tests
+
 TESTS = Path(__file__).parents[1]
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
 VARIANTS = ["simclr+ unrolled", "simclr+ finite-difference", "byol+ joint"]
