@@ -27,6 +27,7 @@ from .pretrain.run import Evaluation, FineTuning, Run
 from .tables.claims_command import claims_command
 from .tables.command import deferred, parse_errors_in_one_line, table_command
 from .tables.plan_command import plan_command
+from .tables.report_command import report_command
 from .tables.scales import SCALES, Scale, scaled
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "table": table_command,
     "plan": plan_command,
     "claims": claims_command,
+    "report": report_command,
     "data": data,
     "methods": methods,
 }
@@ -243,9 +245,10 @@ _USAGE = """usage: compmod COMMAND ...
   compmod demo [--runs DIR]
   compmod pretrain METHOD[+] --dataset NAME [any field of Run] [--runs DIR] [--data DIR] [--device auto|cpu|cuda]
   compmod evaluate RUN_DIR [--protocol probes|linear|semi-1|semi-10] [--variant NAME] [--sweep]
-  compmod table N [--scale paper|short|demo] [--run] [--format md|csv] [--seeds K] [--runs DIR]
+  compmod table N|all [--scale paper|short|demo] [--run] [--format md|html|latex|csv] [--seeds K] [--copies DATA=COPY]
   compmod plan [N...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--hardware GPU] [--json]
   compmod claims [--scale paper|short|demo] [--seeds K] [--runs DIR] [--format md|csv]
+  compmod report -o DIR [--scale paper|short|demo] [--seeds K] [--runs DIR]
   compmod data NAME [--data DIR]
   compmod methods [NAME] [--format text|md]
 
