@@ -32,6 +32,10 @@ from .trunk import FLOAT_BYTES, encoder_bytes, forward_operations, head_paramete
 Basis = Literal["measured", "scaled", "default"]
 
 HOUR_S = 3600.0
+START_S: dict[Device, float] = {  # of a step: reading images, building networks
+    "cpu": 1.0,  # measured on digits, in a process that has imported torch
+    "gpu": 20.0,  # estimate: that, starting Python and CUDA, and reading a small data set
+}
 LINEAR_STEP_S = 3e-4  # of the probes' layer; measured on a core, an estimate for a GPU, which starts a few kernels
 LINEAR_BATCH = 1_000  # linear_probe's
 ONLINE_EVERY, ONLINE_EPOCHS = 20, 50  # epochs between probes while training, and of their layer; Session's defaults
@@ -58,17 +62,17 @@ class Prediction:
 def predict(spec: Work, rates: Rates) -> Prediction:
     """Time that the work of `spec` takes, for a measurement without the pretraining it needs."""
     device = device_of(spec)
+    basis: Basis = "default"
     if isinstance(spec, Run):
         rate, basis = images_per_second(spec, rates)
         seconds = spec.epochs * images_of(spec) / rate + _online_seconds(spec)
-        return Prediction(seconds / HOUR_S, device, basis)
-    if (hours := rates.hours.get(alike(spec))) is not None:
-        return Prediction(hours, device, "measured")
-    if isinstance(spec, FineTuning):
+    elif (hours := rates.hours.get(alike(spec))) is not None:
+        seconds, basis = hours * HOUR_S, "measured"
+    elif isinstance(spec, FineTuning):
         seconds = _fine_tuning_seconds(spec)
     else:
         seconds = _probe_seconds(spec.run, spec.linear_epochs)
-    return Prediction(seconds / HOUR_S, device, "default")
+    return Prediction((START_S[device] + seconds) / HOUR_S, device, basis)
 
 
 def images_per_second(run: Run, rates: Rates) -> tuple[float, Basis]:

@@ -1,9 +1,9 @@
 """Table 2: top-1 and top-5 accuracy of a linear classifier on ImageNet-100 and ImageNet, ResNet-50.
 
 Protocol: Barlow Twins' linear probe (Zbontar et al., ICML 2021, code) for every row; the last epoch counts.
-Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 25,000 GPU-hours (a run
+Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 17,800 GPU-hours (a run
 of SimCLR: 760 h on ImageNet, 30 h on ImageNet-100; the others by what `compmod methods` gives a step); scale `short` a
-tenth; scale `demo` about 10 minutes on two CPU cores, 7 of them for runs that Table 1 has too.
+tenth; scale `demo` about 6.5 minutes on two CPU cores, 4 of them for runs that Table 1 has too.
 Expected, as printed: on ImageNet-100 top-1 70.15 to 76.95 and top-5 89.75 to 94.11, on ImageNet top-1 66.21 to 75.62
 and top-5 87.03 to 93.55. Within a column, SimCLR+, BYOL+ and BarlowTwins+ each stand above their plain row.
 """
@@ -23,9 +23,9 @@ from .table import Cell, Column, Row, Table
 NUMBER = 2
 TITLE = "Top-1 and top-5 accuracy (%) of a linear classifier"
 COSTS: dict[Scale, str] = {
-    "paper": "about 25,000 GPU-hours a seed on one H100 (estimate, not measured)",
-    "short": "about 2,500 GPU-hours a seed on one H100 (estimate, not measured)",
-    "demo": "about 10 minutes a seed on two CPU cores, 7 of them for runs that Table 1 has too",
+    "paper": "about 17,800 GPU-hours a seed on one H100 (estimate, not measured)",
+    "short": "about 1,780 GPU-hours a seed on one H100 (estimate, not measured)",
+    "demo": "about 6.5 minutes a seed on two CPU cores, 4 of them for runs that Table 1 has too",
 }
 ERRATA = (
     "The paper's caption says ResNet-18 and a 5-nn classifier. The ImageNet numbers are those of a ResNet-50, which "

@@ -1,9 +1,9 @@
 """Table 3: top-1 and top-5 accuracy after fine-tuning on 1 % and 10 % of ImageNet's labels, ResNet-50.
 
 Protocol: Barlow Twins' (Zbontar et al., ICML 2021, code): backbone and layer train for 20 epochs.
-Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 75 GPU-hours where Table
-2's ImageNet runs are there, and about 13,000 with them; scale `short` a tenth; scale `demo` about 2 minutes on two CPU
-cores after Tables 1 and 2.
+Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 7.6 GPU-hours where
+Table 2's ImageNet runs are there, and about 11,500 with them; scale `short` a tenth; scale `demo` about 30 seconds on
+two CPU cores after Tables 1 and 2.
 Expected, as printed: with 1 % top-1 48.3 to 56.1 and top-5 75.5 to 79.8, with 10 % top-1 65.6 to 70.2 and top-5 87.8 to
 89.9. Within a column, SimCLR+, BYOL+ and Barlow Twins+ each stand above their plain row.
 """
@@ -22,9 +22,9 @@ NUMBER = 3
 TITLE = "Top-1 and top-5 accuracy (%) after fine-tuning on a share of the labels"
 SHARES = {"1%": 0.01, "10%": 0.1}  # printed column group -> share of the labelled images
 COSTS: dict[Scale, str] = {
-    "paper": "about 75 GPU-hours a seed on one H100 after Table 2, 13,000 with its runs (estimate, not measured)",
-    "short": "about 8 GPU-hours a seed on one H100 after Table 2, 1,300 with its runs (estimate, not measured)",
-    "demo": "about 2 minutes a seed on two CPU cores after Tables 1 and 2",
+    "paper": "about 7.6 GPU-hours a seed on one H100 after Table 2, 11,500 with its runs (estimate, not measured)",
+    "short": "about 0.8 GPU-hours a seed on one H100 after Table 2, 1,150 with its runs (estimate, not measured)",
+    "demo": "about 30 seconds a seed on two CPU cores after Tables 1 and 2",
 }
 ERRATA = (
     "The paper's caption says under linear evaluation, but the whole model is fine-tuned; its text speaks of two "

@@ -49,6 +49,12 @@ def _build(backbone: Backbone, size: int) -> nn.Module:
     return build_backbone(backbone, size, DATASETS["cifar10"])
 
 
+def _seconds(spec: Run | Evaluation | FineTuning, rates: Rates = NONE) -> float:
+    """Predicted, without the time to start."""
+    found = predict(spec, rates)
+    return found.hours * 3600 - cost.START_S[found.device]
+
+
 def _finished(
     runs: Path, spec: Run | Evaluation | FineTuning, *, rate: float = 1000.0, seconds: float = 60.0, **place: Any
 ) -> Record:
@@ -95,8 +101,9 @@ def test_operations_of_the_large_trunks_are_the_published_ones() -> None:
 
 def test_pixels_cost_nothing_to_look_at() -> None:
     run = replace(preset("simclr", "digits"), epochs=0, backbone=Backbone(name="pixels"))
-    assert predict(run, NONE).hours == 0
-    assert predict(Evaluation(run=run, linear_epochs=1), NONE).hours < 1e-5
+    assert _seconds(run) == pytest.approx(0)
+    steps = 6  # of 1,000 images each, or less
+    assert _seconds(Evaluation(run=run, linear_epochs=1)) == pytest.approx(steps * cost.LINEAR_STEP_S)
 
 
 def test_the_session_saves_and_looks_as_often_as_predicted() -> None:
@@ -148,7 +155,7 @@ def test_training_jointly_costs_what_the_plain_method_does_and_unrolled_thrice_t
 
 def test_default_hours_grow_with_epochs() -> None:
     run = preset("simclr", "imagenet")
-    assert predict(replace(run, epochs=run.epochs * 2), NONE).hours == pytest.approx(2 * predict(run, NONE).hours)
+    assert _seconds(replace(run, epochs=run.epochs * 2)) == pytest.approx(2 * _seconds(run))
 
 
 def test_digits_take_core_hours_and_the_rest_gpu_hours() -> None:
@@ -159,9 +166,9 @@ def test_digits_take_core_hours_and_the_rest_gpu_hours() -> None:
 def test_a_frozen_backbone_is_fine_tuned_in_a_third_of_the_time_of_a_trained_one() -> None:
     frozen = replace(linear_protocol(preset("simclr", "cifar10")), epochs=1)
     scored = DATASETS["cifar10"].test_images
-    seconds = [predict(spec, NONE).hours for spec in (frozen, replace(frozen, backbone_lr=0.1))]
     images = DATASETS["cifar10"].train_images
-    assert seconds[1] / seconds[0] == pytest.approx((3 * images + scored) / (images + scored))
+    ratio = _seconds(replace(frozen, backbone_lr=0.1)) / _seconds(frozen)
+    assert ratio == pytest.approx((3 * images + scored) / (images + scored))
 
 
 def test_a_hundredth_of_the_labels_takes_fewer_updates() -> None:
@@ -236,7 +243,7 @@ def test_a_measurement_like_a_finished_one_takes_its_time(tmp_path: Path) -> Non
     rates = measured_rates(tmp_path)
     like = replace(spec, run=preset("byol", "cifar10"))
     other = replace(spec, linear_epochs=50)
-    assert (predict(like, rates).hours, predict(like, rates).basis) == (pytest.approx(0.01), "measured")
+    assert (_seconds(like, rates), predict(like, rates).basis) == (pytest.approx(36), "measured")
     assert predict(other, rates).basis == "default"
 
 
