@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, canvas, slug
-from .render import Filled
+from .filled import Filled
 from .table import Column, Part, Table
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _panels(table: Table, cells: Sequence[Filled]) -> dict[str, list[tuple[str, 
         if len(table.rows) > FEW_ROWS:
             panels.setdefault(name, []).append((filled.row.label, filled))
         else:
-            panels.setdefault(f"Table {table.number}", []).append((name, filled))
+            label = _greek(f"{filled.column.group}, {filled.column.name}")
+            panels.setdefault(f"Table {table.number}", []).append((label, filled))
     return panels
 
 
@@ -67,8 +68,9 @@ def _means(lines: Lines) -> list[tuple[float, str]]:
 
 
 def _papers(lines: Lines) -> list[tuple[float, str]]:
-    """The printed numbers, where the column sets them beside ours."""
-    return [(f.cell.paper.value, label) for label, f in lines if f.cell.paper is not None and "paper" in f.column.parts]
+    """The printed numbers, where the column compares ours with them."""
+    compared = [(label, filled) for label, filled in lines if "difference" in filled.column.parts]
+    return [(filled.cell.paper.value, label) for label, filled in compared if filled.cell.paper is not None]
 
 
 def _points(table: Table, title: str, lines: Lines) -> Picture:
@@ -83,6 +85,8 @@ def _points(table: Table, title: str, lines: Lines) -> Picture:
         axis.margins(x=0.08)
         axis.grid(visible=True)
         axis.tick_params(axis="y", length=0)
+        if all(label.isdigit() for label, _ in lines):
+            axis.set_ylabel("row of the table")
         axis.set(title=title, xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
         _legend(drawing.figure, theirs=bool(_papers(lines)))
     name = f"table-{table.number}-{slug(title)}"
@@ -186,4 +190,4 @@ def describe_grid(title: str, rows: Sequence[str], columns: Sequence[str], value
 
 
 def _greek(name: str) -> str:
-    return name.replace("lambda", "λ").replace("=", " = ")
+    return name.replace("lambda", "λ").replace("alpha", "α").replace("=", " = ")

@@ -77,7 +77,7 @@ def html_provenance(cells: Iterable[Filled], scale: Scale) -> str:
     if not found:
         return "<p>No number of ours yet.</p>\n"
     head = "".join(f'<th scope="col">{name}</th>' for name in SOURCE_COLUMNS)
-    lines = ['<div class="scroll">', '<table class="sources">', "<caption>Runs and measurements</caption>"]
+    lines = [_scroll("runs and measurements"), '<table class="sources">', "<caption>Runs and measurements</caption>"]
     lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>", *(_source(source, scale) for source in found)]
     return "\n".join([*lines, "</tbody>", "</table>", "</div>"]) + "\n"
 
@@ -90,7 +90,7 @@ def _heading(table: Table, cells: Sequence[Filled], heading: str) -> list[str]:
         f'<th scope="colgroup" colspan="{len(parts(column))}">{escape(column_name(column))}</th>' for column in columns
     )
     below = "".join(f'<th scope="col">{part}</th>' for column in columns for part in parts(column))
-    lines = ['<div class="scroll">', "<table>", f"<caption>{escape(heading)}</caption>", "<thead>"]
+    lines = [_scroll(f"Table {table.number}, {heading}"), "<table>", f"<caption>{escape(heading)}</caption>", "<thead>"]
     lines += [
         f'<tr><th scope="col" rowspan="2">{row_name(table)}</th>{above}</tr>',
         f"<tr>{below}</tr>",
@@ -101,6 +101,11 @@ def _heading(table: Table, cells: Sequence[Filled], heading: str) -> list[str]:
         found = "".join(body[position] for body in bodies)
         lines.append(f'<tr><th scope="row">{escape(row.label)}</th>{found}</tr>')
     return [*lines, "</tbody>", "</table>", "</div>"]
+
+
+def _scroll(label: str) -> str:
+    """A box that scrolls sideways where a table is wider than the page, by keyboard too."""
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">'
 
 
 def _column(cells: list[Filled], column: Column) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import find_browser
 
 torch.set_num_threads(1)
 
@@ -17,6 +18,10 @@ SKIPPED = {
         not REAL_IMAGES.is_dir() and not os.environ.get("CI"),
         f"needs the developers' samples of CIFAR, STL-10 and Tiny ImageNet, which are no part of this project: "
         f"{REAL_IMAGES} is absent",
+    ),
+    "browser": (
+        not find_browser() and not os.environ.get("CI"),
+        "needs Chromium to open the report in: `make browser` installs it on Debian, as root",
     ),
 }
 

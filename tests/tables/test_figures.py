@@ -31,10 +31,11 @@ def test_a_picture_is_written_under_its_name_and_leaves_nothing_beside_it(tmp_pa
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.svg": b"<svg>"}
 
 
-def test_a_drawing_of_letters_needs_no_font_where_it_is_read() -> None:
+def test_a_drawing_has_no_date_and_its_letters_are_letters() -> None:
     with canvas(width=2, height=1) as drawing:
         drawing.figure.suptitle("words")
-    assert b"<text" not in drawing.content
+    assert b">words</text>" in drawing.content
+    assert b"dc:date" not in drawing.content
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compmod.tables.report import SHOWN, sample_views, write_report
+from compmod.tables.gathered import SHOWN, sample_views
+from compmod.tables.report import write_report
 from compmod.tables.scales import scaled
 from compmod.tables.table import Table, build_table
 from made_up_metrics import write_metrics

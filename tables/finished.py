@@ -1,0 +1,70 @@
+"""Finished: the measurements behind the numbers of tables, for the list that a report ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..pretrain.record import Record
+from ..pretrain.run import FineTuning, Run
+from .filled import Filled
+from .origin import Source
+from .outcome import Runs
+from .table import Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """One finished measurement, the tables that show it, and the time that went into it."""
+
+    source: Source
+    spec: Measurement
+    tables: tuple[int, ...]
+    pretraining_s: float | None  # None = its record says nothing of it
+
+    @property
+    def measured(self) -> str:
+        """What was done with the run."""
+        if not isinstance(self.spec, FineTuning):
+            return "probes"
+        share = "" if self.spec.share == 1 else f" on {100 * self.spec.share:g} %"
+        return ("fine-tuning" if self.spec.backbone_lr else "linear") + share
+
+    @property
+    def measuring_s(self) -> float | None:
+        """The time without the pretraining's."""
+        return None if self.source.seconds is None else self.source.seconds - (self.pretraining_s or 0.0)
+
+
+def finished(cells: Iterable[tuple[int, Filled]], results: Runs) -> tuple[Finished, ...]:
+    """The finished measurements behind cells, each once; a cell comes with the number of its table."""
+    tables: dict[str, dict[int, None]] = {}
+    found: dict[str, tuple[Source, Measurement]] = {}
+    for number, filled in cells:
+        specs = {spec.digest: spec for spec in filled.cell.specs}
+        for source in filled.outcome.sources:
+            tables.setdefault(source.digest, {})[number] = None
+            found.setdefault(source.digest, (source, specs[source.digest]))
+    runs = {spec.run.digest: spec.run for _, spec in found.values()}
+    seconds = {digest: _seconds(results, run) for digest, run in runs.items()}
+    return tuple(
+        Finished(source=source, spec=spec, tables=tuple(tables[digest]), pretraining_s=seconds[spec.run.digest])
+        for digest, (source, spec) in found.items()
+    )
+
+
+def wall_time_s(listed: Iterable[Finished]) -> float:
+    """Of all measurements, and of every pretraining once."""
+    measuring, pretraining = 0.0, {}
+    for each in listed:
+        measuring += each.measuring_s or 0.0
+        pretraining[each.spec.run.digest] = each.pretraining_s or 0.0
+    return measuring + sum(pretraining.values())
+
+
+def _seconds(results: Runs, run: Run) -> float | None:
+    try:
+        seconds = (Record(results.path, run).provenance or {}).get("seconds")
+    except (ValueError, OSError):
+        return None  # the report lists a damaged record with its path
+    return float(seconds) if isinstance(seconds, int | float) else None
