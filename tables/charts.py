@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GRID_TABLE = 6  # the one whose rows and columns are two numbers, lambda1 and lambda2
 COLOURS = "cividis"  # even in lightness, alike to readers with and without red-green blindness
-DARK = 0.45  # share of that scale below which white letters stand out more than black ones
+DARK = 0.47  # share of that scale below which white letters stand out more than black ones
 FEW_ROWS = 2  # a table of so few rows is one panel of its cells
 LINE_IN, FRAME_IN = 0.21, 1.05  # height of a row of points, and of all that is around them
 
@@ -89,7 +89,8 @@ def _points(table: Table, title: str, lines: Lines) -> Picture:
             axis.set_ylabel("row of the table")
         axis.set(title=title, xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
         _legend(drawing.figure, theirs=bool(_papers(lines)))
-    name = f"table-{table.number}-{slug(title)}"
+    whole = f"Table {table.number}"
+    name = slug(title if title == whole else f"{whole} {title}")
     return Picture(name=name, title=title, alternative=describe_points(title, lines), content=drawing.content)
 
 

@@ -17,6 +17,7 @@ from .table import Measurement
 class Finished:
     """One finished measurement, the tables that show it, and the time that went into it."""
 
+    name: str  # of the row, and of the column where that is a setting
     source: Source
     spec: Measurement
     tables: tuple[int, ...]
@@ -39,18 +40,30 @@ class Finished:
 def finished(cells: Iterable[tuple[int, Filled]], results: Runs) -> tuple[Finished, ...]:
     """The finished measurements behind cells, each once; a cell comes with the number of its table."""
     tables: dict[str, dict[int, None]] = {}
-    found: dict[str, tuple[Source, Measurement]] = {}
+    found: dict[str, tuple[str, Source, Measurement]] = {}
     for number, filled in cells:
         specs = {spec.digest: spec for spec in filled.cell.specs}
         for source in filled.outcome.sources:
             tables.setdefault(source.digest, {})[number] = None
-            found.setdefault(source.digest, (source, specs[source.digest]))
-    runs = {spec.run.digest: spec.run for _, spec in found.values()}
+            spec = specs[source.digest]
+            found.setdefault(source.digest, (_name(filled, spec.run), source, spec))
+    runs = {spec.run.digest: spec.run for _, _, spec in found.values()}
     seconds = {digest: _seconds(results, run) for digest, run in runs.items()}
     return tuple(
-        Finished(source=source, spec=spec, tables=tuple(tables[digest]), pretraining_s=seconds[spec.run.digest])
-        for digest, (source, spec) in found.items()
+        Finished(
+            name=name, source=source, spec=spec, tables=tuple(tables[digest]), pretraining_s=seconds[spec.run.digest]
+        )
+        for digest, (name, source, spec) in found.items()
     )
+
+
+def _name(filled: Filled, run: Run) -> str:
+    """A method's row by its method, a floor by its label, a variant by its method and what it varies."""
+    row = filled.row
+    if not row.meaning or not run.epochs:
+        return run.label if run.epochs else row.label
+    place = [f"row {row.label}" if row.label.isdigit() else row.label, filled.column.name]
+    return ", ".join([run.label, *(name for name in place if name.replace(" ", "") != run.label)])
 
 
 def wall_time_s(listed: Iterable[Finished]) -> float:

@@ -32,7 +32,8 @@ TITLES = {
 PAPER = "“Self-Supervised Representation Learning with Meta Comprehensive Regularization” (Guo et al., AAAI 2024)"
 FINISHED_COLUMNS = (
     "folder",
-    "method",
+    "row",
+    "data",
     "measured",
     "tables",
     "seed",
@@ -88,8 +89,7 @@ def title(report: Report) -> str:
 
 def subtitle(report: Report) -> str:
     """Whose tables these are, and how ours were made."""
-    seeds = f"{report.seeds} seed{'s'[: report.seeds > 1]} a cell"
-    return f"The tables of {PAPER}, ours beside theirs; scale {report.scale}, {seeds}."
+    return f"The tables of {PAPER}, ours beside theirs; scale {report.scale}, {counted(report.seeds, 'seed')} a cell."
 
 
 def verdict_text(verdict: str) -> str:
@@ -136,23 +136,25 @@ def sentences(report: Report) -> list[str]:
     if report.missing:
         said.append(missing_sentence(report.missing))
     if report.tally.stale:
-        said.append(f"{report.tally.stale} cells are stale: the code that determines their number has changed since.")
+        stale = counted(report.tally.stale, "stale cell")
+        said.append(f"{stale}: files that determine the number have changed since; each table names them.")
     if report.damaged:
-        said.append(f"{len(report.damaged)} damaged records, listed at the end.")
+        said.append(f"{counted(len(report.damaged), 'damaged file')}, listed at the end.")
     return said
 
 
 def missing_sentence(plan: Plan) -> str:
     """What is missing and what it would cost, in a sentence or two."""
     if not plan.steps:
-        held = f"; {plan.held_back} measurements wait behind damaged records" if plan.held_back else ""
+        waiting = counted(plan.held_back, "measurement")
+        held = f", but {waiting} held back by damaged records" if plan.held_back else ""
         return f"Nothing is missing{held}."
     trainings = sum(isinstance(step.spec, Run) for step in plan.steps)
     times = [(plan.gpu_hours, "GPU-hours"), (plan.cpu_hours, "core-hours")]
     cost = " and ".join(f"{amount(hours)} {name}" for hours, name in times if hours)
     return (
-        f"Missing: {trainings} pretrainings and {len(plan.steps) - trainings} measurements, about {cost or 'no time'} "
-        f"and {amount(plan.disk_gb)} GB of disk. Hours: {plan.hours_are}."
+        f"Missing: {counted(trainings, 'pretraining')} and {counted(len(plan.steps) - trainings, 'measurement')}, "
+        f"about {cost or 'no time'} and {amount(plan.disk_gb)} GB of disk. Hours: {plan.hours_are}."
     )
 
 
@@ -174,6 +176,11 @@ def _summed(steps: Sequence[Step]) -> tuple[str, ...]:
     tables = sorted({number for step in steps for number in step.tables})
     numbers = " ".join(map(str, tables))
     return (str(trainings), str(len(steps) - trainings), *(amount(total) for total in sums), numbers)
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 run" or "2 runs"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def amount(number: float) -> str:
@@ -202,4 +209,5 @@ def finished_sentence(report: Report) -> str:
     """How many measurements of how many runs, and their time."""
     runs = len({each.spec.run.digest for each in report.finished})
     time = duration(wall_time_s(report.finished))
-    return f"{len(report.finished)} measurements of {runs} runs, together {time} of wall time."
+    measurements = counted(len(report.finished), "finished measurement")
+    return f"{measurements} of {counted(runs, 'run')}, together {time} of wall time."

@@ -99,7 +99,8 @@ def _finished(report: Report) -> str:
     lines = [
         (
             f"`{each.source.folder}`",
-            each.spec.run.label,
+            each.name,
+            each.source.data,
             each.measured,
             " ".join(map(str, each.tables)),
             str(each.source.seed),
@@ -111,7 +112,7 @@ def _finished(report: Report) -> str:
         )
         for each in report.finished
     ]
-    return _table(layout.FINISHED_COLUMNS, lines, numbers=(4, 5, 6)) if lines else ""
+    return _table(layout.FINISHED_COLUMNS, lines, numbers=(5, 6, 7)) if lines else ""
 
 
 def _grid(first: str, lines: layout.Lines) -> str:
