@@ -107,7 +107,7 @@ def test_an_unknown_scale_lists_the_valid_ones() -> None:
 
 def test_less_than_one_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="seeds must be at least 1, not 0"):
-        table1("paper", seeds=0)
+        build_table(1, "paper", seeds=0)
 
 
 def test_a_row_of_the_wrong_length_is_refused() -> None:
