@@ -106,7 +106,8 @@ def summary(report: Report) -> Lines:
 
 
 def _tallied(tally: Tally) -> tuple[str, ...]:
-    judged = [str(tally.verdicts.get(name, 0)) for name in get_args(Verdict) if name != "not run"]
+    names = [name for name in get_args(Verdict) if name != "not run"]
+    judged = [str(tally.verdicts.get(name, 0)) if tally.verdicts else "–" for name in names]
     return (f"{tally.filled} of {tally.wanted}", str(tally.complete), *judged, str(tally.cited), str(tally.stale))
 
 

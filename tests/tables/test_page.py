@@ -1,4 +1,4 @@
-"""The page: what it holds, where its links lead, and what a reader without eyes is told. Read by a parser, not searched."""
+"""The page: what it holds, where its links lead, and what a reader without eyes is told; read by a parser."""
 
 from __future__ import annotations
 
