@@ -149,8 +149,8 @@ class Runs:
 def read_object(file: str) -> dict[str, Any] | None:
     """The JSON object in a file, or None where there is no file. Raises ValueError that begins with its path."""
     try:
-        with open(file, "rb") as handle:
-            value = json.loads(handle.read())
+        with open(file, "rb", buffering=0) as handle:
+            value = json.loads(handle.read().decode())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import os
@@ -81,6 +82,20 @@ def test_a_digest_is_the_same_in_a_process_with_another_hash_seed() -> None:
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == Evaluation(run=preset("byol+", "stl10")).digest
+
+
+def test_a_digest_is_that_of_the_changed_fields_as_sorted_json() -> None:
+    spec = Outer(missing=0.1, inner=Inner(name='"é\n'), pair=(Inner(), Inner(share=1.0)), count=-7)
+    changed = {"count": -7, "inner": {"Inner": {"name": '"é\n'}}, "missing": 0.1}
+    changed["pair"] = [{"Inner": {}}, {"Inner": {"share": 1}}]
+    text = json.dumps({"Outer": changed}, sort_keys=True, separators=(",", ":"))
+    assert spec.digest == hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+@pytest.mark.parametrize("value", [True, None, "a", (1, "b"), ((0.5, False), ()), 10**20, 1e-7])
+def test_a_setting_enters_the_digest_as_json_has_it(value: object) -> None:
+    text = json.dumps({"Holder": {} if value is None else {"value": value}}, separators=(",", ":"))
+    assert Holder(value=value).digest == hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def test_a_digest_is_twelve_hexadecimal_characters() -> None:
