@@ -30,7 +30,7 @@ ERRATA = (
     "The paper's caption says under linear evaluation, but the whole model is fine-tuned; its text speaks of two "
     "pre-trained models, but three rows have CompMod.",
     "The paper prints 1000 epochs for SwAV; the row's numbers are those of SwAV's published model of 800 epochs, which "
-    "ours follows.",
+    "ours follows at the paper's scale.",
     "Theirs are tied in both columns of 10 %: SwAV and Barlow Twins+ are both printed in bold.",
     "The protocol's source gives its settings for 1 % alone; ours use them for 10 % too, and count the last epoch.",
 )

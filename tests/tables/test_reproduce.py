@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.record import Record
-from compmod.pretrain.run import Evaluation, Run
+from compmod.pretrain.run import Evaluation, FineTuning, Run
 from compmod.tables.demo import demo_table
 from compmod.tables.render import render
-from compmod.tables.reproduce import reproduce, run_table
-from compmod.tables.table import Table
+from compmod.tables.reproduce import reproduce, run_table, run_tables
+from compmod.tables.table import Measurement, Table, build_table
 
 
 class Work:
@@ -41,15 +42,26 @@ class Work:
         record.finish({"linear/top1": 0.5, "knn/top1": 0.5}, {})
         return record
 
+    def fine_tune(self, runs: Path, spec: FineTuning, data: Path, session: Any) -> Record:
+        self.calls.append(("fine-tune", spec.folder))
+        if spec.folder in self.broken:
+            raise RuntimeError("no list of 1 %")
+        record = Record(runs, spec)
+        record.start()
+        record.finish({"top1": 0.5, "top5": 0.9}, {})
+        return record
+
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     work = Work()
-    trainer, probe = ModuleType("trainer"), ModuleType("probe")
+    trainer, probe, finetune = ModuleType("trainer"), ModuleType("probe"), ModuleType("finetune")
     trainer.train = work.train  # type: ignore[attr-defined]
     probe.evaluate = work.evaluate  # type: ignore[attr-defined]
+    finetune.fine_tune = work.fine_tune  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "compmod.pretrain.trainer", trainer)
     monkeypatch.setitem(sys.modules, "compmod.pretrain.evaluate.probe", probe)
+    monkeypatch.setitem(sys.modules, "compmod.pretrain.evaluate.finetune", finetune)
     return work
 
 
@@ -128,24 +140,118 @@ def test_an_interrupt_stops_the_table(work: Work, table: Table, tmp_path: Path, 
         run_table(table, tmp_path, tmp_path, "cpu")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_table_is_filled_by_real_training(workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = demo_table()
-    tiny = {
-        spec.digest: replace(
-            spec,
-            linear_epochs=1,
-            run=replace(spec.run, epochs=min(spec.run.epochs, 1), batch_size=32, train_images=64, views=spec.run.views),
-        )
-        for spec in whole.specs
-    }
-    rows = tuple(
-        replace(row, cells=tuple(replace(cell, specs=tuple(tiny[s.digest] for s in cell.specs)) for cell in row.cells))
-        for row in whole.rows
-    )
-    table = replace(whole, rows=rows)
-    run_table(table, tmp_path / "runs", tmp_path, workers=workers)
-    assert capsys.readouterr().err.count(": done in ") == len(table.specs) == 8
+@pytest.fixture
+def three_tables() -> list[Table]:
+    return [build_table(number, "demo") for number in (1, 2, 3)]
+
+
+def test_a_fine_tuning_is_pretrained_then_fine_tuned(work: Work, tmp_path: Path) -> None:
+    spec = build_table(3, "demo").specs[0]
+    record = reproduce(spec, tmp_path, tmp_path, "cpu")
+    assert work.calls == [("train", spec.run.folder), ("fine-tune", spec.folder)]
+    assert record.status == "done"
+
+
+def test_a_run_alone_is_only_pretrained(work: Work, table: Table, tmp_path: Path) -> None:
+    run = table.specs[0].run
+    record = reproduce(run, tmp_path, tmp_path, "cpu")
+    assert work.calls == [("train", run.folder)]
+    assert record.status == "done"
+
+
+def test_tables_train_a_run_that_they_share_once_and_measure_it_by_all_their_protocols(
+    work: Work, three_tables: list[Table], tmp_path: Path
+) -> None:
+    run_tables(three_tables, tmp_path, tmp_path, "cpu")
+    runs = {spec.run.folder for table in three_tables for spec in table.specs}
+    trained = [folder for kind, folder in work.calls if kind == "train"]
+    measured = [folder for kind, folder in work.calls if kind != "train"]
+    assert sorted(trained) == sorted(runs)
+    assert sorted(measured) == sorted({spec.folder for table in three_tables for spec in table.specs})
+
+
+def test_a_run_is_measured_right_after_its_training_by_the_same_process(
+    work: Work, three_tables: list[Table], tmp_path: Path
+) -> None:
+    run_tables(three_tables, tmp_path, tmp_path, "cpu")
+    order = list(dict.fromkeys(folder.partition("/")[0] for _, folder in work.calls))
+    changes = [folder.partition("/")[0] for _, folder in work.calls]
+    assert sum(a != b for a, b in itertools.pairwise(changes)) == len(order) - 1
+
+
+def test_a_measurement_that_fails_stops_no_other_of_its_run(
+    work: Work, three_tables: list[Table], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, *others = _measurements_of_first_run(three_tables)
+    work.broken.add(broken.folder)
+    with pytest.raises(ValueError, match=r"^1 of the runs of tables 1, 2, 3 failed: ") as error:
+        run_tables(three_tables, tmp_path, tmp_path, "cpu")
+    assert f"{broken.folder}: no list of 1 %" in str(error.value)
+    assert others
+    assert [Record(tmp_path, spec).status for spec in others] == ["done"] * len(others)
+
+
+def test_a_run_that_fails_fails_its_measurements_for_one_reason_named_once(
+    work: Work, three_tables: list[Table], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measurements = _measurements_of_first_run(three_tables)
+    work.broken.add(measurements[0].run.folder)
+    with pytest.raises(ValueError, match=r"^1 of the runs of tables 1, 2, 3 failed: ") as error:
+        run_tables(three_tables, tmp_path, tmp_path, "cpu")
+    assert str(error.value).count("loss is nan") == 1
+    assert capsys.readouterr().err.count("failed: loss is nan at step 3") == len(measurements) == 4
+    assert sum(folder == measurements[0].run.folder for _, folder in work.calls) == 1
+
+
+def test_progress_counts_every_measurement_of_all_tables(
+    work: Work, three_tables: list[Table], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_tables(three_tables, tmp_path, tmp_path, "cpu")
+    wanted = len({spec.digest for table in three_tables for spec in table.specs})
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == [f"[{count}/{wanted}]" for count in range(1, wanted + 1)]
+
+
+def _measurements_of_first_run(tables: list[Table]) -> list[Measurement]:
+    """Of Table 3's first run, its own first: what the three tables measure of it."""
+    run = tables[-1].specs[0].run
+    return [spec for table in reversed(tables) for spec in table.specs if spec.run == run]
+
+
+@pytest.mark.slow
+def test_two_processes_fill_tables_that_share_a_run_by_real_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = [_tiny(build_table(number, "demo"), ("SimCLR", "BarlowTwins+", "Barlow Twins+")) for number in (1, 2, 3)]
+    run_tables(tables, tmp_path / "runs", tmp_path, workers=2)
+    specs = {spec.digest: spec for table in tables for spec in table.specs}.values()
+    assert (len(specs), len({spec.run.digest for spec in specs})) == (8, 2)
+    assert {Record(tmp_path / "runs", spec).status for spec in specs} == {"done"}
+    assert capsys.readouterr().err.count(": done in ") == 8
+
+
+def _tiny(table: Table, labels: tuple[str, ...]) -> Table:
+    """These rows alone, with runs and measurements of a second."""
+    rows = []
+    for row in table.rows:
+        if row.label in labels:
+            cells = tuple(replace(cell, specs=tuple(map(_tiny_spec, cell.specs))) for cell in row.cells)
+            rows.append(replace(row, cells=cells))
+    return replace(table, rows=tuple(rows))
+
+
+def _tiny_spec(spec: Measurement) -> Measurement:
+    run = replace(spec.run, epochs=min(spec.run.epochs, 1), batch_size=32, train_images=64)
+    if isinstance(spec, FineTuning):
+        return replace(spec, run=run, epochs=1, share=min(1.0, 0.5 + spec.share), batch_size=16)
+    return replace(spec, run=run, linear_epochs=1)
+
+
+def test_a_table_is_filled_by_real_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ("raw pixels", "untrained network", "SimCLR", "SimCLR+")
+    table = _tiny(demo_table(), labels)
+    run_table(table, tmp_path / "runs", tmp_path)
+    assert capsys.readouterr().err.count(": done in ") == len(table.specs) == 4
     text = render(table, tmp_path / "runs")
     for row in table.rows:
         if row.cells[0].specs:
