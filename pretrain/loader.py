@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
-import os
 import signal
-import threading
 import weakref
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from .crops import Cutter, cut, opened
 from .distributed import share
 from .large_images import Files
+from .parent import end_with_the_parent
 from .randomness import permutation
 
 PREFETCH = 2  # batches a worker keeps ready
@@ -140,15 +139,7 @@ def _depend_on_the_parent(worker: int) -> None:
     """A scheduler signals every process of a job; the parent decides when to stop, and workers end with it."""
     for number in _JOB_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-
-
-def _end_with_the_parent() -> None:
-    """Torch's own watch is on the process that forked this one, and that is the server."""
-    parent = multiprocessing.parent_process()
-    assert parent, "only worker processes call this"
-    parent.join()
-    os._exit(1)
+    end_with_the_parent()  # torch's own watch is on the process that forked this one, and that is the server
 
 
 @dataclass(frozen=True)

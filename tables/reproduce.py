@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..pretrain.methods import METHODS
+from ..pretrain.parent import end_with_the_parent
 from ..pretrain.record import Record
 from ..pretrain.run import FineTuning, Run
 from .table import Measurement, Table
@@ -100,7 +101,7 @@ def _side_by_side(
             yield from work(group, quiet=False)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
         longest_first = sorted(groups, key=lambda group: -_length(group[0].run))
         waiting = {pool.submit(_listed, work, group): group for group in longest_first}
         for finished in as_completed(waiting):
@@ -141,7 +142,9 @@ def _failure(spec: Measurement, where: Run | Measurement, error: Exception) -> D
     return Done(spec, failed=" ".join(str(error).split()) or type(error).__name__, folder=where.folder)
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """In a new process: end with the one that fills the tables, and compute with one thread."""
     import torch
 
+    end_with_the_parent()
     torch.set_num_threads(1)

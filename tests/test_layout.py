@@ -21,6 +21,7 @@ LIGHT = (
     "compmod.pretrain.data",
     "compmod.pretrain.methods",
     "compmod.pretrain.methods_list",
+    "compmod.pretrain.parent",
     "compmod.pretrain.place",
     "compmod.pretrain.presets",
     "compmod.pretrain.protocols",
