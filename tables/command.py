@@ -75,7 +75,7 @@ def numbers(asked: int | str) -> tuple[int, ...]:
     if asked == ALL:
         return tuple(TABLES)
     if isinstance(asked, str) or asked not in TABLES:
-        raise ValueError(f"unknown table {asked}; known: {', '.join(map(str, TABLES))}, {ALL}")
+        raise ValueError(f"unknown table {asked!r}; known: {', '.join(map(str, TABLES))}, {ALL}")
     return (asked,)
 
 

@@ -142,7 +142,7 @@ def test_two_copies_of_one_data_set_are_refused() -> None:
 
 @pytest.mark.parametrize("word", [0, 8, "every", "1"])
 def test_a_table_that_is_no_number_of_the_papers_lists_the_valid_ones(word: int | str) -> None:
-    with pytest.raises(ValueError, match=f"^unknown table {word}; known: 1, 2, 3, 4, 5, 6, 7, all$"):
+    with pytest.raises(ValueError, match=f"^unknown table {word!r}; known: 1, 2, 3, 4, 5, 6, 7, all$"):
         numbers(word)
 
 
