@@ -31,6 +31,7 @@ def table_command(
     scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
     format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
+    sources: Annotated[bool, arg(help="below markdown, where each number comes from")] = False,
     seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
     copies: Annotated[
         UseAppendAction[tuple[str, ...]],
@@ -59,13 +60,9 @@ def table_command(
             run_tables(tables, runs, data, device, workers=workers or (cores if scale == "demo" else 1))
         except ValueError as error:
             failure = error
-    from .render import render
+    from .render import render_all
 
-    for place, table in enumerate(tables):
-        text = render(table, runs, format)
-        if format == "csv" and place:  # one list of cells has one line of names
-            text = text.partition("\n")[2]
-        print(text, end="" if format == "csv" or table is tables[-1] else "\n", flush=True)
+    print(render_all(tables, runs, format, provenance=sources), end="", flush=True)
     if failure is not None:
         raise failure
 

@@ -44,15 +44,18 @@ thead th[scope=colgroup] { text-align: center; }
 """
 
 
-def html_page(table: Table, cells: list[Filled], results: Runs) -> str:
-    """A whole page of one table."""
-    title = escape(f"Table {table.number}, scale {table.scale}: ours beside the paper's")
+def html_page(filled: Sequence[tuple[Table, list[Filled]]], results: Runs) -> str:
+    """A whole page of tables of one scale, and of where the numbers of all of them come from."""
+    numbers = ", ".join(str(table.number) for table, _ in filled)
+    scale = filled[0][0].scale
+    title = f"Table{'s' if len(filled) > 1 else ''} {numbers}, scale {scale}: ours beside the paper&#x27;s"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-        f"{html_table(table, cells, results)}"
-        f"<h2>Where the numbers come from</h2>\n{html_provenance(cells, table.scale)}"
+        f"{''.join(html_table(table, cells, results) for table, cells in filled)}"
+        "<h2>Where the numbers come from</h2>\n"
+        f"{html_provenance([cell for _, cells in filled for cell in cells], scale)}"
         "</main>\n</body>\n</html>\n"
     )
 

@@ -5,6 +5,7 @@ Only reads folders and never imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -30,6 +31,7 @@ __all__ = [
     "long_frame",
     "markdown",
     "render",
+    "render_all",
 ]
 
 Format = Literal["md", "html", "latex", "csv"]
@@ -61,22 +63,38 @@ CSV_COLUMNS = (
 )
 
 
-def render(table: Table, runs: Path, form: Format = "md") -> str:
-    """The table as text, ending with a newline. Raises ValueError on an unknown format."""
+def render(table: Table, runs: Path, form: Format = "md", *, provenance: bool = False) -> str:
+    """The table as text, ending with a newline; in markdown with `provenance` also where each number comes from.
+
+    Raises ValueError on an unknown format.
+    """
+    return render_all([table], runs, form, provenance=provenance)
+
+
+def render_all(tables: Sequence[Table], runs: Path, form: Format = "md", *, provenance: bool = False) -> str:
+    """Tables of one scale as one text: one page, one list of cells under one line of names, or one after another."""
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
     results = Runs(runs)
-    cells = fill(table, results)
+    filled = [(table, fill(table, results)) for table in tables]
+    if form == "html":
+        return html_page(filled, results)
     if form == "csv":
-        return long_frame(table, cells).to_csv(index=False)
-    return {"md": markdown, "html": html_page, "latex": latex}[form](table, cells, results)
+        return _frame([_line(table, cell) for table, cells in filled for cell in cells]).to_csv(index=False)
+    if form == "latex":
+        return "\n".join(latex(table, cells, results) for table, cells in filled)
+    return "\n".join(markdown(table, cells, results, provenance=provenance) for table, cells in filled)
 
 
 def long_frame(table: Table, cells: list[Filled]) -> pd.DataFrame:
     """One line a cell, with the columns CSV_COLUMNS; empty where there is nothing."""
+    return _frame([_line(table, filled) for filled in cells])
+
+
+def _frame(lines: list[dict[str, object]]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([_line(table, filled) for filled in cells], columns=list(CSV_COLUMNS))
+    return pd.DataFrame(lines, columns=list(CSV_COLUMNS))
 
 
 def _line(table: Table, filled: Filled) -> dict[str, object]:

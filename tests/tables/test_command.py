@@ -90,6 +90,17 @@ def test_all_as_csv_is_one_list_with_one_line_of_names(capsys: pytest.CaptureFix
     assert sorted({line.partition(",")[0] for line in lines}) == [str(number) for number in TABLES]
 
 
+def test_all_as_html_is_one_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table_command("all", "short", format="html", runs=tmp_path)
+    text = capsys.readouterr().out
+    assert (text.count("<html"), text.count("<section")) == (1, 7)
+
+
+def test_sources_are_listed_when_asked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table_command(6, sources=True, runs=tmp_path)
+    assert capsys.readouterr().out.endswith("No number of ours yet.\n")
+
+
 @pytest.mark.parametrize("format", ["md", "html", "latex", "csv"])
 def test_every_format_is_printed(format: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     table_command(6, "paper", format=format, runs=tmp_path)

@@ -16,7 +16,7 @@ import pytest
 from compmod.pretrain.record import Record
 from compmod.pretrain.source import fingerprint
 from compmod.tables.outcome import Runs
-from compmod.tables.render import FORMATS, fill, heading_frame, long_frame, render
+from compmod.tables.render import FORMATS, fill, heading_frame, long_frame, render, render_all
 from compmod.tables.table import Cell, Table, build_table
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -211,6 +211,37 @@ def test_the_csv_names_the_evaluations_behind_each_number(tmp_path: Path, finish
     line = _lines(table, tmp_path / "runs").loc[("SimCLR", "CIFAR-10", "linear")]
     assert line["digests"] == " ".join(spec.digest for spec in specs)
     assert (line["status"], line["n"]) == ("done", 2)
+
+
+def test_with_provenance_markdown_lists_where_each_number_comes_from(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1)
+    spec = _spec(table, "SimCLR")
+    _restate(finish(spec), source=fingerprint(spec) | {"pretrain/evaluate/knn.py": "0" * 12})
+    assert spec.digest not in render(table, tmp_path / "runs")
+    (line,) = [line for line in render(table, tmp_path / "runs", provenance=True).splitlines() if spec.digest in line]
+    assert [word.strip() for word in line.strip("|").split("|")] == [
+        f"`{spec.digest}`",
+        "0",
+        "CIFAR-10",
+        "0123456789ab (with changes)",
+        "a processor, threads: 2",
+        "15.0",
+        "pretrain/evaluate/knn.py",
+        f"`{spec.folder}`",
+    ]
+
+
+def test_without_numbers_the_list_of_sources_says_so(tmp_path: Path) -> None:
+    assert render(build_table(1), tmp_path, provenance=True).endswith("\nNo number of ours yet.\n")
+
+
+def test_a_record_damaged_in_one_table_is_not_listed_under_another(tmp_path: Path, finish: Any) -> None:
+    tables = [build_table(1), build_table(6)]
+    file = finish(_spec(tables[0], "BYOL")).path / "results.json"
+    file.write_text("{")
+    first, second = render_all(tables, tmp_path / "runs").split("### Table 6")
+    assert str(file) in first
+    assert "damaged" not in second
 
 
 def test_a_full_table_says_nothing_of_filling_it(tmp_path: Path, finish: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from compmod.tables.outcome import Runs
-from compmod.tables.render import fill, html_provenance, html_table, render
+from compmod.tables.render import fill, html_provenance, html_table, render, render_all
 from compmod.tables.scales import SCALES
 from compmod.tables.table import TABLES, Table, build_table
 
@@ -132,3 +132,18 @@ def test_a_verdict_is_a_word_beside_its_interval(filled: tuple[Table, Path]) -> 
         '<td class="verdict reproduced">reproduced<br><small class="interval">95 %: 90.00 to 90.00</small></td>' in text
     )
     assert '<td class="verdict not-run">not run</td>' in text
+
+
+def test_several_tables_are_one_page_that_lists_a_shared_run_once(tmp_path: Path, finish: Any) -> None:
+    tables = [build_table(number) for number in (1, 4, 6)]
+    shared = {spec.digest for spec in tables[0].specs} & {spec.digest for spec in tables[2].specs}
+    for spec in tables[0].specs:
+        if spec.digest in shared:
+            finish(spec)
+    text = render_all(tables, tmp_path / "runs", "html")
+    page = Page(text)
+    assert (page.faults, page.open, text.count("<!DOCTYPE")) == ([], [], 1)
+    ids = [str(given["id"]) for _, given in page.found if "id" in given]
+    assert len(ids) == len(set(ids))
+    assert {"table-1", "table-4", "table-6", *(f"run-{digest}" for digest in shared)} <= set(ids)
+    assert "<title>Tables 1, 4, 6, scale paper: " in text
