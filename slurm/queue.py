@@ -1,0 +1,182 @@
+"""Queue: SLURM's commands squeue, sacct and scancel as typed functions.
+
+Formats are fixed by us (man squeue, --format; man sacct, --parsable2), so that no version's default or user's
+environment changes them. Accounting may be switched off: then sacct tells nothing, and that is no error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+TIMEOUT_S = 30.0  # a busy controller answers within ten
+CANCELLED_AT_ONCE = 500  # job numbers in one call: a command line has a length
+
+FINISHED = frozenset(  # every other state is that of a job that waits, runs or is about to
+    {
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "LAUNCH_FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "RECONFIG_FAIL",
+        "REVOKED",
+        "TIMEOUT",
+    }
+)
+WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
+NEVER = "DependencyNeverSatisfied"  # reason of a job that waits for one that failed
+
+_FIELDS = ("%i", "%T", "%M", "%L", "%u", "%N", "%r")  # the reason last: it alone may hold the separator
+_SEPARATOR = "|"
+
+
+class SlurmError(RuntimeError):
+    """A command of SLURM's is not there, failed or did not answer."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One job, or one task of an array, as squeue shows it; for some minutes also one that has ended."""
+
+    job_id: str  # such as 123 or 123_4
+    state: str
+    elapsed: str = ""  # such as 1-02:03:04
+    left: str = ""  # of its time limit
+    user: str = ""
+    nodes: str = ""
+    reason: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state not in FINISHED
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has not started, or is to start again."""
+        return self.state in WAITING
+
+
+@dataclass(frozen=True)
+class Accounted:
+    """One job, or one task of an array, as sacct remembers it."""
+
+    job_id: str
+    state: str
+    exit_code: int = 0
+    signal: int = 0
+    starts: int = 1  # how often it was started, a requeue being a new start
+
+
+def queued(job_ids: Iterable[str]) -> Mapping[str, Queued]:
+    """What squeue knows of these jobs and array tasks, by number. Raises SlurmError when it does not answer."""
+    wanted = _arrays(job_ids)
+    if not wanted:
+        return {}
+    options = ["--noheader", "--array", "--states=all", f"--format={_SEPARATOR.join(_FIELDS)}"]
+    try:
+        text = _run(["squeue", *options, f"--jobs={','.join(wanted)}"])
+    except SlurmError as error:
+        if "Invalid job id" in str(error):  # all of them have left its memory
+            return {}
+        raise
+    return {found.job_id: found for line in text.splitlines() for found in _queued(line)}
+
+
+def accounted(job_ids: Iterable[str]) -> Mapping[str, Accounted]:
+    """What sacct knows of these jobs and array tasks; nothing where accounting is off, fails or is not there."""
+    wanted = _arrays(job_ids)
+    if not wanted:
+        return {}
+    options = ["--noheader", "--parsable2", "--allocations", "--duplicates", "--format=JobID,State,ExitCode"]
+    try:
+        text = _run(["sacct", *options, f"--jobs={','.join(wanted)}"])
+    except SlurmError:
+        return {}
+    found: dict[str, Accounted] = {}
+    for line in text.splitlines():
+        for entry in _accounted(line):
+            before = found.get(entry.job_id)
+            starts = before.starts + 1 if before else 1
+            found[entry.job_id] = Accounted(entry.job_id, entry.state, entry.exit_code, entry.signal, starts)
+    return found
+
+
+def cancel(job_ids: Sequence[str]) -> None:
+    """Cancel jobs and array tasks; those that have ended are no error. Raises SlurmError when scancel fails."""
+    for first in range(0, len(job_ids), CANCELLED_AT_ONCE):
+        try:
+            _run(["scancel", *job_ids[first : first + CANCELLED_AT_ONCE]])
+        except SlurmError as error:
+            lines = str(error).partition(": ")[2].split("; ")
+            if not all("Invalid job id" in line or "already completing or completed" in line for line in lines):
+                raise
+
+
+def expanded(job_id: str) -> tuple[str, ...]:
+    """The array tasks that a number such as 123_[0,4-9:2%2] stands for; any other number alone."""
+    found = re.fullmatch(r"(\d+)_\[([^\]%]*)(?:%\d+)?\]?", job_id)
+    if not found:
+        return (job_id,)
+    array, ranges = found.groups()
+    tasks: list[int] = []
+    for part in ranges.split(","):
+        span = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if not span:  # cut short with dots: squeue's own limit, which --array lifts
+            continue
+        low, high, step = (int(number) if number else None for number in span.groups())
+        assert low is not None
+        tasks += range(low, (low if high is None else high) + 1, step or 1)
+    return tuple(f"{array}_{task}" for task in tasks)
+
+
+def _queued(line: str) -> Iterator[Queued]:
+    parts = [part.strip() for part in line.split(_SEPARATOR, len(_FIELDS) - 1)]
+    if len(parts) == len(_FIELDS) and parts[0][:1].isdigit():
+        yield from (Queued(job_id, *parts[1:]) for job_id in expanded(parts[0]))
+
+
+def _accounted(line: str) -> Iterator[Accounted]:
+    parts = line.split("|")
+    if len(parts) != 3 or not parts[0][:1].isdigit() or "." in parts[0]:  # a dot: a step of a job
+        return
+    state = parts[1].partition(" ")[0].rstrip("+")  # CANCELLED by 1000
+    code, _, signal = parts[2].partition(":")
+    numbers = (int(number) if number.isdigit() else 0 for number in (code, signal))
+    status = tuple(numbers)
+    yield from (Accounted(job_id, state, *status) for job_id in expanded(parts[0]))
+
+
+def _arrays(job_ids: Iterable[str]) -> list[str]:
+    """The numbers of jobs and whole arrays, each once: one call tells of all tasks."""
+    return list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
+
+
+def _run(command: list[str]) -> str:
+    """What a command prints, in no language and time format but SLURM's own. Raises SlurmError, one line."""
+    name = command[0]
+    if shutil.which(name) is None:
+        raise SlurmError(f"{name} is not on PATH; expected on a login node of a SLURM cluster")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SQUEUE_", "SACCT_", "SCANCEL_"))}
+    environment = kept | {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{name} did not answer within {TIMEOUT_S:.0f} s") from None
+    except OSError as error:
+        raise SlurmError(f"{name} cannot be started: {error.strerror}") from error
+    if done.returncode:
+        said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+        raise SlurmError(f"{name} failed with status {done.returncode}: {said or 'it said nothing'}")
+    return done.stdout
