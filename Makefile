@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo browser test test-gpu check format
+.PHONY: help setup demo browser test test-gpu test-slurm check format
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,11 +29,14 @@ browser: ## install Chromium where there is none, for the tests that open the re
 	tests/install_browser.sh
 
 test: $(STAMP) ## the whole suite
-	$(BIN)/python -m pytest -m 'not gpu' -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -m 'not gpu and not slurm' -n $(JOBS) --dist loadgroup
 
 test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network and no .venv
 	mkdir -p .package && ln -sfn .. .package/compmod
 	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH python3 -m pytest -p no:cacheprovider -m gpu tests/gpu
+
+test-slurm: $(STAMP) ## the tests on a real SLURM cluster, which they start on this machine; as root, on Debian
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 # A package of the repository's own root: mypy needs a folder called compmod, whatever the checkout is called.
 check: $(STAMP) ## ruff and mypy strict

@@ -1,0 +1,42 @@
+"""What tests of SLURM share: the private cluster, one for all of them, brought up when the first test asks for it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from private_cluster import PrivateCluster
+
+
+@pytest.fixture(scope="session")
+def started_cluster() -> Iterator[PrivateCluster]:
+    """Up until the last test ends."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    cluster = PrivateCluster(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for a cluster of a test's own: the path of a socket may have 107 characters, `tmp_path` has more."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cluster(started_cluster: PrivateCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateCluster]:
+    """The cluster with both nodes up and no job on it, before the test and after; this process speaks to it, too."""
+    for name in [name for name in started_cluster.environment if name.startswith("SLURM")]:
+        monkeypatch.setenv(name, started_cluster.environment[name])
+    started_cluster.start()
+    yield started_cluster
+    started_cluster.clear()
