@@ -64,10 +64,11 @@ _SIGNS: tuple[tuple[Kind, str], ...] = (  # the last one in a text counts
         "out of memory",
         r"out of memory|oom[-_ ]?kill|Out Of Memory|OutOfMemoryError|\bMemoryError\b|CUBLAS_STATUS_ALLOC",
     ),
-    ("out of memory", r"can't allocate memory|Cannot allocate memory|bus error.*shared memory|insufficient shared mem"),
+    ("out of memory", r"can't allocate memory|Cannot allocate memory"),
     ("node failure", r"DUE TO NODE FAILURE|ncclSystemError|ncclRemoteError|NCCL (?:timeout|watchdog)|ECC error"),
     ("node failure", r"Connection (?:closed|reset) by peer|no CUDA-capable device|(?:fell off|off) the bus"),
     ("node failure", r"\[Errno (?:5|107|110|116|121)\]|Communication connection failure|launch failed.*node"),
+    ("node failure", r"is in use by another process"),  # what an earlier try left on a node that SLURM gave up
     ("disk full", r"No space left on device|Disk quota exceeded|\[Errno (?:28|122)\]"),
     ("bad data", rf'File "[^"]*\b(?:{_ROOMS})\.py", line .*\n(?:[ ].*\n)*(?:\w+\.)*(?:{_UNREADABLE})\b'),
     ("bad data", r"^ValueError: .*: found .*; expected |UnidentifiedImageError|image file is truncated"),
