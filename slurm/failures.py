@@ -60,11 +60,8 @@ _ROOMS = "data|digits|feed|holdings|image_folder|labelled|large_images|loader|of
 _UNREADABLE = r"ValueError|OSError|FileNotFoundError|PermissionError|IsADirectoryError|EOFError|BadZipFile"
 _SIGNS: tuple[tuple[Kind, str], ...] = (  # the last one in a text counts
     ("bug", r"(?<!following exception:\n\n)(?<!another exception occurred:\n\n)Traceback \(most recent call last\):"),
-    (
-        "out of memory",
-        r"out of memory|oom[-_ ]?kill|Out Of Memory|OutOfMemoryError|\bMemoryError\b|CUBLAS_STATUS_ALLOC",
-    ),
-    ("out of memory", r"can't allocate memory|Cannot allocate memory"),
+    ("out of memory", r"(?i:out of (?:shared )?memory|oom[-_ ]kill)|OutOfMemoryError|\bMemoryError\b"),
+    ("out of memory", r"can't allocate memory|Cannot allocate memory|CUBLAS_STATUS_ALLOC_FAILED"),
     ("node failure", r"DUE TO NODE FAILURE|ncclSystemError|ncclRemoteError|NCCL (?:timeout|watchdog)|ECC error"),
     ("node failure", r"Connection (?:closed|reset) by peer|no CUDA-capable device|(?:fell off|off) the bus"),
     ("node failure", r"\[Errno (?:5|107|110|116|121)\]|Communication connection failure|launch failed.*node"),
