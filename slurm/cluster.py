@@ -1,0 +1,153 @@
+"""Cluster: where jobs go and what they may ask for, from a small TOML file that the user owns.
+
+Options are those of sbatch (man sbatch), asked for through submitit's SLURM executor. What a run computes does not
+depend on its cluster, so nothing here enters a spec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+VARIABLE = "COMPMOD_CLUSTERS"  # names another file
+HERE = "compmod.toml"
+HOME = ".config/compmod/clusters.toml"
+SECTION = "cluster"  # of the file: [cluster.NAME]
+
+Setting = str | int | float | bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """One place that runs jobs. Raises ValueError, naming the field, on a value that cannot be."""
+
+    name: str
+    executor: Literal["slurm", "local"] = "slurm"  # local: processes of this machine, one job of theirs each
+    partition: str = ""  # "" = the cluster's own default, here and below
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    gpus_per_node: int = 1  # GPUs that a pretraining on large images takes on each of its nodes; 0 = a CPU cluster
+    gpu_type: str = ""  # such as a100
+    nodes: int = 1  # that a pretraining on large images takes; everything else takes one GPU of one node
+    cpus_per_gpu: int = 8  # cores of a task; there is one task a GPU, or one where no GPU is used
+    mem_gb: float = 0.0  # of a task; 0 = the cluster's default
+    hours: float = 24.0  # the most that a job may ask for
+    least_minutes: int = 10  # what even a short job asks for
+    warning_s: int = 120  # how long before its time is up a job is told to save
+    requeue: bool = True  # whether a job that was stopped queues itself again
+    max_parallel: int = 32  # tasks of an array that run at once; on a local one, of everything; 0 = as many as fit
+    max_array: int = 1000  # tasks of an array; SLURM's MaxArraySize less one, 1000 unless the cluster says otherwise
+    python: str = ""  # of the compute nodes; "" = the one that submits
+    setup: tuple[str, ...] = ()  # lines of shell before the task, such as module load cuda
+    sbatch: tuple[tuple[str, Setting], ...] = ()  # any other option of sbatch; true = without a value
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check(self.name, field.name, getattr(self, field.name), field.default)
+        if self.executor not in ("slurm", "local"):
+            raise ValueError(f"cluster {self.name}: unknown executor {self.executor!r}; known: slurm, local")
+        least = {"gpus_per_node": 0, "mem_gb": 0, "warning_s": 0, "max_parallel": 0}
+        for name in ("nodes", "cpus_per_gpu", "least_minutes", "max_array", *least):
+            if getattr(self, name) < least.get(name, 1):
+                raise ValueError(
+                    f"cluster {self.name}: {name} must be at least {least.get(name, 1)}, not {getattr(self, name)}"
+                )
+        if not 60 * self.hours >= self.least_minutes:
+            raise ValueError(
+                f"cluster {self.name}: hours {self.hours} must be at least least_minutes {self.least_minutes}"
+            )
+        if self.local and self.nodes > 1:
+            raise ValueError(f"cluster {self.name}: nodes must be 1 with executor 'local', not {self.nodes}")
+
+    @property
+    def local(self) -> bool:
+        """Whether jobs are processes of this machine."""
+        return self.executor == "local"
+
+
+CLUSTERS: dict[str, Cluster] = {  # what needs no file
+    "local": Cluster(
+        name="local",
+        executor="local",
+        gpus_per_node=0,  # so many as the machine has are shared out; submit.py
+        cpus_per_gpu=1,
+        max_parallel=0,  # one a GPU, or one a core
+        requeue=False,
+    ),
+}
+
+
+def clusters_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """The file that is read, the first of these that there is: $COMPMOD_CLUSTERS, ./compmod.toml, in ~/.config.
+
+    Where there is none, the last: the one to write. What $COMPMOD_CLUSTERS names stands for all.
+    """
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE])
+    here = Path(HERE)
+    return here if here.is_file() else Path.home() / HOME
+
+
+def clusters(file: Path | None = None) -> dict[str, Cluster]:
+    """Every cluster that is known: those built in, and those of the file. Raises ValueError on a mistake in it."""
+    file = clusters_file() if file is None else file
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        return dict(CLUSTERS)
+    try:
+        document = tomllib.loads(text)
+        entries = document.get(SECTION, {})
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            raise ValueError(f"expected sections [{SECTION}.NAME]")
+        return CLUSTERS | {name: _read(name, entry) for name, entry in entries.items()}
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def cluster_named(name: str, file: Path | None = None) -> Cluster:
+    """The cluster of that name. Raises ValueError, listing those that there are."""
+    known = clusters(file)
+    if name not in known:
+        where = clusters_file() if file is None else file
+        raise ValueError(
+            f"unknown cluster {name!r}; known: {', '.join(known)} (file: {where}); `compmod cluster new {name}` adds it"
+        )
+    return known[name]
+
+
+def _read(name: str, entry: dict[str, Any]) -> Cluster:
+    valid = {field.name for field in dataclasses.fields(Cluster)} - {"name"}
+    if unknown := sorted(set(entry) - valid):
+        raise ValueError(f"cluster {name}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(valid))}")
+    given = dict(entry)
+    if isinstance(given.get("setup"), list):
+        given["setup"] = tuple(given["setup"])
+    if isinstance(given.get("sbatch"), dict):
+        given["sbatch"] = tuple(given["sbatch"].items())
+    return Cluster(name=name, **given)
+
+
+def _check(cluster: str, name: str, value: Any, default: Any) -> None:
+    """Raise ValueError unless `value` is of the kind that its default is."""
+    if name == "setup":
+        right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
+    elif name == "sbatch":
+        right = isinstance(value, tuple) and all(isinstance(each, Setting) for _, each in value)
+        expected = "a table of options"
+    elif isinstance(default, bool):
+        right, expected = isinstance(value, bool), "true or false"
+    elif isinstance(default, int | float):
+        number = int if isinstance(default, int) else int | float
+        right = isinstance(value, number) and not isinstance(value, bool)
+        expected = "a whole number" if isinstance(default, int) else "a number"
+    else:
+        right, expected = isinstance(value, str), "a string"
+    if not right:
+        raise ValueError(f"cluster {cluster}: {name} must be {expected}, not {value!r}")

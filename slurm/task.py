@@ -1,0 +1,151 @@
+"""Task: what one task of an array does, as submitit stores it: the spec as JSON and where things lie.
+
+Every process of the task calls it. It ends with status 0 when the record is done, 75 when it was stopped and saved, and
+with the exception of a failure, noted for `compmod status`; then jobs that follow by `afterok` do not start.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..pretrain.place import place_of
+from ..pretrain.record import Record
+from ..pretrain.run import Evaluation, FineTuning, Run
+from ..pretrain.spec import Spec
+from ..tables.reproduce import reproduce
+from . import signals
+from .failures import Failure, Kind, classify, histories, note, retried
+
+SEEN_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
+OTHER_S = 1_800.0  # how long another process on the same spec is waited for: a node that was given up may go on
+LATER_S = 5.0  # the other processes leave after the first, whose exit must not be cut short by theirs
+SLACK_S = 90.0  # SLURM may send its warning a minute early (man sbatch, --signal)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One spec's work. `spec` is its JSON form, so that what is stored outlives a change of the code's classes."""
+
+    spec: dict[str, Any]
+    digest: str
+    runs: str
+    data: str
+    device: str = "auto"
+    minutes: int = 0  # its time limit
+    warning_s: int = 0
+    requeue: bool = True
+
+    @classmethod
+    def of(cls, spec: Run | Evaluation | FineTuning, runs: Path, data: Path, **settings: Any) -> Task:
+        """The task of a spec; paths become absolute, for a job may start elsewhere."""
+        return cls(spec.to_dict(), spec.digest, str(Path(runs).resolve()), str(Path(data).resolve()), **settings)
+
+    def __call__(self) -> None:
+        started = time.monotonic()
+        record = Record(Path(self.runs), self._decoded())
+        rank = place_of(os.environ).rank
+        once = threading.Lock()
+
+        def stopped() -> None:
+            if rank:
+                time.sleep(LATER_S)
+            elif once.acquire(blocking=False):
+                self._stopped(record, time.monotonic() - started)
+
+        signals.at_deadline(stopped, self.warning_s)
+        try:
+            self._work(record, rank)
+        except SystemExit as leave:
+            if leave.code == signals.STOPPED:
+                stopped()
+            raise
+        except Exception as error:
+            if signals.heard():  # what the first signal set off, such as the end of another process
+                stopped()
+                raise SystemExit(signals.STOPPED) from error
+            self._failed(record, rank, error)
+            raise
+
+    def _decoded(self) -> Run | Evaluation | FineTuning:
+        spec = Spec.from_dict(self.spec)
+        assert isinstance(spec, Run | Evaluation | FineTuning)
+        if spec.digest != self.digest:
+            raise ValueError(f"{self.digest} was submitted by another version of compmod, where defaults differ")
+        return spec
+
+    def _work(self, record: Record, rank: int) -> None:
+        """The record's work, after whatever has to be waited for."""
+        if not isinstance(record.spec, Run):
+            trained = Record(record.path.parent.parent, record.spec.run)
+            if not _until(lambda: trained.status == "done", SEEN_S):
+                raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
+        if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
+            raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
+        reproduce(record.spec, Path(self.runs), Path(self.data), self.device)
+
+    def _stopped(self, record: Record, seconds: float) -> None:
+        """After a signal: note it, and queue the job again unless it gets nowhere."""
+        limited = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
+        kind: Kind = "time limit" if limited else "preempted"
+        said = f"stopped by {signals.heard() or 'a signal to another process'} after {seconds:.0f} s"
+        self._again(record, kind, said)
+
+    def _failed(self, record: Record, rank: int, error: Exception) -> None:
+        """Note a failure; queue the job again where the machine, not the work, is at fault."""
+        kind = classify(error=error)
+        lone = place_of(os.environ).world == 1
+        error_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if rank and retried([self._failure(record, kind, error_line)]):
+            return  # what the first process's end did to the others
+        if rank == 0 and not lone:
+            time.sleep(LATER_S)  # let them say what really happened
+            others = histories(Path(self.runs), [self.digest]).get(self.digest, ())
+            if any(each.when > time.time() - 4 * LATER_S and not retried([each]) for each in others):
+                return
+        if rank:
+            note(Path(self.runs), self.digest, self._failure(record, kind, error_line))
+        else:
+            self._again(record, kind, error_line)
+
+    def _again(self, record: Record, kind: Kind, error: str) -> None:
+        runs = Path(self.runs)
+        note(runs, self.digest, self._failure(record, kind, error))
+        if not self.requeue or os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+            return
+        if not retried(histories(runs, [self.digest]).get(self.digest, ())):
+            print(f"{record.path.name}: {error}; not queued again ({kind})", flush=True)
+            return
+        refused = signals.requeue()
+        print(f"{record.path.name}: {error}; {refused or 'queued again'}", flush=True)
+
+    def _failure(self, record: Record, kind: Kind, error: str) -> Failure:
+        return Failure(
+            kind=kind,
+            error=error,
+            job_id=signals.job_id(),
+            node=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+            updates=newest_update(record.path),
+        )
+
+
+def newest_update(folder: Path) -> int:
+    """Optimisation steps that the newest checkpoint of a record holds, by its name."""
+    names = [path.stem.removeprefix("step-") for path in (folder / "checkpoints").glob("step-*.pt")]
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def _until(true: Callable[[], bool], most_s: float) -> bool:
+    """Wait until something is so; False when it is not within so many seconds."""
+    until = time.monotonic() + most_s
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(1.0)
+    return True
