@@ -36,10 +36,10 @@ _STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 1rem auto; max-width: 75rem;
   padding: 0 1rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: bold; padding: 0.3rem 0; }
 th, td { padding: 0.2rem 0.6rem; text-align: right; border-bottom: 1px solid #ccc; white-space: nowrap; }
-th[scope=row], th[scope=rowgroup], .sources td { text-align: left; }
+th[scope=row], th[rowspan], .sources th, .sources td { text-align: left; }
 thead th[scope=colgroup] { text-align: center; }
 """
 

@@ -65,7 +65,7 @@ def latex(table: Table, cells: list[Filled], results: Runs) -> str:
     """A `table` environment a column group, and under them a legend and the notes."""
     lines = [r"% needs \usepackage{booktabs,amssymb,graphicx}"]
     for heading in table.headings:
-        caption = escaped(f"Table {table.number}, scale {table.scale}, {heading}: {table.title}")
+        caption = escaped(f"Reproduction of Table {table.number}, scale {table.scale}, {heading}: {table.title}")
         lines += [r"\begin{table}[htbp]", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}"]
         lines += [rf"\caption{{{caption}.}}", rf"\resizebox{{{FITTING}}}{{!}}{{%"]
         lines += [*_tabular(table, cells, heading), "}", r"\end{table}"]
