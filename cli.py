@@ -1,4 +1,4 @@
-"""The `compmod` command: demo, pretrain, evaluate, table, plan, claims, data, methods.
+"""The `compmod` command: demo, pretrain, evaluate, table, plan, claims, data, methods, status, logs.
 
 Every command is a function whose parameters are its options, read by tyro. What needs torch is imported inside, so
 that `--help` and reading a table answer at once. A mistake of the user's is one line and exit status 2.
@@ -7,6 +7,7 @@ that `--help` and reading a table answer at once. A mistake of the user's is one
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -226,7 +227,7 @@ def _value(arguments: Sequence[str], option: str) -> str:
     return value
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below this package: imported when asked for
     "demo": demo,
     "pretrain": pretrain,
     "evaluate": evaluate,
@@ -236,6 +237,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report_command,
     "data": data,
     "methods": methods,
+    "status": "slurm.status_commands:status_command",
+    "logs": "slurm.status_commands:logs_command",
 }
 
 _MISTAKEN_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -251,6 +254,8 @@ _USAGE = """usage: compmod COMMAND ...
   compmod report -o DIR [--scale paper|short|demo] [--seeds K] [--runs DIR]
   compmod data NAME [--data DIR]
   compmod methods [NAME] [--format text|md]
+  compmod status [N...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--watch] [--json]
+  compmod logs DIGEST [--follow] [--lines K] [--runs DIR]
 
 `compmod COMMAND --help` lists a command's options."""
 
@@ -285,9 +290,18 @@ def _dispatch(name: str, arguments: Sequence[str]) -> None:
         return
     with parse_errors_in_one_line(known=f"those of compmod {name} --help"):
         call = tyro.cli(
-            deferred(COMMANDS[name]), prog=f"compmod {name}", config=(FlagCreatePairsOff,), args=list(arguments)
+            deferred(_command(name)), prog=f"compmod {name}", config=(FlagCreatePairsOff,), args=list(arguments)
         )
     call()
+
+
+def _command(name: str) -> Callable[..., None]:
+    command = COMMANDS[name]
+    if not isinstance(command, str):
+        return command
+    module, _, function = command.partition(":")
+    found: Callable[..., None] = getattr(importlib.import_module(f".{module}", __package__), function)
+    return found
 
 
 def _leave(message: str, status: int) -> None:

@@ -6,6 +6,7 @@ States are those of squeue and sacct (man squeue, JOB STATE CODES); lines of slu
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -132,6 +133,8 @@ def note(runs: Path, digest: str, failure: Failure) -> None:
     """Append a failure to those of the spec with this digest: a file for each job, so that its owner can write it."""
     folder = Path(runs) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(PermissionError):  # another user made it; who may add runs may note failures
+        folder.chmod(Path(runs).stat().st_mode & 0o7777)
     line = json.dumps(dataclasses.asdict(failure), ensure_ascii=False) + "\n"
     file = os.open(
         folder / f"{digest}-{failure.job_id or 'local'}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666

@@ -1,0 +1,130 @@
+"""The commands behind `compmod status`, `logs`, `cancel` and `retry`: where tables stand, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, TextIO
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from ..tables.command import named_copies
+from ..tables.scales import Scale
+from ..tables.table import TABLES, Table, build_table
+from . import journal, queue
+from .journal import Entry
+from .status import Board
+from .watch import console, shown, watch
+
+SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
+LISTED = 10  # matches that an error names
+POLL_S, ASK_S = 1.0, 15.0  # between looks at a log, and between questions whether its job goes on
+
+Numbers = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
+Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or digests' beginnings")]
+ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
+Seeds = Annotated[int, arg(help="number of seeds a cell")]
+Copies = Annotated[
+    UseAppendAction[tuple[str, ...]], arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set")
+]
+Runs = Annotated[Path, arg(help="folder of the runs")]
+
+
+def status_command(
+    numbers: Numbers = (),
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
+    watch_: Annotated[bool, arg(name="watch", help="show it again every two seconds, until interrupted")] = False,
+    json: Annotated[bool, arg(help="every task that is not done, for other programs")] = False,
+) -> None:
+    """Say where the tables' pretrainings and measurements stand: done, running, queued, failed and why."""
+    if watch_ and json:
+        raise ValueError("watch is for reading and json for programs; ask for one of them")
+    board = Board(_tables(numbers, scale, seeds, copies), runs)
+    if json:
+        print(board.read().to_json(), flush=True)
+        return
+    screen = console()
+    if watch_:
+        watch(board, screen)
+    screen.print(shown(board.read(), screen.width))
+
+
+def logs_command(
+    digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a pretraining or measurement, or its beginning")],
+    follow: Annotated[bool, arg(help="go on printing what is added, until the job ends")] = False,
+    lines: Annotated[int, arg(help="lines of its end; 0 = all")] = 0,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print the newest log of what was submitted: all starts of one job, one after another."""
+    if lines < 0:
+        raise ValueError(f"lines must be at least 0, not {lines}")
+    entry = named(digest, journal.entries(runs).values())
+    path = entry.log
+    if not path.is_file():
+        if not follow:
+            raise ValueError(f"job {entry.job_id} has written no log yet; expected {path}")
+        print(f"job {entry.job_id} has not started; waiting for {path}", file=sys.stderr, flush=True)
+        _wait_for(path, entry)
+    with open(path, errors="replace") as file:
+        text = file.read()
+        sys.stdout.write("".join(text.splitlines(keepends=True)[-lines:]))
+        sys.stdout.flush()
+        if follow:
+            _follow(file, entry)
+
+
+def _tables(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str]) -> list[Table]:
+    named = named_copies(copies)
+    return [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+
+
+def named(word: str, entries: Iterable[Entry]) -> Entry:
+    """The one entry whose digest begins with `word`, which may also be a folder's name. Raises ValueError otherwise."""
+    known, start = list(entries), Path(word).name.rpartition("-")[2]
+    found = [entry for entry in known if entry.digest.startswith(start)] if len(start) >= SHORTEST else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{word!r} is the beginning of {len(found)} digests: {_listed(found)}")
+    if not known:
+        raise ValueError(f"nothing was submitted from this runs folder, {word!r} neither; valid: another --runs")
+    raise ValueError(f"no digest begins with {word!r}, of {SHORTEST} characters at least; submitted: {_listed(known)}")
+
+
+def _listed(entries: Sequence[Entry]) -> str:
+    named = [f"{entry.digest} ({entry.folder.rpartition('-')[0]})" for entry in entries[:LISTED]]
+    return ", ".join(named) + (f" and {len(entries) - LISTED} more" if len(entries) > LISTED else "")
+
+
+def _wait_for(path: Path, entry: Entry) -> None:
+    asked = time.monotonic()
+    while not path.is_file():
+        time.sleep(POLL_S)
+        if time.monotonic() - asked > ASK_S:
+            asked = time.monotonic()
+            if not _live(entry):
+                raise ValueError(f"job {entry.job_id} ended and left no log at {path}")
+
+
+def _follow(file: TextIO, entry: Entry) -> None:
+    """Print what is added until the job neither waits nor runs and nothing more comes."""
+    asked, over = time.monotonic(), not _live(entry)
+    while True:
+        text = file.read()
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        if over and not text:
+            return
+        time.sleep(POLL_S)
+        if time.monotonic() - asked > ASK_S:
+            asked, over = time.monotonic(), not _live(entry)
+
+
+def _live(entry: Entry) -> bool:
+    job = queue.queued([entry.job_id]).get(entry.job_id)
+    return job is not None and job.live

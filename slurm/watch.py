@@ -1,0 +1,207 @@
+"""Watch: a status as a terminal shows it, once or again and again (rich)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
+from rich.text import Text
+
+from ..pretrain.run import Evaluation, Run
+from ..tables.throughput import Work
+from .queue import NEVER
+from .status import STATES, Board, State, Status, Task, counted
+
+REFRESH_S = 2.0  # between looks at records
+ASK_S = 10.0  # between questions to SLURM's controller, which others ask too
+ROWS = 15  # of each list; --json has all
+WIDE = 120  # columns of a terminal from which on a list tells more
+PIPED = 160  # columns where the output is no terminal
+SILENT_S = 900.0  # without a sign of life that are worth a remark
+
+STYLES: dict[State, str] = {
+    "done": "green",
+    "running": "cyan",
+    "queued": "yellow",
+    "failed": "red",
+    "lost": "red",
+    "stopped": "magenta",
+    "damaged": "red",
+    "unknown": "magenta",
+    "to do": "dim",
+}
+ALWAYS: tuple[State, ...] = ("done", "running", "queued", "failed", "to do")
+REASONS = {  # of squeue's, what they mean here
+    "Dependency": "waits for its pretraining",
+    NEVER: "its pretraining failed; compmod retry",
+    "BeginTime": "was stopped, starts again in a moment",
+    "JobArrayTaskLimit": "as many of its array run as may",
+}
+
+
+def console() -> Console:
+    """One as wide as the terminal, or wide enough for whole lines where there is none."""
+    found = Console(highlight=False)
+    return found if found.is_terminal or found.width != 80 else Console(highlight=False, width=PIPED)
+
+
+def watch(board: Board, console: Console) -> None:
+    """Show the status until the user interrupts."""
+    asked = time.monotonic()
+    with Live(shown(board.read(), console.width), console=console, auto_refresh=False, screen=False) as live:
+        while True:
+            time.sleep(REFRESH_S)
+            ask = time.monotonic() - asked >= ASK_S
+            asked = time.monotonic() if ask else asked
+            live.update(shown(board.read(ask=ask), console.width), refresh=True)
+
+
+def shown(status: Status, width: int) -> Group:
+    """Counts by table of the paper, then what runs, failed, is lost and waits."""
+    parts: list[RenderableType] = [_overview(status, width)]
+    by_state: dict[State, list[Task]] = {state: [] for state in STATES}
+    for task in status.tasks:
+        by_state[task.state].append(task)
+    wide = width >= WIDE
+    if by_state["running"]:
+        parts += ["", _running(by_state["running"], wide)]
+    ended = [task for state in ("failed", "lost", "damaged") for task in by_state[state]]
+    if ended:
+        parts += ["", _failed(ended, wide)]
+    if by_state["queued"]:
+        parts += ["", _queued(by_state["queued"])]
+    if by_state["stopped"]:
+        parts += ["", _plain(f"{len(by_state['stopped'])} begun by hand and stopped; compmod submit goes on with them")]
+    parts += ["", *(_plain(f"warning: {remark}", "yellow") for remark in status.remarks)] if status.remarks else []
+    return Group(*parts)
+
+
+def duration(seconds: float) -> str:
+    """In its two largest units: 3d 4h, 4h 05m, 5m 06s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours}h"
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {rest:02}s"
+
+
+def what(spec: Work) -> str:
+    """What is done, in a word or two."""
+    if isinstance(spec, Run):
+        return "pretrain"
+    if isinstance(spec, Evaluation):
+        return "probes"
+    return f"semi {spec.share:.0%}" if spec.backbone_lr else "linear"
+
+
+def _overview(status: Status, width: int) -> Table:
+    counts = [(f"Table {number}", counted(status.of_table(number))) for number in status.numbers]
+    if len(counts) > 1:
+        counts.append(("all, each once", counted(status.tasks)))
+    states = [state for state in STATES if state in ALWAYS or any(count[state] for _, count in counts)]
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("", width=20 if width >= WIDE else 10)
+    for state in states:
+        table.add_column(state, justify="right", no_wrap=True)
+    table.add_column("of", justify="right")
+    for name, count in counts:
+        total = sum(count.values())
+        bar = ProgressBar(total=max(1, total), completed=count["done"], complete_style="green", finished_style="green")
+        cells = [Text(str(count[state]), style=STYLES[state] if count[state] else "dim") for state in states]
+        table.add_row(name, bar, *cells, str(total))
+    return table
+
+
+def _running(tasks: Sequence[Task], wide: bool) -> Table:
+    columns = ["epoch", "images/s", "left"] + (["for", "on"] if wide else [])
+    table = _table(f"{len(tasks)} running", "cyan", _work_columns(wide), columns, ["stopped", *_job_columns(wide)])
+    for task in sorted(tasks, key=lambda task: -(task.pace.share if task.pace else 0.0))[:ROWS]:
+        pace = task.pace
+        epoch = f"{pace.epoch:.1f} of {pace.epochs}" if pace else ""
+        rate = f"{pace.images_per_second:,.0f}" if pace and pace.images_per_second else ""
+        left = duration(pace.seconds_left) if pace and pace.seconds_left is not None else ""
+        if pace and pace.silent_s > SILENT_S:
+            left = f"silent {duration(pace.silent_s)}"
+        more = [task.elapsed, task.nodes] if wide else []
+        table.add_row(*_work(task, wide), epoch, rate, left, *more, _stops(task), *_job(task, wide))
+    return _with_rest(table, len(tasks))
+
+
+def _failed(tasks: Sequence[Task], wide: bool) -> Table:
+    table = _table(f"{len(tasks)} failed or lost", "red", _work_columns(wide), [], [*_job_columns(wide), "why"])
+    for task in tasks[:ROWS]:
+        why = Text(task.kind or task.state, style="red", end="")
+        why.append(f": {task.reason}" if task.reason else "", style="default")
+        table.add_row(*_work(task, wide), *_job(task, wide), why)
+    return _with_rest(table, len(tasks))
+
+
+def _queued(tasks: Sequence[Task]) -> Table:
+    """By reason: hundreds wait for few."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.reason, []).append(task)
+    table = _table(f"{len(tasks)} queued", "yellow", [], ["jobs"], ["why", "what", "stopped"])
+    for reason, some in sorted(groups.items(), key=lambda group: -len(group[1]))[:ROWS]:
+        kinds = Counter(what(task.spec) for task in some)
+        named = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        stops = sum((Counter(task.stops) for task in some), Counter[str]())
+        meaning = f"{reason}: {REASONS[reason]}" if reason in REASONS else reason or "to start soon"
+        table.add_row(str(len(some)), escape(meaning), named, _counted(stops))
+    return _with_rest(table, len(groups))
+
+
+def _table(title: str, style: str, texts: Sequence[str], numbers: Sequence[str], last: Sequence[str]) -> Table:
+    headers = [Column(name, no_wrap=True) for name in texts]
+    headers += [Column(name, justify="right", no_wrap=True) for name in numbers]
+    headers += [Column(name, overflow="fold" if name == "why" else "ellipsis") for name in last]
+    table = Table(*headers, title=title, title_style=f"bold {style}", title_justify="left", box=None, pad_edge=False)
+    table.header_style = "dim"
+    return table
+
+
+def _with_rest(table: Table, count: int) -> Table:
+    if count > ROWS:
+        table.caption, table.caption_justify = f"and {count - ROWS} more; --json lists all", "left"
+    return table
+
+
+def _work_columns(wide: bool) -> list[str]:
+    return ["work", "data", "seed", "tables"] if wide else ["work", "data", "seed"]
+
+
+def _work(task: Task, wide: bool) -> list[str]:
+    cells = [f"{task.run.label} {what(task.spec)}", task.run.data_label, str(task.run.seed)]
+    if wide:
+        cells.append(" ".join(map(str, task.tables)))
+    return [escape(cell) for cell in cells]
+
+
+def _job_columns(wide: bool) -> list[str]:
+    return ["job", "digest"] if wide else ["digest"]
+
+
+def _job(task: Task, wide: bool) -> list[str]:
+    job = [task.entry.job_id if task.entry else ""] if wide else []
+    return [*job, task.spec.digest if wide else task.spec.digest[:6]]
+
+
+def _stops(task: Task) -> str:
+    return _counted(task.stops)
+
+
+def _counted(stops: Counter[str] | dict[str, int] | object) -> str:
+    assert isinstance(stops, dict)
+    return ", ".join(f"{count}x {kind}" for kind, count in stops.items())
+
+
+def _plain(text: str, style: str = "") -> Text:
+    return Text(text, style=style)
