@@ -162,12 +162,13 @@ def histories(runs: Path, digests: Iterable[str] | None = None) -> Mapping[str, 
 
 def last_line(text: str) -> str:
     """The line that says most of a log's end: the last that is not SLURM's or submitit's own remark on the exit."""
-    lines = [" ".join(line.split()) for line in text.splitlines()]
+    lines = [" ".join(_UNPRINTED.sub("", line).split()) for line in text.splitlines()]
     lines = [line for line in lines if line]
     telling = [line for line in lines if not _REMARK.match(line)]
     return (telling or lines or [""])[-1]
 
 
+_UNPRINTED = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0e-\x1f\x7f]")  # colours, and what a terminal would obey
 _REMARK = re.compile(r"srun: |slurmstepd: error: \*\*\* STEP|submitit (?:INFO|WARNING|ERROR)|\^+$|~+\^*~*$")
 
 

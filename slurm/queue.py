@@ -1,4 +1,4 @@
-"""Queue: SLURM's commands squeue, sacct and scancel as typed functions.
+"""Queue: SLURM's commands squeue, sacct, scancel and scontrol as typed functions.
 
 Formats are fixed by us (man squeue, --format; man sacct, --parsable2), so that no version's default or user's
 environment changes them. Accounting may be switched off: then sacct tells nothing, and that is no error.
@@ -75,6 +75,15 @@ class Accounted:
     exit_code: int = 0
     signal: int = 0
     starts: int = 1  # how often it was started, a requeue being a new start
+
+
+def cluster_name() -> str:
+    """What SLURM calls the cluster of this machine. Raises SlurmError when it does not answer."""
+    text = _run(["scontrol", "show", "config"])
+    found = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
+    if not found:
+        raise SlurmError("scontrol show config names no cluster; expected a line ClusterName = NAME")
+    return found.group(1)
 
 
 def queued(job_ids: Iterable[str]) -> Mapping[str, Queued]:

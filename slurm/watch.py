@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
@@ -40,15 +40,15 @@ ALWAYS: tuple[State, ...] = ("done", "running", "queued", "failed", "to do")
 REASONS = {  # of squeue's, what they mean here
     "Dependency": "waits for its pretraining",
     NEVER: "its pretraining failed; compmod retry",
-    "BeginTime": "was stopped, starts again in a moment",
+    "BeginTime": "not before its time; a stopped job waits a little",
     "JobArrayTaskLimit": "as many of its array run as may",
 }
 
 
 def console() -> Console:
     """One as wide as the terminal, or wide enough for whole lines where there is none."""
-    found = Console(highlight=False)
-    return found if found.is_terminal or found.width != 80 else Console(highlight=False, width=PIPED)
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=PIPED)
 
 
 def watch(board: Board, console: Console) -> None:
@@ -122,26 +122,39 @@ def _overview(status: Status, width: int) -> Table:
 
 def _running(tasks: Sequence[Task], wide: bool) -> Table:
     columns = ["epoch", "images/s", "left"] + (["for", "on"] if wide else [])
-    table = _table(f"{len(tasks)} running", "cyan", _work_columns(wide), columns, ["stopped", *_job_columns(wide)])
+    table = _table(f"{len(tasks)} running", "cyan", _work_columns(wide), columns, ["stopped"])
     for task in sorted(tasks, key=lambda task: -(task.pace.share if task.pace else 0.0))[:ROWS]:
         pace = task.pace
-        epoch = f"{pace.epoch:.1f} of {pace.epochs}" if pace else ""
+        epoch = f"{pace.epoch:.{0 if pace.epochs >= 100 else 1}f}/{pace.epochs}" if pace else ""
         rate = f"{pace.images_per_second:,.0f}" if pace and pace.images_per_second else ""
         left = duration(pace.seconds_left) if pace and pace.seconds_left is not None else ""
         if pace and pace.silent_s > SILENT_S:
             left = f"silent {duration(pace.silent_s)}"
         more = [task.elapsed, task.nodes] if wide else []
-        table.add_row(*_work(task, wide), epoch, rate, left, *more, _stops(task), *_job(task, wide))
+        stops = _counted(task.stops) if wide else f"{sum(task.stops.values())}x" if task.stops else ""
+        table.add_row(*_work(task, wide), epoch, rate, left, *more, stops)
     return _with_rest(table, len(tasks))
 
 
-def _failed(tasks: Sequence[Task], wide: bool) -> Table:
-    table = _table(f"{len(tasks)} failed or lost", "red", _work_columns(wide), [], [*_job_columns(wide), "why"])
+def _failed(tasks: Sequence[Task], wide: bool) -> RenderableType:
+    title = f"{len(tasks)} failed or lost"
+    if wide:
+        table = _table(title, "red", _work_columns(wide), [], ["why"])
+        for task in tasks[:ROWS]:
+            table.add_row(*_work(task, wide), _why(task))
+        return _with_rest(table, len(tasks))
+    lines = [Text(title, style="bold italic red")]
     for task in tasks[:ROWS]:
-        why = Text(task.kind or task.state, style="red", end="")
-        why.append(f": {task.reason}" if task.reason else "", style="default")
-        table.add_row(*_work(task, wide), *_job(task, wide), why)
-    return _with_rest(table, len(tasks))
+        digest, *work = _work(task, wide)
+        lines.append(Text(f"{digest}  {', '.join(work[:-1])}, seed {work[-1]}: ", style="default").append(_why(task)))
+    if len(tasks) > ROWS:
+        lines.append(_plain(_rest(len(tasks)), "dim italic"))
+    return Group(*lines)
+
+
+def _why(task: Task) -> Text:
+    why = Text(task.kind or task.state, style="red")
+    return why.append(f": {task.reason}" if task.reason else "", style="default")
 
 
 def _queued(tasks: Sequence[Task]) -> Table:
@@ -155,7 +168,7 @@ def _queued(tasks: Sequence[Task]) -> Table:
         named = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         stops = sum((Counter(task.stops) for task in some), Counter[str]())
         meaning = f"{reason}: {REASONS[reason]}" if reason in REASONS else reason or "to start soon"
-        table.add_row(str(len(some)), escape(meaning), named, _counted(stops))
+        table.add_row(str(len(some)), meaning, named, _counted(stops))
     return _with_rest(table, len(groups))
 
 
@@ -170,36 +183,27 @@ def _table(title: str, style: str, texts: Sequence[str], numbers: Sequence[str],
 
 def _with_rest(table: Table, count: int) -> Table:
     if count > ROWS:
-        table.caption, table.caption_justify = f"and {count - ROWS} more; --json lists all", "left"
+        table.caption, table.caption_justify = _rest(count), "left"
     return table
 
 
+def _rest(count: int) -> str:
+    return f"and {count - ROWS} more; --json lists all"
+
+
 def _work_columns(wide: bool) -> list[str]:
-    return ["work", "data", "seed", "tables"] if wide else ["work", "data", "seed"]
+    return ["digest", "job", "tables", "work", "data", "seed"] if wide else ["digest", "work", "data", "seed"]
 
 
 def _work(task: Task, wide: bool) -> list[str]:
-    cells = [f"{task.run.label} {what(task.spec)}", task.run.data_label, str(task.run.seed)]
-    if wide:
-        cells.append(" ".join(map(str, task.tables)))
-    return [escape(cell) for cell in cells]
+    """What identifies a task; a pretraining is named by its method alone."""
+    digest = task.spec.digest
+    short = [digest, task.entry.job_id if task.entry else "", " ".join(map(str, task.tables))] if wide else [digest[:6]]
+    name = task.run.label if isinstance(task.spec, Run) else f"{task.run.label} {what(task.spec)}"
+    return [*short, name, task.run.data_label, str(task.run.seed)]
 
 
-def _job_columns(wide: bool) -> list[str]:
-    return ["job", "digest"] if wide else ["digest"]
-
-
-def _job(task: Task, wide: bool) -> list[str]:
-    job = [task.entry.job_id if task.entry else ""] if wide else []
-    return [*job, task.spec.digest if wide else task.spec.digest[:6]]
-
-
-def _stops(task: Task) -> str:
-    return _counted(task.stops)
-
-
-def _counted(stops: Counter[str] | dict[str, int] | object) -> str:
-    assert isinstance(stops, dict)
+def _counted(stops: Mapping[str, int]) -> str:
     return ", ".join(f"{count}x {kind}" for kind, count in stops.items())
 
 

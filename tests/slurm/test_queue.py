@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from compmod.slurm import queue
-from compmod.slurm.queue import Accounted, Queued, SlurmError, accounted, cancel, expanded, queued
+from compmod.slurm.queue import Accounted, Queued, SlurmError, accounted, cancel, cluster_name, expanded, queued
 
 Command = Callable[..., Path]
 
@@ -171,3 +171,14 @@ def test_a_failing_scancel_is_an_error(command: Command) -> None:
     command("scancel", complains="scancel: error: Kill job error on job id 7: Access/permission denied\n", status=1)
     with pytest.raises(SlurmError, match="permission denied"):
         cancel(["7"])
+
+
+def test_the_clusters_name_is_read_from_its_configuration(command: Command) -> None:
+    command("scontrol", "Configuration data as of 2024-05-01\nClusterName             = mila\nSlurmctldHost[0] = c\n")
+    assert cluster_name() == "mila"
+
+
+def test_a_configuration_without_a_name_is_an_error(command: Command) -> None:
+    command("scontrol", "Configuration data as of 2024-05-01\n")
+    with pytest.raises(SlurmError, match="names no cluster; expected a line ClusterName"):
+        cluster_name()
