@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo browser test test-gpu test-slurm check format
+.PHONY: help setup demo browser test test-learning test-gpu test-slurm check format
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,8 +28,11 @@ demo: $(STAMP) ## pretrain, probe and tabulate on the embedded digits, about fou
 browser: ## install Chromium where there is none, for the tests that open the report in it; as root, on Debian
 	tests/install_browser.sh
 
-test: $(STAMP) ## the whole suite
-	$(BIN)/python -m pytest -m 'not gpu and not slurm' -n $(JOBS) --dist loadgroup
+test: $(STAMP) ## the suite, all but what the other test targets run
+	$(BIN)/python -m pytest -m 'not gpu and not slurm and not learning' -n $(JOBS) --dist loadgroup
+
+test-learning: $(STAMP) ## that every method learns on digits by its full recipe there, about eight minutes
+	$(BIN)/python -m pytest -m learning -n $(JOBS)
 
 test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network and no .venv
 	mkdir -p .package && ln -sfn .. .package/compmod

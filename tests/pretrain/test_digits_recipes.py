@@ -24,7 +24,7 @@ def accuracy(run: Run, folder: Path) -> float:
     return probe(finished_backbone(folder, run), spec, folder, "cpu")["linear/top1"]
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_beats_its_untrained_network(method: str, tmp_path: Path) -> None:
     run = preset(method, "digits")
