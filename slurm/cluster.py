@@ -75,7 +75,7 @@ CLUSTERS: dict[str, Cluster] = {  # what needs no file
     "local": Cluster(
         name="local",
         executor="local",
-        gpus_per_node=0,  # so many as the machine has are shared out; submit.py
+        gpus_per_node=0,  # those that the machine has are shared out by local.py, one a job
         cpus_per_gpu=1,
         max_parallel=0,  # one a GPU, or one a core
         requeue=False,

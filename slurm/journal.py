@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..tables.throughput import Work
+
 FOLDER = ".slurm"  # below the runs folder
 JOURNALS = f"{FOLDER}/journal"
 LOCK = f"{FOLDER}/lock"
@@ -33,8 +35,7 @@ class Entry:
 
     digest: str
     folder: str  # of the record, below the runs folder
-    job_id: str  # such as 123_4; "" = about to be submitted under `name`
-    name: str  # of the job, unique to the submission
+    job_id: str  # such as 123_4, or as a local driver numbers it
     cluster: str  # by the user's name for it
     where: str  # SLURM's own name for the cluster, or the host of a local one
     user: str
@@ -46,6 +47,27 @@ class Entry:
     def log(self) -> Path:
         """What the first process of the task printed, all attempts of one job one after another."""
         return Path(self.logs) / f"{self.job_id}_0_log.out"
+
+
+def new_entries(
+    specs: Iterable[Work], job_ids: Iterable[str], runs: Path, *, cluster: str, where: str, logs: Path
+) -> list[Entry]:
+    """Of specs that this user submits now."""
+    before = entries(runs)
+    return [
+        Entry(
+            digest=spec.digest,
+            folder=spec.folder,
+            job_id=job_id,
+            cluster=cluster,
+            where=where,
+            user=getpass.getuser(),
+            submitted=time.time(),
+            logs=str(logs),
+            attempt=before[spec.digest].attempt + 1 if spec.digest in before else 1,
+        )
+        for spec, job_id in zip(specs, job_ids, strict=True)
+    ]
 
 
 def append(runs: Path, entries: Iterable[Entry]) -> None:

@@ -13,11 +13,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 STOPPED = 75  # exit status: what there was is saved, the same task goes on with it; pretrain/session.py, with torch
 STOPS = (signal.SIGTERM, signal.SIGUSR2)
+LOCAL_NUMBER = "COMPMOD_JOB"  # variable of what a local driver started
 GRACE_S = 20.0  # until a task that has not stopped is queued again as it is; SLURM kills 30 s after SIGTERM (KillWait)
+Fate = Literal["running", "time limit", "requeued", "cancelled", "unknown", "no job"]
 _ASKED_S = 60.0  # how long a controller may take to answer
 
 
@@ -50,42 +52,75 @@ def heard() -> str:
 def at_deadline(act: Callable[[], None], warning_s: float = 0.0) -> None:
     """From now on the task itself says what follows a signal: it calls requeue, or a thread calls `act`.
 
-    That happens when the task does not heed a signal, for it may wait inside a library: GRACE_S after SIGTERM, and after
-    most of the warning that SIGUSR2 is.
+    That happens when the task does not heed a signal, for it may wait inside a library: GRACE_S after SIGTERM, later
+    after SIGUSR2, which is a warning of so many seconds.
     """
     _Heard.deadline, _Heard.grace_s = act, max(GRACE_S, 0.7 * warning_s)
+
+
+def settle() -> None:
+    """What follows is not to be disturbed by more signals; `scontrol requeue` sends this very process one."""
+    _Heard.raised = True
 
 
 def leave_early() -> None:
     """Queue the job again if a signal came before the task had begun."""
     if _Heard.name and _Heard.deadline is None:
-        requeue()
+        settle()
+        requeue(fate())
 
 
 def job_id(environment: Mapping[str, str] = os.environ) -> str:
-    """This task's number as squeue shows it, such as 123_4; "" outside a SLURM job."""
+    """This task's number as squeue shows it, such as 123_4, or as a local driver gave it; "" elsewhere."""
     array, task = (environment.get(f"SLURM_ARRAY_{name}") for name in ("JOB_ID", "TASK_ID"))
-    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID", "")
+    if array and task:
+        return f"{array}_{task}"
+    return environment.get("SLURM_JOB_ID") or environment.get(LOCAL_NUMBER, "")
 
 
-def requeue() -> str:
-    """Queue this job again, once; SLURM then ends it. Returns why it could not be, or ""."""
+def fate() -> Fate:
+    """What SLURM is doing with this job, after a signal (seen on 22.05): whether it is for us to queue it again."""
     number = job_id()
-    if _Heard.requeued:
-        return ""
     if not number or os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
-        return "it is no SLURM job"
-    try:
-        done = subprocess.run(
-            ["scontrol", "requeue", number], capture_output=True, text=True, timeout=_ASKED_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    said = " ".join(done.stderr.split())
-    if done.returncode and "pending" not in said.lower():  # pending: SLURM itself was faster
-        return said or f"scontrol requeue ended with status {done.returncode}"
+        return "no job"
+    status, said = _scontrol("show", "job", "--oneliner", number)
+    found = dict(word.split("=", 1) for word in said.split() if "=" in word)
+    state = found.get("JobState", "")
+    if status or not state:
+        return "unknown"
+    if state == "RUNNING":
+        return "running"
+    if found.get("Reason") == "TimeLimit":
+        return "time limit"
+    again = int(found.get("Restarts", 0)) > int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    return "requeued" if again or state in ("PENDING", "REQUEUED") else "cancelled"
+
+
+def requeue(found: Fate) -> str:
+    """Queue this job again, unless SLURM does so itself or a user cancelled it: `scontrol requeue` would revive it.
+
+    SLURM then ends this process. Returns why the job is not queued again, or "".
+    """
+    if found == "requeued" or _Heard.requeued:
+        return ""
+    if found in ("no job", "cancelled") or (found == "unknown" and _Heard.name != signal.SIGUSR2.name):
+        return {"no job": "it is no SLURM job", "cancelled": "it was cancelled"}.get(found, "scontrol does not answer")
+    status, said = _scontrol("requeue", job_id())
+    if status and "pending" not in said.lower():  # pending: SLURM itself was faster
+        return said or f"scontrol requeue ended with status {status}"
     _Heard.requeued = True
     return ""
+
+
+def _scontrol(*arguments: str) -> tuple[int, str]:
+    """Exit status and what it says, in one line."""
+    try:
+        done = subprocess.run(
+            ["scontrol", *arguments], capture_output=True, text=True, timeout=_ASKED_S, errors="replace", check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, " ".join((done.stderr or done.stdout).split())
 
 
 def _stop(number: int, frame: Any) -> None:

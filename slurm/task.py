@@ -49,11 +49,12 @@ class Task:
 
     def __call__(self) -> None:
         started = time.monotonic()
-        record = Record(Path(self.runs), self._decoded())
+        record = Record(Path(self.runs), self.decoded())
         rank = place_of(os.environ).rank
         once = threading.Lock()
 
         def stopped() -> None:
+            signals.settle()
             if rank:
                 time.sleep(LATER_S)
             elif once.acquire(blocking=False):
@@ -73,7 +74,8 @@ class Task:
             self._failed(record, rank, error)
             raise
 
-    def _decoded(self) -> Run | Evaluation | FineTuning:
+    def decoded(self) -> Run | Evaluation | FineTuning:
+        """The spec. Raises ValueError where it is no longer the one that was submitted."""
         spec = Spec.from_dict(self.spec)
         assert isinstance(spec, Run | Evaluation | FineTuning)
         if spec.digest != self.digest:
@@ -92,18 +94,23 @@ class Task:
 
     def _stopped(self, record: Record, seconds: float) -> None:
         """After a signal: note it, and queue the job again unless it gets nowhere."""
-        limited = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
-        kind: Kind = "time limit" if limited else "preempted"
+        fate = signals.fate()
+        warned = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
+        kind: Kind = "cancelled" if fate == "cancelled" else "preempted"
+        if fate == "time limit" or (warned and fate in ("running", "unknown")):
+            kind = "time limit"
         said = f"stopped by {signals.heard() or 'a signal to another process'} after {seconds:.0f} s"
-        self._again(record, kind, said)
+        self._again(record, kind, said, fate)
 
     def _failed(self, record: Record, rank: int, error: Exception) -> None:
         """Note a failure; queue the job again where the machine, not the work, is at fault."""
+        signals.settle()
         kind = classify(error=error)
         lone = place_of(os.environ).world == 1
         error_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         if rank and retried([self._failure(record, kind, error_line)]):
-            return  # what the first process's end did to the others
+            time.sleep(2 * LATER_S)  # what the end of another process did to this one; the first one sees to it
+            return
         if rank == 0 and not lone:
             time.sleep(LATER_S)  # let them say what really happened
             others = histories(Path(self.runs), [self.digest]).get(self.digest, ())
@@ -112,17 +119,17 @@ class Task:
         if rank:
             note(Path(self.runs), self.digest, self._failure(record, kind, error_line))
         else:
-            self._again(record, kind, error_line)
+            self._again(record, kind, error_line, signals.fate())
 
-    def _again(self, record: Record, kind: Kind, error: str) -> None:
+    def _again(self, record: Record, kind: Kind, error: str, fate: signals.Fate) -> None:
         runs = Path(self.runs)
         note(runs, self.digest, self._failure(record, kind, error))
-        if not self.requeue or os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
-            return
-        if not retried(histories(runs, [self.digest]).get(self.digest, ())):
-            print(f"{record.path.name}: {error}; not queued again ({kind})", flush=True)
-            return
-        refused = signals.requeue()
+        if not self.requeue:
+            refused = "its cluster is not to queue jobs again"
+        elif not retried(histories(runs, [self.digest]).get(self.digest, ())):
+            refused = f"not queued again ({kind})"
+        else:
+            refused = signals.requeue(fate)
         print(f"{record.path.name}: {error}; {refused or 'queued again'}", flush=True)
 
     def _failure(self, record: Record, kind: Kind, error: str) -> Failure:

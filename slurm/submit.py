@@ -1,0 +1,254 @@
+"""Submit: what tables lack goes to a cluster as arrays, through submitit; nothing that is done, queued or running does.
+
+While jobs are chosen and submitted the runs folder is locked, and each array is in the journal before the next goes
+out: so two people, or a command cut short and given again, submit nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import io
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
+
+from ..tables.cost import measured_rates
+from ..tables.plan import Plan, plan
+from ..tables.table import Table
+from ..tables.throughput import device_of
+from . import local
+from .cluster import Cluster
+from .jobs import Arranged, Job, Wish, arrange
+from .journal import FOLDER, append, entries, new_entries, submitting
+from .queue import NEVER, Queued, SlurmError, queued
+from .task import Task
+
+START = "-u -m compmod.slurm.start"  # the program of every task
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # of SLURM's variables, which a job submitted from inside a job inherits
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was planned, and the number of the job behind each array that was submitted."""
+
+    plan: Plan
+    arranged: Arranged
+    numbers: tuple[str, ...] = ()
+
+
+def submit(
+    tables: Sequence[Table],
+    runs: Path,
+    data: Path,
+    cluster: Cluster,
+    wish: Wish | None = None,
+    *,
+    dry_run: bool = False,
+    hardware: str = "",
+) -> Submission:
+    """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only say what would be.
+
+    Raises ValueError where somebody else is submitting, and SlurmError where SLURM does not do as it is asked: what
+    was submitted until then stays, and the next call goes on from there.
+    """
+    runs = Path(runs).resolve()
+    rates = measured_rates(runs, hardware)
+    if dry_run:
+        found = plan(tables, runs, rates)
+        return Submission(found, arrange(found, cluster, under_way(found, runs, cluster, strict=False), wish))
+    if not cluster.local:
+        _require("sbatch")
+    runs.mkdir(parents=True, exist_ok=True)
+    with submitting(runs):
+        found = plan(tables, runs, rates)
+        arranged = arrange(found, cluster, under_way(found, runs, cluster), wish)
+        send = local.send if cluster.local else _send
+        return Submission(found, arranged, tuple(send(arranged.jobs, runs, data, cluster)))
+
+
+def under_way(found: Plan, runs: Path, cluster: Cluster, *, strict: bool = True) -> dict[str, str]:
+    """Digests of a plan's steps that wait or run, by journal and queues, with the job that can be waited for, or "".
+
+    What another cluster or machine was given cannot be looked up from here, and counts as under way until its record
+    says otherwise. Raises SlurmError when SLURM does not answer; not `strict`, nothing in its queue is known then.
+    """
+    lacking = {step.spec.digest for step in found.steps}
+    noted = {digest: entry for digest, entry in entries(runs).items() if digest in lacking}
+    here, waiting = {socket.gethostname(): local.states(runs)}, dict[str, str]()
+    asked = [entry.job_id for entry in noted.values() if not local.is_local(entry.job_id)]
+    if asked:
+        with contextlib.nullcontext() if strict else contextlib.suppress(SlurmError):
+            answer = queued(asked)
+            here[slurm_name()] = {number: job.state for number, job in answer.items() if _comes(job)}
+    for digest, entry in noted.items():
+        if entry.where not in here:
+            waiting[digest] = ""
+        elif entry.job_id in here[entry.where]:
+            waiting[digest] = entry.job_id if local.is_local(entry.job_id) == cluster.local else ""
+    return waiting
+
+
+def _comes(job: Queued) -> bool:
+    """Whether it runs, or will without our help."""
+    return job.live and job.reason != NEVER
+
+
+def slurm_name() -> str:
+    """What SLURM calls the cluster of this machine. Raises SlurmError when it does not answer."""
+    _require("scontrol")
+    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False)
+    for line in done.stdout.splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "ClusterName":
+            return value.strip()
+    raise SlurmError(f"scontrol show config does not name the cluster: {' '.join(done.stderr.split())}")
+
+
+def sbatch_text(job: Job, cluster: Cluster, folder: Path, dependency: str = "") -> str:
+    """What sbatch is given for an array, as submitit writes it."""
+    given = _parameters(job, cluster, dependency) | ({"map_count": len(job.steps)} if len(job.steps) > 1 else {})
+    return _make_sbatch_string(command=_command(cluster, folder), folder=folder, **given)
+
+
+class _Executor(SlurmExecutor):
+    """Submitit's, but a task is our own program."""
+
+    cluster: Cluster
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return _command(self.cluster, self.folder)
+
+
+def _command(cluster: Cluster, folder: Path) -> str:
+    return f"{cluster.python or shlex.quote(sys.executable)} {START} {shlex.quote(str(folder))}"
+
+
+def _parameters(job: Job, cluster: Cluster, dependency: str) -> dict[str, Any]:
+    """Of submitit's executor."""
+    given = job.resources
+    processes = max(1, given.gpus_per_node)
+    asked: dict[str, Any] = {
+        "job_name": f"compmod-{job.kind}",
+        "time": given.minutes,
+        "nodes": given.nodes,
+        "ntasks_per_node": processes,
+        "cpus_per_task": given.cpus,
+        "signal_delay_s": warning_s(given.minutes, cluster),
+        "array_parallelism": cluster.max_parallel or len(job.steps),
+        "stderr_to_stdout": True,
+        # srun does not take the cores from sbatch (since 22.05); where one process dies, others would wait for hours
+        "srun_args": [f"--cpus-per-task={given.cpus}", *["--kill-on-bad-exit=1"][: given.processes > 1]],
+        "additional_parameters": {
+            "requeue" if cluster.requeue else "no-requeue": True,
+            "kill-on-invalid-dep": "yes",
+            **{name: value for name, value in cluster.sbatch if value is not False},
+        },
+    }
+    if given.gpus_per_node:
+        count = str(given.gpus_per_node)
+        asked["gpus_per_node"] = f"{cluster.gpu_type}:{count}" if cluster.gpu_type else count
+    if cluster.mem_gb:
+        asked["mem"] = f"{cluster.mem_gb * processes * 1024:.0f}M"
+    for name in ("partition", "account", "qos", "constraint"):
+        if getattr(cluster, name):
+            asked[name] = getattr(cluster, name)
+    if cluster.setup:
+        asked["setup"] = list(cluster.setup)
+    if dependency:
+        asked["dependency"] = dependency
+    return asked
+
+
+def warning_s(minutes: int, cluster: Cluster) -> int:
+    """How long before its limit a job is told: as the cluster says, but no more than a quarter of a short job."""
+    return min(cluster.warning_s, 15 * minutes)
+
+
+def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:
+    """Submit the arrays one after another, each into the journal at once; their numbers."""
+    if not jobs:
+        return []
+    where, numbers = slurm_name(), list[str]()
+    folder = runs / FOLDER / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{getpass.getuser()}-{uuid.uuid4().hex[:6]}"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)  # a task unpickles what lies in it: nobody else may write there
+    for place, job in enumerate(jobs):
+        executor = _Executor(folder)
+        executor.cluster = cluster
+        executor.update_parameters(**_parameters(job, cluster, dependency(job, jobs, numbers)))
+        settings = {
+            "minutes": job.resources.minutes,
+            "warning_s": warning_s(job.resources.minutes, cluster),
+            "requeue": cluster.requeue,
+        }
+        tasks = [
+            Task.of(spec, runs, data, device="cpu" if device_of(spec) == "cpu" else "auto", **settings)
+            for spec in job.specs
+        ]
+        with _undisturbed(), _clean_environment(), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                sent = executor.submit_array(tasks)
+            except (FailedJobError, FailedSubmissionError) as error:
+                said = " ".join(str(error).split())
+                raise SlurmError(
+                    f"sbatch refused array {place + 1} of {len(jobs)} ({job.kind}, {len(tasks)} tasks): {said}; "
+                    f"{place} were submitted, and the same command goes on"
+                ) from error
+            ids = [each.job_id for each in sent]
+            append(runs, new_entries(job.specs, ids, runs, cluster=cluster.name, where=where, logs=folder))
+        numbers.append(ids[0].partition("_")[0])
+    return numbers
+
+
+def dependency(job: Job, jobs: Sequence[Job], numbers: Sequence[str]) -> str:
+    """In sbatch's words; `numbers` are those of the jobs submitted so far, or stand for them."""
+    if job.corresponds is not None:
+        kind = "aftercorr" if len(jobs[job.corresponds].steps) > 1 else "afterok"
+        return f"{kind}:{numbers[job.corresponds]}"
+    return ":".join(["afterok", *job.after]) if job.after else ""
+
+
+def _require(command: str) -> None:
+    if shutil.which(command) is None:
+        raise SlurmError(
+            f"{command} is not on PATH; submit on a login node of a SLURM cluster, or with --cluster local"
+        )
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back Ctrl-C and the like between sbatch and the journal, also from sbatch: what is queued is known then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _clean_environment() -> Iterator[None]:
+    """Without the variables of a job that this command itself may run in."""
+    removed = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_")) and name not in KEPT
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(removed)
