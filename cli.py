@@ -1,4 +1,4 @@
-"""The `compmod` command: demo, pretrain, evaluate, table, plan, claims, data, methods, status, logs.
+"""The `compmod` command: demo, pretrain, evaluate, table, plan, claims, data, methods, status, logs, cancel, retry.
 
 Every command is a function whose parameters are its options, read by tyro. What needs torch is imported inside, so
 that `--help` and reading a table answer at once. A mistake of the user's is one line and exit status 2.
@@ -239,6 +239,8 @@ COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below t
     "methods": methods,
     "status": "slurm.status_commands:status_command",
     "logs": "slurm.status_commands:logs_command",
+    "cancel": "slurm.job_commands:cancel_command",
+    "retry": "slurm.job_commands:retry_command",
 }
 
 _MISTAKEN_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -256,6 +258,8 @@ _USAGE = """usage: compmod COMMAND ...
   compmod methods [NAME] [--format text|md]
   compmod status [N...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--watch] [--json]
   compmod logs DIGEST [--follow] [--lines K] [--runs DIR]
+  compmod cancel N|all|DIGEST... [--scale paper|short|demo] [--seeds K] [--runs DIR]
+  compmod retry [N|DIGEST...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--data DIR] [--cluster NAME]
 
 `compmod COMMAND --help` lists a command's options."""
 

@@ -1,4 +1,4 @@
-"""The commands behind `compmod status`, `logs`, `cancel` and `retry`: where tables stand, and what to do about it."""
+"""The commands behind `compmod status` and `compmod logs`: where tables stand, and what a job said."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from tyro.conf import Positional, UseAppendAction, arg
 from ..tables.command import named_copies
 from ..tables.scales import Scale
 from ..tables.table import TABLES, Table, build_table
-from . import journal, queue
+from . import journal
+from .board import Board
 from .journal import Entry
-from .status import Board
+from .places import Places
 from .watch import console, shown, watch
 
 SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
@@ -23,7 +24,6 @@ LISTED = 10  # matches that an error names
 POLL_S, ASK_S = 1.0, 15.0  # between looks at a log, and between questions whether its job goes on
 
 Numbers = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
-Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or digests' beginnings")]
 ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
 Seeds = Annotated[int, arg(help="number of seeds a cell")]
 Copies = Annotated[
@@ -44,7 +44,7 @@ def status_command(
     """Say where the tables' pretrainings and measurements stand: done, running, queued, failed and why."""
     if watch_ and json:
         raise ValueError("watch is for reading and json for programs; ask for one of them")
-    board = Board(_tables(numbers, scale, seeds, copies), runs)
+    board = Board(built(numbers, scale, seeds, copies), runs)
     if json:
         print(board.read().to_json(), flush=True)
         return
@@ -69,16 +69,17 @@ def logs_command(
         if not follow:
             raise ValueError(f"job {entry.job_id} has written no log yet; expected {path}")
         print(f"job {entry.job_id} has not started; waiting for {path}", file=sys.stderr, flush=True)
-        _wait_for(path, entry)
+        _wait_for(path, entry, runs)
     with open(path, errors="replace") as file:
         text = file.read()
         sys.stdout.write("".join(text.splitlines(keepends=True)[-lines:]))
         sys.stdout.flush()
         if follow:
-            _follow(file, entry)
+            _follow(file, entry, runs)
 
 
-def _tables(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str]) -> list[Table]:
+def built(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str]) -> list[Table]:
+    """The tables asked for; all for no number."""
     named = named_copies(copies)
     return [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
 
@@ -101,19 +102,19 @@ def _listed(entries: Sequence[Entry]) -> str:
     return ", ".join(named) + (f" and {len(entries) - LISTED} more" if len(entries) > LISTED else "")
 
 
-def _wait_for(path: Path, entry: Entry) -> None:
+def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
     asked = time.monotonic()
     while not path.is_file():
         time.sleep(POLL_S)
         if time.monotonic() - asked > ASK_S:
             asked = time.monotonic()
-            if not _live(entry):
+            if not _live(entry, runs):
                 raise ValueError(f"job {entry.job_id} ended and left no log at {path}")
 
 
-def _follow(file: TextIO, entry: Entry) -> None:
+def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
     """Print what is added until the job neither waits nor runs and nothing more comes."""
-    asked, over = time.monotonic(), not _live(entry)
+    asked, over = time.monotonic(), not _live(entry, runs)
     while True:
         text = file.read()
         sys.stdout.write(text)
@@ -122,9 +123,10 @@ def _follow(file: TextIO, entry: Entry) -> None:
             return
         time.sleep(POLL_S)
         if time.monotonic() - asked > ASK_S:
-            asked, over = time.monotonic(), not _live(entry)
+            asked, over = time.monotonic(), not _live(entry, runs)
 
 
-def _live(entry: Entry) -> bool:
-    job = queue.queued([entry.job_id]).get(entry.job_id)
-    return job is not None and job.live
+def _live(entry: Entry, runs: Path) -> bool:
+    places = Places(runs)
+    places.ask([entry])
+    return places.live(entry)

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from ..pretrain.run import Evaluation, Run
 from ..tables.throughput import Work
+from .board import Board
 from .queue import NEVER
-from .status import STATES, Board, State, Status, Task, counted
+from .status import STATES, State, Status, Task, counted
 
 REFRESH_S = 2.0  # between looks at records
 ASK_S = 10.0  # between questions to SLURM's controller, which others ask too
@@ -48,7 +49,9 @@ REASONS = {  # of squeue's, what they mean here
 def console() -> Console:
     """One as wide as the terminal, or wide enough for whole lines where there is none."""
     found = Console(highlight=False, markup=False)
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=PIPED)
+    return (
+        found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=PIPED)
+    )
 
 
 def watch(board: Board, console: Console) -> None:
