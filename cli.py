@@ -237,6 +237,8 @@ COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below t
     "report": report_command,
     "data": data,
     "methods": methods,
+    "cluster": "slurm.commands:cluster_command",
+    "submit": "slurm.commands:submit_command",
     "status": "slurm.status_commands:status_command",
     "logs": "slurm.status_commands:logs_command",
     "cancel": "slurm.job_commands:cancel_command",
@@ -256,6 +258,8 @@ _USAGE = """usage: compmod COMMAND ...
   compmod report -o DIR [--scale paper|short|demo] [--seeds K] [--runs DIR]
   compmod data NAME [--data DIR]
   compmod methods [NAME] [--format text|md]
+  compmod cluster new|check|list [NAME] [--run]
+  compmod submit [N...] --cluster NAME|local [--scale paper|short|demo] [--seeds K] [--dry-run] [--nodes K] [--gpus K]
   compmod status [N...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--watch] [--json]
   compmod logs DIGEST [--follow] [--lines K] [--runs DIR]
   compmod cancel N|all|DIGEST... [--scale paper|short|demo] [--seeds K] [--runs DIR]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from ..pretrain.record import write_whole
 
 VARIABLE = "COMPMOD_CLUSTERS"  # names another file
 HERE = "compmod.toml"
@@ -20,6 +23,25 @@ HOME = ".config/compmod/clusters.toml"
 SECTION = "cluster"  # of the file: [cluster.NAME]
 
 Setting = str | int | float | bool
+
+
+def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above Cluster, for CLUSTERS holds one
+    """Raise ValueError unless `value` is of the kind that its default is."""
+    if name == "setup":
+        right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
+    elif name == "sbatch":
+        right = isinstance(value, tuple) and all(isinstance(each, Setting) for _, each in value)
+        expected = "a table of options"
+    elif isinstance(default, bool):
+        right, expected = isinstance(value, bool), "true or false"
+    elif isinstance(default, int | float):
+        number = int if isinstance(default, int) else int | float
+        right = isinstance(value, number) and not isinstance(value, bool)
+        expected = "a whole number" if isinstance(default, int) else "a number"
+    else:
+        right, expected = isinstance(value, str), "a string"
+    if not right:
+        raise ValueError(f"cluster {cluster}: {name} must be {expected}, not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +144,43 @@ def cluster_named(name: str, file: Path | None = None) -> Cluster:
     return known[name]
 
 
+def new_entry(name: str, file: Path | None = None) -> Path:
+    """Append an entry with every setting explained, to be edited. Raises ValueError where the name is taken."""
+    file = clusters_file() if file is None else file
+    if name in clusters(file):
+        raise ValueError(f"cluster {name!r} is there already, built in or in {file}; take another name or edit it")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"a cluster's name has letters, digits, _ and - only, not {name!r}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    before = file.read_text() if file.is_file() else ""
+    write_whole(file, (before + "\n" * bool(before) + _TEMPLATE.format(name=name)).encode())
+    return file
+
+
+_TEMPLATE = """\
+[cluster.{name}]
+# What is commented out has the value shown. `sinfo` lists partitions, `sacctmgr show associations` your accounts.
+# partition = ""        # "" = the cluster's own default
+# account = ""
+# qos = ""
+# constraint = ""       # features of nodes
+# gpus_per_node = 1     # that a pretraining on large images takes on each node; all else takes one; 0 = CPUs only
+# gpu_type = ""         # such as "a100"
+# nodes = 1             # that a pretraining on large images takes
+# cpus_per_gpu = 8      # cores of a task; there is one task a GPU
+# mem_gb = 0.0          # of a task; 0 = the cluster's default
+# hours = 24.0          # the most that a job may ask for
+# least_minutes = 10    # what even a short job asks for
+# warning_s = 120       # how long before its time is up a job is told to save
+# requeue = true        # whether a job that was stopped queues itself again
+# max_parallel = 32     # tasks of one array that run at once; 0 = as many as fit
+# max_array = 1000      # tasks of one array; `scontrol show config` has the cluster's MaxArraySize, which is one more
+# python = ""           # on the compute nodes; "" = the one that submits
+# setup = []            # lines of shell before a task, such as ["module load cuda"]
+# sbatch = {{}}           # any other option of sbatch, such as {{ mail-type = "FAIL", exclusive = true }}
+"""
+
+
 def _read(name: str, entry: dict[str, Any]) -> Cluster:
     valid = {field.name for field in dataclasses.fields(Cluster)} - {"name"}
     if unknown := sorted(set(entry) - valid):
@@ -132,22 +191,3 @@ def _read(name: str, entry: dict[str, Any]) -> Cluster:
     if isinstance(given.get("sbatch"), dict):
         given["sbatch"] = tuple(given["sbatch"].items())
     return Cluster(name=name, **given)
-
-
-def _check(cluster: str, name: str, value: Any, default: Any) -> None:
-    """Raise ValueError unless `value` is of the kind that its default is."""
-    if name == "setup":
-        right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
-    elif name == "sbatch":
-        right = isinstance(value, tuple) and all(isinstance(each, Setting) for _, each in value)
-        expected = "a table of options"
-    elif isinstance(default, bool):
-        right, expected = isinstance(value, bool), "true or false"
-    elif isinstance(default, int | float):
-        number = int if isinstance(default, int) else int | float
-        right = isinstance(value, number) and not isinstance(value, bool)
-        expected = "a whole number" if isinstance(default, int) else "a number"
-    else:
-        right, expected = isinstance(value, str), "a string"
-    if not right:
-        raise ValueError(f"cluster {cluster}: {name} must be {expected}, not {value!r}")

@@ -24,7 +24,7 @@ LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440, 2_880, 4_320, 10_080)  
 Kind = Literal["pretrain", "evaluate", "fine-tune"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Resources:
     """What each task of an array asks for."""
 

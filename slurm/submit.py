@@ -200,7 +200,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
             Task.of(spec, runs, data, device="cpu" if device_of(spec) == "cpu" else "auto", **settings)
             for spec in job.specs
         ]
-        with _undisturbed(), _clean_environment(), contextlib.redirect_stderr(io.StringIO()):
+        with _undisturbed(), clean_environment(), contextlib.redirect_stderr(io.StringIO()):
             try:
                 sent = executor.submit_array(tasks)
             except (FailedJobError, FailedSubmissionError) as error:
@@ -241,7 +241,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _clean_environment() -> Iterator[None]:
+def clean_environment() -> Iterator[None]:
     """Without the variables of a job that this command itself may run in."""
     removed = {
         name: os.environ.pop(name)

@@ -1,0 +1,140 @@
+"""The commands behind `compmod submit` and `compmod cluster`: send what tables lack to a cluster; describe one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from ..tables.command import named_copies
+from ..tables.plan import Step
+from ..tables.plan_command import plan_text
+from ..tables.scales import Scale
+from ..tables.table import TABLES, build_table
+from .check import check_cluster
+from .cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
+from .jobs import Job, Wish
+from .submit import Submission, dependency, sbatch_text, submit
+
+
+def submit_command(
+    numbers: Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")] = (),
+    cluster: Annotated[str, arg(help="a cluster of yours, as compmod cluster new wrote it, or local")] = "local",
+    scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
+    seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
+    copies: Annotated[
+        UseAppendAction[tuple[str, ...]],
+        arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set; repeatable"),
+    ] = (),
+    dry_run: Annotated[bool, arg(help="print the plan and what sbatch would be given; submit nothing")] = False,
+    nodes: Annotated[int, arg(help="of every pretraining; 0 = as the cluster's entry says")] = 0,
+    gpus: Annotated[int, arg(help="of every pretraining on each node; -1 = as the cluster's entry says")] = -1,
+    hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
+    runs: Annotated[Path, arg(help="folder of the runs, seen by every node")] = Path("runs"),
+    data: Annotated[Path, arg(help="folder of the data sets, seen by every node")] = Path("data"),
+) -> None:
+    """Submit what the tables lack, each spec once, and return; what is done, queued or running is left alone.
+
+    Raises ValueError on a wrong argument, SlurmError where SLURM does not do as it is asked.
+    """
+    if nodes < 0 or gpus < -1:
+        raise ValueError(f"nodes must be at least 0 and gpus at least -1, not {nodes} and {gpus}")
+    place, named = cluster_named(cluster), named_copies(copies)
+    tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+    sent = submit(tables, runs, data, place, Wish(nodes, gpus), dry_run=dry_run, hardware=hardware)
+    if dry_run:
+        print(plan_text(sent.plan, scale, seeds), end="\n\n")
+        for text in _texts(sent.arranged.jobs, place, runs):
+            print(text, end="\n\n")
+    print(told(sent, place, dry_run=dry_run), flush=True)
+
+
+def cluster_command(
+    action: Annotated[
+        Positional[Literal["new", "check", "list"]],
+        arg(metavar="new|check|list", help="write an entry to edit, test one, or name all"),
+    ],
+    name: Annotated[Positional[str], arg(metavar="NAME", help="of the cluster, as you like to call it")] = "",
+    run: Annotated[bool, arg(help="check: also run a job of a minute, and wait for it")] = False,
+) -> None:
+    """Write an entry for a cluster, with every setting explained, or test that SLURM accepts one.
+
+    Raises ValueError on a wrong argument, or when the check finds a fault.
+    """
+    if action == "list":
+        for each in clusters().values():
+            print(f"{each.name:12} {each.executor:6} {each.partition or 'default partition' if not each.local else ''}")
+        print(f"file: {clusters_file()}", flush=True)
+        return
+    if not name:
+        raise ValueError(f"cluster {action} needs a NAME; known: {', '.join(clusters())}")
+    if action == "new":
+        print(f"wrote [cluster.{name}] to {new_entry(name)}; edit it, then: compmod cluster check {name}", flush=True)
+        return
+    faults = 0
+    for finding in check_cluster(cluster_named(name), run=run):
+        faults += not finding.ok
+        print(f"{'ok    ' if finding.ok else 'FAULTY'} {finding.what}: {finding.said}", flush=True)
+    if faults:
+        raise ValueError(f"{faults} fault{'s'[: faults != 1]} in cluster {name} of {clusters_file()}")
+
+
+def told(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
+    """What was submitted, and what was not, to read."""
+    lines = []
+    for place, job in enumerate(sent.arranged.jobs):
+        number = f"job {sent.numbers[place]}: " if place < len(sent.numbers) else ""
+        follows = ", after earlier jobs" if job.after else ""
+        if job.corresponds is not None:
+            follows = f", after array {job.corresponds + 1}"
+        lines.append(f"  array {place + 1}: {number}{_size(job)}{follows}")
+    tasks = sum(len(job.steps) for job in sent.arranged.jobs)
+    if lines:
+        said = "would be submitted" if dry_run else "submitted"
+        lines.insert(0, f"{tasks} task{'s'[: tasks != 1]} in {len(lines)} arrays {said} to {cluster.name}:")
+    else:
+        lines.append("Nothing to submit.")
+    if sent.arranged.under_way:
+        lines.append(f"{_count(sent.arranged.under_way)} queued or running already.")
+    if sent.arranged.waiting:
+        lines.append(
+            f"{_count(sent.arranged.waiting)} left for later: their pretraining runs outside {cluster.name}; "
+            "submit again when it is done."
+        )
+    if sent.plan.damaged:
+        lines += ["Damaged, and so not submitted; remove the folder to have it done again:", *sent.plan.damaged]
+    return "\n".join(lines)
+
+
+def _texts(jobs: Sequence[Job], cluster: Cluster, runs: Path) -> list[str]:
+    """What each array is, and what sbatch would be given."""
+    if cluster.local:
+        return []
+    numbers = [f"ARRAY_{place + 1}" for place in range(len(jobs))]
+    folder = Path(runs).resolve() / ".slurm" / "jobs" / "SUBMISSION"
+    return [
+        f"--- array {place + 1}: {_size(job)}\n"
+        + "\n".join(f"#   {step.spec.folder}" for step in job.steps[:SHOWN])
+        + (f"\n#   and {len(job.steps) - SHOWN} more" if len(job.steps) > SHOWN else "")
+        + "\n"
+        + sbatch_text(job, cluster, folder, dependency(job, jobs, numbers)).rstrip()
+        for place, job in enumerate(jobs)
+    ]
+
+
+SHOWN = 5  # tasks of an array that a dry run names
+
+
+def _size(job: Job) -> str:
+    given = job.resources
+    each = f"{given.nodes} node{'s'[: given.nodes != 1]}, " if given.nodes > 1 else ""
+    device = f"{given.gpus_per_node} GPU{'s'[: given.gpus_per_node != 1]}" if given.gpus_per_node else "no GPU"
+    return f"{len(job.steps)} x {job.kind}, each {each}{device}, at most {given.minutes / 60:g} h"
+
+
+def _count(steps: Sequence[Step]) -> str:
+    kinds = Counter(type(step.spec).__name__ for step in steps)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
