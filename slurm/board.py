@@ -104,7 +104,7 @@ class Board:
             return _Standing("queued", None, _reason(job)) if job.waiting else _Standing("running")
         if status == "running":
             return _Standing("running")
-        if entry and entry.job_id and not self.places.answers(entry):
+        if entry and not self.places.answers(entry):
             return _Standing("unknown", None, f"on {entry.cluster}, which does not answer")
         if entry:
             return self._ending(spec, entry, job, history, trained=trained)
@@ -118,8 +118,6 @@ class Board:
         self, spec: Work, entry: Entry, job: Queued | None, history: Sequence[Failure], *, trained: bool
     ) -> _Standing:
         """How a job ended that neither waits nor runs: by the task's own note, by SLURM, by record and log."""
-        if not entry.job_id:
-            return _Standing("lost", None, "its submission was cut short")
         if history and _is_of(history[-1], entry) and not retried(history):
             return _Standing("failed", history[-1].kind, history[-1].error)
         ended = self.places.ended(entry)

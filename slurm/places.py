@@ -30,7 +30,7 @@ class Places:
 
     def ask(self, entries: Iterable[Entry]) -> None:
         """Ask of these submissions. What does not answer is remarked on, and its jobs are not known."""
-        asked = [entry for entry in entries if entry.job_id]
+        asked = list(entries)
         jobs: dict[str, Queued] = {}
         remarks = []
         self._answering = {self._host}

@@ -5,62 +5,40 @@ The executables here only print: a mock of output formats. The commands themselv
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from compmod.slurm import queue
 from compmod.slurm.queue import Accounted, Queued, SlurmError, accounted, cancel, cluster_name, expanded, queued
-
-Command = Callable[..., Path]
+from printing_slurm import PrintingSlurm
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Put an executable on an otherwise empty PATH; it notes its arguments in the file that is returned."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    shell = shutil.which("sh")
-    sleep, cat = shutil.which("sleep"), shutil.which("cat")
-    monkeypatch.setenv("PATH", str(folder))
-
-    def make(name: str, prints: str = "", complains: str = "", status: int = 0, seconds: int = 0) -> Path:
-        arguments, output, errors = (tmp_path / f"{name}.{what}" for what in ("arguments", "output", "errors"))
-        output.write_text(prints)
-        errors.write_text(complains)
-        path = folder / name
-        path.write_text(
-            f"#!{shell}\necho \"$@\" >> '{arguments}'\n[ {seconds} = 0 ] || exec {sleep} {seconds}\n"
-            f"{cat} '{output}'\n{cat} '{errors}' >&2\nexit {status}\n"
-        )
-        os.chmod(path, 0o755)
-        return arguments
-
-    return make
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrintingSlurm:
+    return PrintingSlurm(tmp_path / "bin", monkeypatch)
 
 
-def test_squeues_lines_become_jobs_by_number(command: Command) -> None:
-    command(
+def test_squeues_lines_become_jobs_by_number(slurm: PrintingSlurm) -> None:
+    slurm.says(
         "squeue",
-        "12_0|RUNNING|1-02:03:04|10:00|ann|n[1-2]|None\n12_1|PENDING|0:00|30:00|ann||Resources\n9|TIMEOUT|5:00|0:00|ann|n1|None\n",
+        "12_0|RUNNING|1-02:03:04|10:00|ann|n[1-2]|None\n"
+        "12_1|PENDING|0:00|30:00|ann||Resources\n9|TIMEOUT|5:00|0:00|ann|n1|None\n",
     )
     found = queued(["12_0", "12_1", "9"])
     assert found["12_0"] == Queued("12_0", "RUNNING", "1-02:03:04", "10:00", "ann", "n[1-2]", "None")
     assert [(job.live, job.waiting) for job in found.values()] == [(True, False), (True, True), (False, False)]
 
 
-def test_an_array_is_asked_for_once(command: Command) -> None:
-    arguments = command("squeue")
+def test_an_array_is_asked_for_once(slurm: PrintingSlurm) -> None:
+    slurm.says("squeue")
     queued(["12_0", "12_1", "9", "12_2"])
-    assert "--jobs=12,9" in arguments.read_text().split()
+    assert "--jobs=12,9" in slurm.arguments("squeue")[0].split()
 
 
-def test_nothing_is_asked_when_nothing_was_submitted(command: Command) -> None:
-    arguments = command("squeue")
+def test_nothing_is_asked_when_nothing_was_submitted(slurm: PrintingSlurm) -> None:
+    slurm.says("squeue")
     assert queued([]) == {}
-    assert not arguments.exists()
+    assert slurm.arguments("squeue") == []
 
 
 @pytest.mark.parametrize(
@@ -79,57 +57,61 @@ def test_a_number_of_an_array_expands_to_its_tasks(number: str, tasks: tuple[str
     assert expanded(number) == tasks
 
 
-def test_a_line_of_a_whole_array_counts_for_each_task(command: Command) -> None:
-    command("squeue", "7_[0-1%1]|PENDING|0:00|30:00|ann||JobArrayTaskLimit\n")
+def test_a_line_of_a_whole_array_counts_for_each_task(slurm: PrintingSlurm) -> None:
+    slurm.says("squeue", "7_[0-1%1]|PENDING|0:00|30:00|ann||JobArrayTaskLimit\n")
     assert [job.reason for job in queued(["7_0"]).values()] == ["JobArrayTaskLimit"] * 2
 
 
-def test_a_reason_may_hold_the_separator(command: Command) -> None:
-    command("squeue", "7|PENDING|0:00|30:00|ann||ReqNodeNotAvail, Reserved|for maintenance\n")
+def test_a_reason_may_hold_the_separator(slurm: PrintingSlurm) -> None:
+    slurm.says("squeue", "7|PENDING|0:00|30:00|ann||ReqNodeNotAvail, Reserved|for maintenance\n")
     assert queued(["7"])["7"].reason == "ReqNodeNotAvail, Reserved|for maintenance"
 
 
 @pytest.mark.parametrize("line", ["", "slurm_load_jobs: note", "7|RUNNING", "JOBID|STATE|TIME|LEFT|USER|NODES|REASON"])
-def test_a_line_that_is_no_job_is_passed_over(command: Command, line: str) -> None:
-    command("squeue", f"{line}\n8|RUNNING|1:00|1:00|ann|n1|None\n")
+def test_a_line_that_is_no_job_is_passed_over(slurm: PrintingSlurm, line: str) -> None:
+    slurm.says("squeue", f"{line}\n8|RUNNING|1:00|1:00|ann|n1|None\n")
     assert list(queued(["7", "8"])) == ["8"]
 
 
-def test_jobs_that_squeue_has_forgotten_are_not_there(command: Command) -> None:
-    command("squeue", complains="slurm_load_jobs error: Invalid job id specified\n", status=1)
+def test_jobs_that_squeue_has_forgotten_are_not_there(slurm: PrintingSlurm) -> None:
+    slurm.says("squeue", complains="slurm_load_jobs error: Invalid job id specified\n", status=1)
     assert queued(["7"]) == {}
 
 
-def test_a_failing_squeue_is_one_line_with_its_words(command: Command) -> None:
-    command(
+def test_a_failing_squeue_is_one_line_with_its_words(slurm: PrintingSlurm) -> None:
+    slurm.says(
         "squeue", complains="squeue: error: a\nslurm_load_jobs error: Unable to contact slurm controller\n", status=1
     )
     with pytest.raises(SlurmError, match=r"^squeue failed with status 1: squeue: error: a; slurm_load_jobs error: Un"):
         queued(["7"])
 
 
-def test_a_missing_squeue_is_named(command: Command) -> None:
+def test_a_missing_squeue_is_named(slurm: PrintingSlurm) -> None:
     with pytest.raises(SlurmError, match=r"squeue is not on PATH; expected on a login node"):
         queued(["7"])
 
 
-def test_a_squeue_that_does_not_answer_is_given_up(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    command("squeue", seconds=60)
+def test_a_squeue_that_does_not_answer_is_given_up(slurm: PrintingSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm.says("squeue", seconds=60)
     monkeypatch.setattr(queue, "TIMEOUT_S", 0.2)
     with pytest.raises(SlurmError, match=r"squeue did not answer"):
         queued(["7"])
 
 
-def test_a_users_own_format_changes_nothing(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    command("squeue")
-    script = tmp_path / "bin" / "squeue"
+def test_a_users_own_format_changes_nothing(
+    slurm: PrintingSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slurm.says("squeue")
+    script = slurm.folder / "squeue"
     script.write_text(script.read_text().replace("exit 0", 'echo "7|R${SQUEUE_FORMAT}|1:00|1:00|ann|n1|None"'))
     monkeypatch.setenv("SQUEUE_FORMAT", "%i")
     assert queued(["7"])["7"].state == "R"
 
 
-def test_saccts_lines_become_states_with_exits_and_starts(command: Command) -> None:
-    command("sacct", "7_0|NODE_FAIL|0:0\n7_0|COMPLETED|0:0\n7_1|CANCELLED by 1000|0:15\n8|FAILED|1:0\n8.0|FAILED|1:0\n")
+def test_saccts_lines_become_states_with_exits_and_starts(slurm: PrintingSlurm) -> None:
+    slurm.says(
+        "sacct", "7_0|NODE_FAIL|0:0\n7_0|COMPLETED|0:0\n7_1|CANCELLED by 1000|0:15\n8|FAILED|1:0\n8.0|FAILED|1:0\n"
+    )
     assert accounted(["7_0", "7_1", "8"]) == {
         "7_0": Accounted("7_0", "COMPLETED", 0, 0, 2),
         "7_1": Accounted("7_1", "CANCELLED", 0, 15, 1),
@@ -138,47 +120,45 @@ def test_saccts_lines_become_states_with_exits_and_starts(command: Command) -> N
 
 
 @pytest.mark.parametrize("line", ["JobID|State|ExitCode", "7|FAILED", "7|FAILED|x", "||"])
-def test_an_odd_line_of_saccts_breaks_nothing(command: Command, line: str) -> None:
-    command("sacct", f"{line}\n8|COMPLETED|0:0\n")
+def test_an_odd_line_of_saccts_breaks_nothing(slurm: PrintingSlurm, line: str) -> None:
+    slurm.says("sacct", f"{line}\n8|COMPLETED|0:0\n")
     assert accounted(["7", "8"])["8"].state == "COMPLETED"
 
 
-def test_accounting_that_is_off_gives_no_states(command: Command) -> None:
-    command("sacct", complains="Slurm accounting storage is disabled\n", status=1)
+def test_accounting_that_is_off_gives_no_states(slurm: PrintingSlurm) -> None:
+    slurm.says("sacct", complains="Slurm accounting storage is disabled\n", status=1)
     assert accounted(["7"]) == {}
 
 
-def test_accounting_that_is_not_there_gives_no_states(command: Command) -> None:
+def test_accounting_that_is_not_there_gives_no_states(slurm: PrintingSlurm) -> None:
     assert accounted(["7"]) == {}
 
 
-def test_many_jobs_are_cancelled_in_several_calls(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_jobs_are_cancelled_in_several_calls(slurm: PrintingSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "CANCELLED_AT_ONCE", 2)
-    arguments = command("scancel")
+    slurm.says("scancel")
     cancel(["1", "2_0", "3"])
-    assert arguments.read_text().splitlines() == ["1 2_0", "3"]
+    assert slurm.arguments("scancel") == ["1 2_0", "3"]
 
 
-def test_cancelling_what_has_ended_is_no_error(command: Command) -> None:
-    arguments = command(
-        "scancel", complains="scancel: error: Kill job error on job id 7: Invalid job id specified\n", status=1
-    )
+def test_cancelling_what_has_ended_is_no_error(slurm: PrintingSlurm) -> None:
+    slurm.says("scancel", complains="scancel: error: Kill job error on job id 7: Invalid job id specified\n", status=1)
     cancel(["7"])
-    assert arguments.exists()
+    assert slurm.arguments("scancel") == ["7"]
 
 
-def test_a_failing_scancel_is_an_error(command: Command) -> None:
-    command("scancel", complains="scancel: error: Kill job error on job id 7: Access/permission denied\n", status=1)
+def test_a_failing_scancel_is_an_error(slurm: PrintingSlurm) -> None:
+    slurm.says("scancel", complains="scancel: error: Kill job error on job id 7: Access/permission denied\n", status=1)
     with pytest.raises(SlurmError, match="permission denied"):
         cancel(["7"])
 
 
-def test_the_clusters_name_is_read_from_its_configuration(command: Command) -> None:
-    command("scontrol", "Configuration data as of 2024-05-01\nClusterName             = mila\nSlurmctldHost[0] = c\n")
+def test_the_clusters_name_is_read_from_its_configuration(slurm: PrintingSlurm) -> None:
+    slurm.says("scontrol", "Configuration data\nClusterName             = mila\nSlurmctldHost[0] = c\n")
     assert cluster_name() == "mila"
 
 
-def test_a_configuration_without_a_name_is_an_error(command: Command) -> None:
-    command("scontrol", "Configuration data as of 2024-05-01\n")
+def test_a_configuration_without_a_name_is_an_error(slurm: PrintingSlurm) -> None:
+    slurm.says("scontrol", "Configuration data as of 2024-05-01\n")
     with pytest.raises(SlurmError, match="names no cluster; expected a line ClusterName"):
         cluster_name()
