@@ -132,7 +132,8 @@ def _size(job: Job) -> str:
     given = job.resources
     each = f"{given.nodes} node{'s'[: given.nodes != 1]}, " if given.nodes > 1 else ""
     device = f"{given.gpus_per_node} GPU{'s'[: given.gpus_per_node != 1]}" if given.gpus_per_node else "no GPU"
-    return f"{len(job.steps)} x {job.kind}, each {each}{device}, at most {given.minutes / 60:g} h"
+    limit = f"{given.minutes / 60:g} h" if given.minutes >= 60 else f"{given.minutes} min"
+    return f"{len(job.steps)} x {job.kind}, each {each}{device}, at most {limit}"
 
 
 def _count(steps: Sequence[Step]) -> str:

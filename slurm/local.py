@@ -87,8 +87,8 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
     plan = {"slots": slots, "gpus": gpus, "tasks": order, "setup": list(cluster.setup), "python": cluster.python}
     write_whole(folder / "plan.json", json.dumps(plan).encode())
     _tell(folder, dict.fromkeys(numbers, "PENDING"))
-    _start(folder, slots)
     append(runs, new_entries(specs, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
+    _start(folder, slots)  # cut short before this, nothing is under way; after it, everything is in the journal
     firsts = itertools.accumulate((len(job.steps) for job in jobs[:-1]), initial=0)
     return [numbers[first] for first in firsts]
 
