@@ -22,6 +22,7 @@ from .status import STATES, State, Status, Task, counted
 REFRESH_S = 2.0  # between looks at records
 ASK_S = 10.0  # between questions to SLURM's controller, which others ask too
 ROWS = 15  # of each list; --json has all
+BAR = 20  # columns
 WIDE = 120  # columns of a terminal from which on a list tells more
 PIPED = 160  # columns where the output is no terminal
 SILENT_S = 900.0  # without a sign of life that are worth a remark
@@ -105,13 +106,16 @@ def what(spec: Work) -> str:
 
 
 def _overview(status: Status, width: int) -> Table:
+    wide = width >= WIDE
     counts = [(f"Table {number}", counted(status.of_table(number))) for number in status.numbers]
     if len(counts) > 1:
-        counts.append(("all, each once", counted(status.tasks)))
+        counts.append(("all, each once" if wide else "all", counted(status.tasks)))
     states = [state for state in STATES if state in ALWAYS or any(count[state] for _, count in counts)]
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    bars = wide or len(states) == len(ALWAYS)  # a narrow terminal has no room for both
+    table = Table(box=None, padding=(0, 1) if wide else (0, 1, 0, 0), pad_edge=False)
     table.add_column("", no_wrap=True)
-    table.add_column("", width=20 if width >= WIDE else 10)
+    if bars:
+        table.add_column("", width=BAR)
     for state in states:
         table.add_column(state, justify="right", no_wrap=True)
     table.add_column("of", justify="right")
@@ -119,7 +123,7 @@ def _overview(status: Status, width: int) -> Table:
         total = sum(count.values())
         bar = ProgressBar(total=max(1, total), completed=count["done"], complete_style="green", finished_style="green")
         cells = [Text(str(count[state]), style=STYLES[state] if count[state] else "dim") for state in states]
-        table.add_row(name, bar, *cells, str(total))
+        table.add_row(name, *([bar] if bars else []), *cells, str(total))
     return table
 
 
