@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .cluster import Cluster
 from .jobs import Job, Resources
-from .queue import SlurmError, queued
-from .submit import clean_environment, sbatch_text, slurm_name
+from .queue import SlurmError, cluster_name, queued
+from .submit import clean_environment, sbatch_text
 
 ANSWER_S = 60.0
 RUN_S = 600.0  # that a job of a minute may wait and run
@@ -43,7 +43,7 @@ def check_cluster(cluster: Cluster, *, run: bool = False) -> Iterator[Finding]:
     if missing:
         return
     try:
-        yield Finding(True, "cluster", slurm_name())
+        yield Finding(True, "cluster", cluster_name())
     except SlurmError as error:
         yield Finding(False, "cluster", str(error))
         return

@@ -1,7 +1,6 @@
-"""Local: the plan on this machine, by submitit's local executor: a driver of its own works through the arrays.
+"""Local: the plan on this machine: a driver (driver.py) works through the arrays, so many tasks at once as told.
 
-The driver, `python -m compmod.slurm.local FOLDER`, survives the command that started it and holds a lock while it
-lives. It runs so many tasks at once as there are slots; slots belong to the machine, so several drivers share them.
+It survives the command that started it and holds the lock of its folder while it lives.
 """
 
 from __future__ import annotations
@@ -12,36 +11,25 @@ import fcntl
 import itertools
 import json
 import os
-import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from submitit.local.local import LocalExecutor, LocalJob
-
-from ..pretrain.record import Record, write_whole
-from ..pretrain.run import Run
+from ..pretrain.record import write_whole
 from ..tables.throughput import Work, device_of
 from .cluster import Cluster
 from .jobs import Job
-from .journal import FOLDER, append, entries, new_entries
-from .signals import LOCAL_NUMBER
+from .journal import FOLDER, append, new_entries
 from .task import Task
 
 PREFIX = "local-"  # of job numbers
 DRIVERS = f"{FOLDER}/local"  # below the runs folder
 COMING = ("PENDING", "RUNNING")
-START = "-u -m compmod.slurm.start"
-POLL_S = 0.2
-FOREVER_MIN = 10_000_000  # submitit's local executor knows no job without a limit
 
 
 def is_local(job_id: str) -> bool:
@@ -78,141 +66,17 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     specs = [spec for job in jobs for spec in job.specs]
-    tasks = [
-        Task.of(spec, runs, data, device="cpu" if device_of(spec) == "cpu" else "auto", requeue=False) for spec in specs
-    ]
+    tasks = [Task.of(spec, runs, data, requeue=False) for spec in specs]
     numbers = [f"{PREFIX}{name}_{place}" for place in range(len(specs))]
     order = {number: dataclasses.asdict(task) for number, task in zip(numbers, tasks, strict=True)}
     slots, gpus = _slots(specs, cluster)
     plan = {"slots": slots, "gpus": gpus, "tasks": order, "setup": list(cluster.setup), "python": cluster.python}
     write_whole(folder / "plan.json", json.dumps(plan).encode())
-    _tell(folder, dict.fromkeys(numbers, "PENDING"))
+    tell(folder, dict.fromkeys(numbers, "PENDING"))
     append(runs, new_entries(specs, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
     _start(folder, slots)  # cut short before this, nothing is under way; after it, everything is in the journal
     firsts = itertools.accumulate((len(job.steps) for job in jobs[:-1]), initial=0)
     return [numbers[first] for first in firsts]
-
-
-@dataclass
-class Driver:
-    """One submission's work."""
-
-    folder: Path
-    tasks: dict[str, Task]  # by number
-    slots: int
-    gpus: int
-    executor: LocalExecutor
-    states: dict[str, str] = field(default_factory=dict)
-    running: dict[str, tuple[LocalJob[Any], int]] = field(default_factory=dict)  # with the lock of its slot
-    told: set[str] = field(default_factory=set)  # to stop
-    stopping: bool = False
-
-    def __post_init__(self) -> None:
-        self.states = dict.fromkeys(self.tasks, "PENDING")
-        self.records = {number: Record(Path(task.runs), task.decoded()) for number, task in self.tasks.items()}
-        # measurements first: they are short, and end what was begun
-        self.order = sorted(self.tasks, key=lambda number: isinstance(self.records[number].spec, Run))
-
-    def work(self) -> None:
-        """Until everything has ended."""
-        while any(state in COMING for state in self.states.values()):
-            before = dict(self.states)
-            self._heed()
-            self._gather()
-            self._launch()
-            if self.states != before:
-                _tell(self.folder, self.states)
-            time.sleep(POLL_S)
-
-    def _heed(self) -> None:
-        """Stop what is to be stopped, each once."""
-        asked = {path.name.removeprefix("cancel-") for path in self.folder.glob("cancel-*")}
-        for number in (set(self.tasks) if self.stopping else asked & set(self.tasks)) - self.told:
-            self.told.add(number)
-            if number in self.running:
-                process = self.running[number][0]._process
-                assert process is not None, "we started it"
-                process.send_signal(signal.SIGTERM)  # which submitit's controller passes on
-            elif self.states[number] == "PENDING":
-                self.states[number] = "CANCELLED"
-
-    def _gather(self) -> None:
-        """Note what has ended."""
-        for number, (job, slot) in list(self.running.items()):
-            if job.done():
-                ended = "CANCELLED" if number in self.told else "FAILED"
-                self.states[number] = "COMPLETED" if self.records[number].status == "done" else ended
-                del self.running[number]
-                os.close(slot)
-
-    def _launch(self) -> None:
-        """Start what can start, as long as there are slots."""
-        for number in self.order:
-            if self.states[number] != "PENDING":
-                continue
-            slot = self._take_slot()
-            if slot is None:
-                return
-            place, lock = slot
-            if not self._ready(number):
-                os.close(lock)
-                continue
-            if self.gpus:
-                self.executor.update_parameters(gpus_per_node=1, visible_gpus=[place % self.gpus])
-            os.environ[LOCAL_NUMBER] = number
-            job: Any = self.executor.submit(self.tasks[number])  # a LocalJob, says the executor's code, not its types
-            (self.folder / f"{number}_0_log.out").symlink_to(job.paths.stdout.name)
-            self.running[number] = (job, lock)
-            self.states[number] = "RUNNING"
-
-    def _ready(self, number: str) -> bool:
-        """Whether what it measures is done; where nobody does that any more, this fails."""
-        spec, runs = self.records[number].spec, Path(self.tasks[number].runs)
-        if isinstance(spec, Run):
-            return True
-        status = Record(runs, spec.run).status
-        if status in ("done", "running"):
-            return status == "done"
-        ours = {task.digest: self.states[each] for each, task in self.tasks.items()}
-        noted = entries(runs).get(spec.run.digest)
-        if ours.get(spec.run.digest) not in COMING and not (noted and noted.job_id in states(runs)):
-            self.states[number] = "FAILED"
-        return False
-
-    def _take_slot(self) -> tuple[int, int] | None:
-        """A free slot of the machine, and its lock, which the system frees however this process ends."""
-        for place in range(self.slots):
-            lock = os.open(self.folder.parent / f"slot-{place}", os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return place, lock
-            except BlockingIOError:
-                os.close(lock)
-        return None
-
-
-class _Executor(LocalExecutor):
-    """Submitit's, but a task is our own program."""
-
-    @property
-    def _submitit_command_str(self) -> str:
-        return f"{self.python} {START} {shlex.quote(str(self.folder))}"
-
-
-def drive(folder: Path) -> None:
-    """The driver's main function; the lock came with it."""
-    plan = json.loads((folder / "plan.json").read_text())
-    executor = _Executor(folder, python=plan["python"] or None)
-    executor.update_parameters(timeout_min=FOREVER_MIN, stderr_to_stdout=True, setup=tuple(plan["setup"]))
-    tasks = {number: Task(**fields) for number, fields in plan["tasks"].items()}
-    driver = Driver(folder, tasks, plan["slots"], plan["gpus"], executor)
-
-    def stop(number: int, frame: Any) -> None:
-        driver.stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    driver.work()
 
 
 def _start(folder: Path, slots: int) -> None:
@@ -222,7 +86,7 @@ def _start(folder: Path, slots: int) -> None:
     with open(folder / "lock", "w") as lock, open(folder / "driver.log", "wb") as log:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.Popen(
-            [sys.executable, "-m", "compmod.slurm.local", str(folder)],
+            [sys.executable, "-m", "compmod.slurm.driver", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -262,9 +126,6 @@ def _alive(folder: Path) -> bool:
     return False
 
 
-def _tell(folder: Path, now: Mapping[str, str]) -> None:
+def tell(folder: Path, now: Mapping[str, str]) -> None:
+    """Write how a driver's tasks stand."""
     write_whole(folder / "states.json", json.dumps(now).encode())
-
-
-if __name__ == "__main__":
-    drive(Path(sys.argv[1]))

@@ -14,11 +14,10 @@ import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,13 @@ from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 from ..tables.cost import measured_rates
 from ..tables.plan import Plan, plan
 from ..tables.table import Table
-from ..tables.throughput import device_of
 from . import local
 from .cluster import Cluster
 from .jobs import Arranged, Job, Wish, arrange
 from .journal import FOLDER, append, entries, new_entries, submitting
-from .queue import NEVER, Queued, SlurmError, queued
-from .task import Task
+from .queue import NEVER, SlurmError, cluster_name, queued
+from .task import PROGRAM, Task
 
-START = "-u -m compmod.slurm.start"  # the program of every task
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # of SLURM's variables, which a job submitted from inside a job inherits
 
 
@@ -88,34 +85,20 @@ def under_way(found: Plan, runs: Path, cluster: Cluster, *, strict: bool = True)
     """
     lacking = {step.spec.digest for step in found.steps}
     noted = {digest: entry for digest, entry in entries(runs).items() if digest in lacking}
-    here, waiting = {socket.gethostname(): local.states(runs)}, dict[str, str]()
-    asked = [entry.job_id for entry in noted.values() if not local.is_local(entry.job_id)]
-    if asked:
+    here: dict[str, Collection[str]] = {socket.gethostname(): local.states(runs)}  # numbers by place
+    waiting: dict[str, str] = {}
+    slurms = [entry for entry in noted.values() if not local.is_local(entry.job_id)]
+    if slurms:
         with contextlib.nullcontext() if strict else contextlib.suppress(SlurmError):
-            answer = queued(asked)
-            here[slurm_name()] = {number: job.state for number, job in answer.items() if _comes(job)}
+            where = cluster_name()
+            answer = queued(entry.job_id for entry in slurms if entry.where == where)
+            here[where] = {number for number, job in answer.items() if job.live and job.reason != NEVER}
     for digest, entry in noted.items():
         if entry.where not in here:
             waiting[digest] = ""
         elif entry.job_id in here[entry.where]:
             waiting[digest] = entry.job_id if local.is_local(entry.job_id) == cluster.local else ""
     return waiting
-
-
-def _comes(job: Queued) -> bool:
-    """Whether it runs, or will without our help."""
-    return job.live and job.reason != NEVER
-
-
-def slurm_name() -> str:
-    """What SLURM calls the cluster of this machine. Raises SlurmError when it does not answer."""
-    _require("scontrol")
-    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False)
-    for line in done.stdout.splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "ClusterName":
-            return value.strip()
-    raise SlurmError(f"scontrol show config does not name the cluster: {' '.join(done.stderr.split())}")
 
 
 def sbatch_text(job: Job, cluster: Cluster, folder: Path, dependency: str = "") -> str:
@@ -135,7 +118,7 @@ class _Executor(SlurmExecutor):
 
 
 def _command(cluster: Cluster, folder: Path) -> str:
-    return f"{cluster.python or shlex.quote(sys.executable)} {START} {shlex.quote(str(folder))}"
+    return f"{cluster.python or shlex.quote(sys.executable)} {PROGRAM} {shlex.quote(str(folder))}"
 
 
 def _parameters(job: Job, cluster: Cluster, dependency: str) -> dict[str, Any]:
@@ -183,7 +166,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
     """Submit the arrays one after another, each into the journal at once; their numbers."""
     if not jobs:
         return []
-    where, numbers = slurm_name(), list[str]()
+    where, numbers = cluster_name(), list[str]()
     folder = runs / FOLDER / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{getpass.getuser()}-{uuid.uuid4().hex[:6]}"
     folder.mkdir(parents=True)
     folder.chmod(0o755)  # a task unpickles what lies in it: nobody else may write there
@@ -196,10 +179,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
             "warning_s": warning_s(job.resources.minutes, cluster),
             "requeue": cluster.requeue,
         }
-        tasks = [
-            Task.of(spec, runs, data, device="cpu" if device_of(spec) == "cpu" else "auto", **settings)
-            for spec in job.specs
-        ]
+        tasks = [Task.of(spec, runs, data, **settings) for spec in job.specs]
         with _undisturbed(), clean_environment(), contextlib.redirect_stderr(io.StringIO()):
             try:
                 sent = executor.submit_array(tasks)

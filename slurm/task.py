@@ -20,9 +20,11 @@ from ..pretrain.record import Record
 from ..pretrain.run import Evaluation, FineTuning, Run
 from ..pretrain.spec import Spec
 from ..tables.reproduce import reproduce
+from ..tables.throughput import device_of
 from . import signals
 from .failures import Failure, Kind, classify, histories, note, retried
 
+PROGRAM = "-u -m compmod.slurm.start"  # of Python; it calls the task that submitit stored
 SEEN_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
 OTHER_S = 1_800.0  # how long another process on the same spec is waited for: a node that was given up may go on
 LATER_S = 5.0  # the other processes leave after the first, whose exit must not be cut short by theirs
@@ -37,7 +39,7 @@ class Task:
     digest: str
     runs: str
     data: str
-    device: str = "auto"
+    device: str
     minutes: int = 0  # its time limit
     warning_s: int = 0
     requeue: bool = True
@@ -45,7 +47,10 @@ class Task:
     @classmethod
     def of(cls, spec: Run | Evaluation | FineTuning, runs: Path, data: Path, **settings: Any) -> Task:
         """The task of a spec; paths become absolute, for a job may start elsewhere."""
-        return cls(spec.to_dict(), spec.digest, str(Path(runs).resolve()), str(Path(data).resolve()), **settings)
+        device = "cpu" if device_of(spec) == "cpu" else "auto"
+        return cls(
+            spec.to_dict(), spec.digest, str(Path(runs).resolve()), str(Path(data).resolve()), device, **settings
+        )
 
     def __call__(self) -> None:
         started = time.monotonic()

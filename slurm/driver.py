@@ -1,0 +1,155 @@
+"""Driver: works through one submission on this machine, `python -m compmod.slurm.driver FOLDER`; local.py starts it.
+
+Submitit's local executor runs each task. Slots belong to the runs folder, so that several drivers share them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from submitit.local.local import LocalExecutor, LocalJob
+
+from ..pretrain.record import Record
+from ..pretrain.run import Run
+from .journal import entries
+from .local import COMING, states, tell
+from .signals import LOCAL_NUMBER
+from .task import PROGRAM, Task
+
+POLL_S = 0.2
+FOREVER_MIN = 10_000_000  # submitit's local executor knows no job without a limit
+
+
+@dataclass
+class Driver:
+    """One submission's work."""
+
+    folder: Path
+    tasks: dict[str, Task]  # by number
+    slots: int
+    gpus: int
+    executor: LocalExecutor
+    states: dict[str, str] = field(default_factory=dict)
+    running: dict[str, tuple[LocalJob[Any], int]] = field(default_factory=dict)  # with the lock of its slot
+    told: set[str] = field(default_factory=set)  # to stop
+    stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.states = dict.fromkeys(self.tasks, "PENDING")
+        self.records = {number: Record(Path(task.runs), task.decoded()) for number, task in self.tasks.items()}
+        # measurements first: they are short, and end what was begun
+        self.order = sorted(self.tasks, key=lambda number: isinstance(self.records[number].spec, Run))
+
+    def work(self) -> None:
+        """Until everything has ended."""
+        while any(state in COMING for state in self.states.values()):
+            before = dict(self.states)
+            self._heed()
+            self._gather()
+            self._launch()
+            if self.states != before:
+                tell(self.folder, self.states)
+            time.sleep(POLL_S)
+
+    def _heed(self) -> None:
+        """Stop what is to be stopped, each once."""
+        asked = {path.name.removeprefix("cancel-") for path in self.folder.glob("cancel-*")}
+        for number in (set(self.tasks) if self.stopping else asked & set(self.tasks)) - self.told:
+            self.told.add(number)
+            if number in self.running:
+                process = self.running[number][0]._process
+                assert process is not None, "we started it"
+                process.send_signal(signal.SIGTERM)  # which submitit's controller passes on
+            elif self.states[number] == "PENDING":
+                self.states[number] = "CANCELLED"
+
+    def _gather(self) -> None:
+        """Note what has ended."""
+        for number, (job, slot) in list(self.running.items()):
+            if job.done():
+                ended = "CANCELLED" if number in self.told else "FAILED"
+                self.states[number] = "COMPLETED" if self.records[number].status == "done" else ended
+                del self.running[number]
+                os.close(slot)
+
+    def _launch(self) -> None:
+        """Start what can start, as long as there are slots."""
+        for number in self.order:
+            if self.states[number] != "PENDING":
+                continue
+            slot = self._take_slot()
+            if slot is None:
+                return
+            place, lock = slot
+            if not self._ready(number):
+                os.close(lock)
+                continue
+            if self.gpus:
+                self.executor.update_parameters(gpus_per_node=1, visible_gpus=[place % self.gpus])
+            os.environ[LOCAL_NUMBER] = number
+            job: Any = self.executor.submit(self.tasks[number])  # a LocalJob, says the executor's code, not its types
+            (self.folder / f"{number}_0_log.out").symlink_to(job.paths.stdout.name)
+            self.running[number] = (job, lock)
+            self.states[number] = "RUNNING"
+
+    def _ready(self, number: str) -> bool:
+        """Whether what it measures is done; where nobody does that any more, this fails."""
+        spec, runs = self.records[number].spec, Path(self.tasks[number].runs)
+        if isinstance(spec, Run):
+            return True
+        status = Record(runs, spec.run).status
+        if status in ("done", "running"):
+            return status == "done"
+        ours = {task.digest: self.states[each] for each, task in self.tasks.items()}
+        noted = entries(runs).get(spec.run.digest)
+        if ours.get(spec.run.digest) not in COMING and not (noted and noted.job_id in states(runs)):
+            self.states[number] = "FAILED"
+        return False
+
+    def _take_slot(self) -> tuple[int, int] | None:
+        """A free slot of the machine, and its lock, which the system frees however this process ends."""
+        for place in range(self.slots):
+            lock = os.open(self.folder.parent / f"slot-{place}", os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return place, lock
+            except BlockingIOError:
+                os.close(lock)
+        return None
+
+
+class _Executor(LocalExecutor):
+    """Submitit's, but a task is our own program."""
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return f"{self.python} {PROGRAM} {shlex.quote(str(self.folder))}"
+
+
+def drive(folder: Path) -> None:
+    """The driver's main function; the lock came with it."""
+    plan = json.loads((folder / "plan.json").read_text())
+    executor = _Executor(folder, python=plan["python"] or None)
+    executor.update_parameters(timeout_min=FOREVER_MIN, stderr_to_stdout=True, setup=tuple(plan["setup"]))
+    tasks = {number: Task(**fields) for number, fields in plan["tasks"].items()}
+    driver = Driver(folder, tasks, plan["slots"], plan["gpus"], executor)
+
+    def stop(number: int, frame: Any) -> None:
+        driver.stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    driver.work()
+
+
+if __name__ == "__main__":
+    drive(Path(sys.argv[1]))
