@@ -18,7 +18,7 @@ from ..pretrain.run import Run
 from ..tables.table import Table
 from ..tables.throughput import Work
 from . import journal
-from .failures import Failure, Kind, classify, histories, last_line, retried
+from .failures import RETRIES, Failure, Kind, classify, histories, last_line, retried
 from .journal import Entry
 from .pace import pace
 from .places import Places
@@ -27,6 +27,7 @@ from .status import State, Status, Task
 
 LOG_BYTES = 16_384  # of the end of a log
 ATTEMPT = "Starting with JobEnvironment"  # submitit's first line of each start; a log holds all of them
+WAITS = "Dependency"  # squeue's reason, where it has not given one yet, and of a driver on this machine
 
 
 class _Standing(NamedTuple):
@@ -91,7 +92,7 @@ class Board:
             elapsed=job.elapsed if job else "",
             nodes=job.nodes if job else "",
             pace=pace(self.runs, spec) if found.state in ("running", "queued", "stopped") else None,
-            stops=Counter(failure.kind for failure in (history[:-1] if found.state == "failed" else history)),
+            stops=_stops(history[:-1] if found.state == "failed" else history),
         )
 
     def _standing(
@@ -101,7 +102,10 @@ class Board:
         if status == "damaged":
             return _Standing("damaged", None, "remove its folder to have it done again")
         if job and job.live:
-            return _Standing("queued", None, _reason(job)) if job.waiting else _Standing("running")
+            reason = "" if job.reason == "None" else job.reason
+            return (
+                _Standing("queued", None, reason or ("" if trained else WAITS)) if job.waiting else _Standing("running")
+            )
         if status == "running":
             return _Standing("running")
         if entry and not self.places.answers(entry):
@@ -126,7 +130,8 @@ class Board:
         if state in ("", "CANCELLED") and not trained and not log:  # it never started, for its pretraining failed
             return _Standing("to do")
         if state in ("", "COMPLETED") and not error:
-            return _Standing("lost", None, f"job {entry.job_id} is gone; {last_line(log)}".rstrip("; "))
+            said = history[-1].error if history and _is_of(history[-1], entry) else last_line(log)
+            return _Standing("lost", None, f"job {entry.job_id} is gone; {said}".rstrip("; "))
         code, signal = (ended.exit_code, ended.signal) if ended else (0, 0)
         kind = classify(state=state, exit_code=code, signal=signal, log=f"{log}\n{error}")
         return _Standing("failed", kind, error or last_line(log) or f"SLURM says {state}")
@@ -163,8 +168,8 @@ def _status(runs: Path, spec: Work) -> str:
         return "damaged"
 
 
-def _reason(job: Queued) -> str:
-    return "" if job.reason == "None" or not job.waiting else job.reason
+def _stops(history: Sequence[Failure]) -> Counter[str]:
+    return Counter(failure.kind for failure in history if failure.kind in RETRIES)
 
 
 def _is_of(failure: Failure, entry: Entry) -> bool:

@@ -228,6 +228,27 @@ def test_a_job_that_nobody_knows_is_lost_with_its_last_line(runs: Path, slurm: P
     assert _standing(_run(runs)) == ("lost", None, "job 7_0 is gone; epoch 3 of 10")
 
 
+def test_a_lost_job_says_what_stopped_it_last(runs: Path, slurm: PrintingSlurm) -> None:
+    _submit(runs, RUN, log="epoch 3 of 10\n")
+    note(runs, RUN.digest, Failure(kind="preempted", error="stopped by SIGTERM", job_id="7_0"))
+    slurm.has()
+    assert _standing(_run(runs)) == ("lost", None, "job 7_0 is gone; stopped by SIGTERM")
+
+
+def test_a_measurement_without_a_reason_waits_for_its_pretraining(runs: Path, slurm: PrintingSlurm) -> None:
+    _submit(runs, RUN, "7_0")
+    _submit(runs, PROBES, "8_0")
+    slurm.has(line("7_0", "PENDING"), line("8_0", "PENDING"))
+    assert [task.reason for task in _read(runs).tasks] == ["", "Dependency"]
+
+
+def test_an_earlier_jobs_fault_is_no_stop_of_the_one_that_runs(runs: Path, slurm: PrintingSlurm) -> None:
+    _submit(runs, RUN, "8_0")
+    note(runs, RUN.digest, Failure(kind="bug", error="TypeError: x", job_id="7_0"))
+    slurm.has(line("8_0", "RUNNING"))
+    assert dict(_run(runs).stops) == {}
+
+
 def test_a_cancelled_pretraining_has_failed_as_cancelled(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN, log="epoch 3\n")
     slurm.has(line("7_0", "CANCELLED"))
