@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -39,8 +40,21 @@ def place_of(environment: Mapping[str, str]) -> Place:
 
 def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
     """Address and port of the first process of a SLURM job step: its first node, a port by the job's number."""
-    nodes = environment.get("SLURM_STEP_NODELIST", "")
-    done = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+    first = _scontrol("show", "hostnames", environment.get("SLURM_STEP_NODELIST", "")).split()[0]
     low, high = _PORTS
     key = int(environment.get("SLURM_JOB_ID", 0)) * 31 + int(environment.get("SLURM_STEP_ID", 0))
-    return {"MASTER_ADDR": done.stdout.split()[0], "MASTER_PORT": str(low + key % (high - low))}
+    return {"MASTER_ADDR": _address(first), "MASTER_PORT": str(low + key % (high - low))}
+
+
+def _address(node: str) -> str:
+    """How to reach a node: by its name, or where that is SLURM's alone, as SLURM itself does (NodeAddr)."""
+    try:
+        socket.getaddrinfo(node, None)
+    except OSError:
+        shown = _scontrol("--oneliner", "show", "node", node)
+        return next((word.partition("=")[2] for word in shown.split() if word.startswith("NodeAddr=")), node)
+    return node
+
+
+def _scontrol(*arguments: str) -> str:
+    return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout

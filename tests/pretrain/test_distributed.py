@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.place import Place, place_of
+from compmod.pretrain.place import Place, meeting_point, place_of
 
 pytestmark = pytest.mark.xdist_group("distributed")  # its processes are started once, for all of its tests
 
@@ -111,6 +111,19 @@ def test_torchruns_variables_come_before_slurms() -> None:
 
 def test_a_slurm_allocation_without_a_step_is_one_process() -> None:
     assert place_of({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) == Place(0, 1, 0)
+
+
+@pytest.mark.parametrize("name, address", [("localhost", "localhost"), ("no-such-host.invalid", "10.1.2.3")])
+def test_a_node_whose_name_is_slurms_alone_is_met_at_its_address(
+    name: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scontrol = tmp_path / "scontrol"
+    shown = f"NodeName={name} Arch=x86_64 NodeAddr=10.1.2.3 NodeHostName=other"
+    scontrol.write_text(f'#!/bin/sh\ncase "$*" in *hostnames*) echo {name} ;; *) echo {shown} ;; esac\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    found = meeting_point({"SLURM_STEP_NODELIST": name, "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"})
+    assert found == {"MASTER_ADDR": address, "MASTER_PORT": "10217"}
 
 
 def test_contradicting_variables_are_named() -> None:

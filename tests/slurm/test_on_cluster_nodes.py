@@ -1,0 +1,83 @@
+"""Two nodes of a real cluster share a run: they meet by what SLURM tells them, and train what one process trains."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from compmod.pretrain.record import Record
+from compmod.pretrain.run import Optimizer, Run, Schedule
+from private_cluster import PrivateCluster, until
+from safetensors.torch import load_file
+from small_runs import small
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+REPRODUCE = """
+import json, sys
+from pathlib import Path
+from compmod.pretrain.run import Run
+from compmod.tables.reproduce import reproduce
+reproduce(Run.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path("data"), "cpu", quiet=True)
+"""
+
+
+def exact(method: str, epochs: int = 3) -> Run:
+    """In double precision, with large batches and without Adam's steps, which magnify a difference of rounding."""
+    run = small(method, train_images=96, epochs=epochs, precision="float64")
+    optimizer, projector = Optimizer(name="sgd", lr=0.01), replace(run.projector, out=32)
+    return replace(run, batch_size=32, optimizer=optimizer, projector=projector, schedule=Schedule(warmup_steps=0))
+
+
+def step(run: Run, runs: Path) -> list[str]:
+    """The command of a job step that works on `run`."""
+    return [sys.executable, "-c", REPRODUCE, json.dumps(run.to_dict()), str(runs)]
+
+
+def lines(record: Record) -> list[dict[str, Any]]:
+    text = (record.path / "metrics.jsonl").read_text()
+    return [line for line in map(json.loads, text.splitlines()) if line["kind"] == "train"]
+
+
+def encoder(record: Record) -> dict[str, torch.Tensor]:
+    return load_file(record.path / "encoder.safetensors")
+
+
+@pytest.mark.parametrize("method", ["simclr+", "byol"])
+def test_two_nodes_train_what_one_process_trains(cluster: PrivateCluster, tmp_path: Path, method: str) -> None:
+    run = exact(method)
+    both = ["--nodes=2", "--ntasks-per-node=1"]
+    cluster.run("srun", "--nodes=1", *step(run, tmp_path / "one"))
+    cluster.run("srun", *both, *step(run, tmp_path / "two"))
+    one, two = (Record(tmp_path / name, run) for name in ("one", "two"))
+    assert [(found.provenance or {})["processes"] for found in (one, two)] == [1, 2]
+    assert len(lines(two)) == len(lines(one))  # one writer: every line once
+    for mine, theirs in zip(lines(two), lines(one), strict=True):
+        assert abs(mine["loss"] - theirs["loss"]) < 1e-10 * abs(theirs["loss"])
+    for name, value in encoder(one).items():
+        torch.testing.assert_close(encoder(two)[name], value, rtol=1e-9, atol=1e-11, msg=name)
+
+
+def test_two_nodes_stop_together_and_go_on_to_the_same_bits(cluster: PrivateCluster, tmp_path: Path) -> None:
+    run, both = exact("byol+", epochs=12), ["--nodes=2", "--ntasks-per-node=1"]
+    cluster.run("srun", *both, *step(run, tmp_path / "straight"))
+    stopped = Record(tmp_path / "stopped", run)
+    command = " ".join(map(_quoted, ["srun", *step(run, tmp_path / "stopped")]))
+    job = cluster.batch(*both, "--output=/dev/null", f"--wrap={command}")
+    until(lambda: (stopped.path / "metrics.jsonl").exists() and len(lines(stopped)) > 0, "a logged step")
+    cluster.run("scancel", "--signal=USR2", f"{job}.0")
+    assert cluster.wait(job, "FAILED", "COMPLETED") == "FAILED"
+    assert cluster.job(job)["ExitCode"] == "75:0"
+    assert stopped.status == "unfinished"
+    cluster.run("srun", *both, *step(run, tmp_path / "stopped"))
+    straight = encoder(Record(tmp_path / "straight", run))
+    assert all(torch.equal(encoder(stopped)[name], value) for name, value in straight.items())
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
