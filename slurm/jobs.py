@@ -19,7 +19,7 @@ from .cluster import Cluster
 
 MARGIN = 1.5  # of a limit over the prediction: a job that needs longer is stopped, saved and queued again
 START_MINUTES = 5.0  # reading data over a busy network, importing torch
-LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440, 2_880, 4_320, 10_080)  # few, so that like steps share arrays
+LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440)  # then days; few, so that like steps share arrays
 
 Kind = Literal["pretrain", "evaluate", "fine-tune"]
 
@@ -134,7 +134,8 @@ def limit_minutes(hours: float, cluster: Cluster) -> int:
     """The limit to ask for when so many hours are predicted: with a margin, of few values, within the cluster's."""
     wanted = max(cluster.least_minutes, MARGIN * 60 * hours + START_MINUTES)
     most = math.floor(60 * cluster.hours)
-    return min(most, next((limit for limit in LIMITS_MIN if limit >= wanted), most))
+    days = math.ceil(wanted / LIMITS_MIN[-1]) * LIMITS_MIN[-1]
+    return min(most, next((limit for limit in LIMITS_MIN if limit >= wanted), days))
 
 
 def kind_of(step: Step) -> Kind:
