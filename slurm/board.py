@@ -102,10 +102,10 @@ class Board:
         if status == "damaged":
             return _Standing("damaged", None, "remove its folder to have it done again")
         if job and job.live:
-            reason = "" if job.reason == "None" else job.reason
-            return (
-                _Standing("queued", None, reason or ("" if trained else WAITS)) if job.waiting else _Standing("running")
-            )
+            if not job.waiting:
+                return _Standing("running")
+            given = "" if job.reason == "None" else job.reason
+            return _Standing("queued", None, given or ("" if trained else WAITS))
         if status == "running":
             return _Standing("running")
         if entry and not self.places.answers(entry):

@@ -150,7 +150,7 @@ def _failed(tasks: Sequence[Task], wide: bool) -> RenderableType:
         for task in tasks[:ROWS]:
             table.add_row(*_work(task, wide), _why(task))
         return _with_rest(table, len(tasks))
-    lines = [Text(title, style="bold italic red")]
+    lines = [Text(title, style="bold red")]
     for task in tasks[:ROWS]:
         digest, *work = _work(task, wide)
         lines.append(Text(f"{digest}  {', '.join(work[:-1])}, seed {work[-1]}: ", style="default").append(_why(task)))
