@@ -145,6 +145,11 @@ def test_a_type_error_in_the_room_of_the_data_is_a_bug() -> None:
     assert kind_in(TRACEBACK.format(room="large_images", last="TypeError: x")) == "bug"
 
 
+def test_a_room_of_that_name_elsewhere_is_none_of_ours() -> None:
+    text = TRACEBACK.format(room="loader", last="ValueError: x").replace("compmod/pretrain", "site-packages/jinja")
+    assert kind_in(text) == "bug"
+
+
 def test_missing_data_is_bad_data(tmp_path: Path) -> None:
     assert classify(error=_raised(lambda: load("cifar10", "train", tmp_path))) == "bad data"
 
