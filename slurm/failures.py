@@ -57,7 +57,7 @@ _SAVED = 75  # exit status after a signal and a checkpoint; pretrain/session.py,
 _SHELL = 128  # a shell adds it to the number of the signal that ended a command
 
 # A fault of a file, by where it was raised: the rooms that read data, then nothing but the rest of that traceback.
-_ROOMS = "data|digits|feed|holdings|image_folder|labelled|large_images|loader|official"
+_ROOMS = "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
 _UNREADABLE = r"ValueError|OSError|FileNotFoundError|PermissionError|IsADirectoryError|EOFError|BadZipFile"
 _SIGNS: tuple[tuple[Kind, str], ...] = (  # the last one in a text counts
     ("bug", r"(?<!following exception:\n\n)(?<!another exception occurred:\n\n)Traceback \(most recent call last\):"),
@@ -68,7 +68,7 @@ _SIGNS: tuple[tuple[Kind, str], ...] = (  # the last one in a text counts
     ("node failure", r"\[Errno (?:5|107|110|116|121)\]|Communication connection failure|launch failed.*node"),
     ("node failure", r"in use by another process"),  # what an earlier try left on a node that SLURM gave up
     ("disk full", r"No space left on device|Disk quota exceeded|\[Errno (?:28|122)\]"),
-    ("bad data", rf'File "[^"]*/pretrain/(?:evaluate/)?(?:{_ROOMS})\.py", line .*\n(?:[ ].*\n)*(?:\w+\.)*(?:{_UNREADABLE})\b'),
+    ("bad data", rf'File "[^"]*/{_ROOMS}\.py", line .*\n(?:[ ].*\n)*(?:\w+\.)*(?:{_UNREADABLE})\b'),
     ("bad data", r"^ValueError: .*: found .*; expected |UnidentifiedImageError|image file is truncated"),
     ("diverged", r"NonFiniteLoss\b|loss became NaN or infinite"),
     ("time limit", r"DUE TO TIME LIMIT"),
