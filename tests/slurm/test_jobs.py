@@ -13,7 +13,7 @@ from compmod.tables.plan import Plan, lacking, plan
 from compmod.tables.rates import Rates
 from compmod.tables.standing import Standing
 from compmod.tables.table import build_table
-from tiny_tables import tiny_run, tiny_table
+from small_tables import tiny_run, tiny_table
 
 BIG = Cluster(name="big", gpus_per_node=8, nodes=2, hours=48)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from compmod.slurm import journal
 from compmod.slurm.journal import FOLDER, Entry, append, entries, history, new_entries, submitting
-from tiny_tables import tiny_run
+from small_tables import tiny_run
 
 ENTRY = Entry(
     digest="0123456789ab",

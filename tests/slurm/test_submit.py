@@ -26,7 +26,7 @@ from compmod.tables.plan import lacking
 from compmod.tables.rates import Rates
 from compmod.tables.table import build_table
 from printing_slurm import NAME, PrintingSlurm, line
-from tiny_tables import tiny_run, tiny_table
+from small_tables import tiny_run, tiny_table
 
 GOLDEN = Path(__file__).parent / "golden"
 BIG = Cluster(
