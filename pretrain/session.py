@@ -81,9 +81,12 @@ def stop_signals() -> Iterator[Stop]:
         stop.signal_name = signal.Signals(number).name
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    # Who started this process may have blocked them, as the loader does for the server that its workers come from.
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
     try:
         yield stop
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
 

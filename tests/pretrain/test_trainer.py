@@ -46,7 +46,11 @@ PROCESSES.set_forkserver_preload(
 
 
 def work(encoded: dict[str, Any], runs: Path) -> None:
-    """A process of its own. It saves after every step, so that a kill often lands in the middle of a save."""
+    """A process of its own. It saves after every step, so that a kill often lands in the middle of a save.
+
+    It starts with the signals blocked, as any process may.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2})
     torch.set_num_threads(1)
     often = replace(QUIET, checkpoint_minutes=1e-9, log_every=2)
     with (runs / "errors").open("w") as errors, contextlib.redirect_stderr(errors):
