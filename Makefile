@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo browser test test-learning test-gpu test-slurm check format
+.PHONY: help setup demo detectron2 browser test test-learning test-gpu test-slurm check format
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 STAMP := $(VENV)/.installed
+DETECTRON2 := $(VENV)/.detectron2
 # Processes the suite runs in, each of one thread.
 JOBS ?= 2
 
@@ -19,16 +20,22 @@ setup: $(STAMP) ## make .venv with the compmod command in it
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or 3.12 found; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,detection]'
 	@touch $@
 
 demo: $(STAMP) ## pretrain, probe and tabulate on the embedded digits, about four minutes
 	$(BIN)/compmod demo
 
+detectron2: $(DETECTRON2) ## Detectron2: from its git repository where that is reached, else its archive from the index
+
+$(DETECTRON2): transfer/install.py | $(STAMP)
+	$(BIN)/python -m compmod.transfer.install
+	@touch $@
+
 browser: ## install Chromium where there is none, for the tests that open the report in it; as root, on Debian
 	tests/install_browser.sh
 
-test: $(STAMP) ## the suite, all but what the other test targets run
+test: $(STAMP) $(DETECTRON2) ## the suite, all but what the other test targets run
 	$(BIN)/python -m pytest -m 'not gpu and not slurm and not learning' -n $(JOBS) --dist loadgroup
 
 test-learning: $(STAMP) ## that every method learns on digits by its full recipe there, about eight minutes
