@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from .run import Evaluation, FineTuning, Run
+from .run import Measured, Run
 from .spec import Spec
 
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
@@ -26,7 +26,7 @@ Status = Literal["absent", "running", "unfinished", "failed", "done", "damaged"]
 class Record:
     """The folder of `spec` below the runs directory `runs`."""
 
-    def __init__(self, runs: Path, spec: Run | Evaluation | FineTuning) -> None:
+    def __init__(self, runs: Path, spec: Run | Measured) -> None:
         self.spec = spec
         self.path = Path(runs) / spec.folder
 
@@ -40,10 +40,8 @@ class Record:
             spec = Spec.from_dict(json.loads(spec_file.read_text()))
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"damaged spec {spec_file}: {error}") from error
-        if not isinstance(spec, Run | Evaluation | FineTuning):
-            raise ValueError(
-                f"{spec_file} holds a {type(spec).__name__}; expected a Run or an Evaluation or a FineTuning"
-            )
+        if not isinstance(spec, Run | Measured):
+            raise ValueError(f"{spec_file} holds a {type(spec).__name__}; expected a Run or a measurement of one")
         record = cls(Path(folder), spec)
         record.path = Path(folder)
         return record

@@ -212,7 +212,19 @@ class Run(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Spec):
+class Measured(Spec):
+    """Base of what is measured on a run, in a folder inside that run's."""
+
+    run: Run
+
+    @property
+    def folder(self) -> str:
+        """Folder below the runs directory: inside the folder of the run."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Measured):
     """The small-data probes on a finished run: linear and nearest neighbours (protocol of the W-MSE code)."""
 
     run: Run
@@ -227,7 +239,7 @@ class Evaluation(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuning(Spec):
+class FineTuning(Measured):
     """A linear layer trained on augmented images with a finished run's backbone under it, frozen or trained with it.
 
     Defaults are the linear probe of Barlow Twins' code (Zbontar et al., ICML 2021); `protocols.py` has the others.

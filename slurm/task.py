@@ -17,9 +17,10 @@ from typing import Any
 
 from ..pretrain.place import place_of
 from ..pretrain.record import Record
-from ..pretrain.run import Evaluation, FineTuning, Run
+from ..pretrain.run import Run
 from ..pretrain.spec import Spec
 from ..tables.reproduce import reproduce
+from ..tables.table import Measurement
 from ..tables.throughput import device_of
 from . import signals
 from .failures import Failure, Kind, classify, histories, note, retried
@@ -45,7 +46,7 @@ class Task:
     requeue: bool = True
 
     @classmethod
-    def of(cls, spec: Run | Evaluation | FineTuning, runs: Path, data: Path, **settings: Any) -> Task:
+    def of(cls, spec: Run | Measurement, runs: Path, data: Path, **settings: Any) -> Task:
         """The task of a spec; paths become absolute, for a job may start elsewhere."""
         device = "cpu" if device_of(spec) == "cpu" else "auto"
         return cls(
@@ -79,10 +80,10 @@ class Task:
             self._failed(record, rank, error)
             raise
 
-    def decoded(self) -> Run | Evaluation | FineTuning:
+    def decoded(self) -> Run | Measurement:
         """The spec. Raises ValueError where it is no longer the one that was submitted."""
         spec = Spec.from_dict(self.spec)
-        assert isinstance(spec, Run | Evaluation | FineTuning)
+        assert isinstance(spec, Run | Measurement)
         if spec.digest != self.digest:
             raise ValueError(f"{self.digest} was submitted by another version of compmod, where defaults differ")
         return spec
@@ -95,7 +96,7 @@ class Task:
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
         if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
             raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
-        reproduce(record.spec, Path(self.runs), Path(self.data), self.device)
+        reproduce(self.decoded(), Path(self.runs), Path(self.data), self.device)
 
     def _stopped(self, record: Record, seconds: float) -> None:
         """After a signal: note it, and queue the job again unless it gets nowhere."""

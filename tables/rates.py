@@ -115,6 +115,8 @@ def _finished(runs: Path) -> Iterator[Measured]:
 
 def _read(folder: Path) -> Measured:
     spec = Record.open(folder).spec
+    if not isinstance(spec, Work):
+        raise TypeError(f"{type(spec).__name__} is no work of a table")
     results = json.loads((folder / "results.json").read_text())
     provenance = json.loads((folder / "provenance.json").read_text())
     hardware = provenance["hardware"]

@@ -247,7 +247,7 @@ def test_a_damaged_spec_is_an_error_in_one_line_that_names_the_file(content: str
 
 def test_a_spec_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"Backbone": {}}')
-    with pytest.raises(ValueError, match="holds a Backbone; expected a Run or an Evaluation"):
+    with pytest.raises(ValueError, match="holds a Backbone; expected a Run or a measurement"):
         Record.open(tmp_path)
 
 
