@@ -237,6 +237,8 @@ COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below t
     "report": report_command,
     "data": data,
     "methods": methods,
+    "export": "transfer.export:export_command",
+    "doctor": "transfer.doctor:doctor_command",
     "cluster": "slurm.commands:cluster_command",
     "submit": "slurm.commands:submit_command",
     "status": "slurm.status_commands:status_command",
@@ -258,6 +260,8 @@ _USAGE = """usage: compmod COMMAND ...
   compmod report -o DIR [--scale paper|short|demo] [--seeds K] [--runs DIR]
   compmod data NAME [--data DIR]
   compmod methods [NAME] [--format text|md]
+  compmod export RUN_DIR --to torchvision|timm|detectron2 -o FILE
+  compmod doctor
   compmod cluster new|check|list [NAME] [--run]
   compmod submit [N...] --cluster NAME|local [--scale paper|short|demo] [--seeds K] [--dry-run] [--nodes K] [--gpus K]
   compmod status [N...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--watch] [--json]

@@ -81,6 +81,11 @@ LIGHT = (
     "compmod.tables.table6",
     "compmod.tables.table7",
     "compmod.tables.verdict",
+    "compmod.transfer.coco",
+    "compmod.transfer.doctor",
+    "compmod.transfer.export",
+    "compmod.transfer.install",
+    "compmod.transfer.spec",
 )
 
 
