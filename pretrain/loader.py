@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -30,9 +30,11 @@ from .randomness import permutation
 PREFETCH = 2  # batches a worker keeps ready
 _JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)  # what schedulers and Ctrl-C send to a whole job
 
-_OPEN: weakref.WeakSet[Generator[Loaded, None, None]] = weakref.WeakSet()
+_OPEN: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
 
 Request = tuple[int, Tensor]  # epoch, and which samples: int64, on the CPU
+Plain = tuple[int, list[int]]  # as plain numbers: a tensor reaches a worker by a socket that closes with this process
+Made = TypeVar("Made")
 
 
 class Loaded(NamedTuple):
@@ -74,21 +76,31 @@ def batches(
     Raises ValueError, in one line that names the file, at the batch with an image that cannot be read; the workers are
     gone then.
     """
+    plain = ((epoch, index_N.tolist()) for epoch, index_N in requests)
+    return served(_Reader(files, cutter), plain, workers, pin_memory=pin_memory)
+
+
+def served(
+    reader: Dataset[Made | str], requests: Iterable[Plain], workers: int, *, pin_memory: bool = False
+) -> Generator[Made, None, None]:
+    """What `reader` makes of every request, in that order, made ahead by so many processes; 0 = by this one.
+
+    A reader hands back a fault as text, which is raised as ValueError; the workers are gone then.
+    """
     if workers < 0:
         raise ValueError(f"workers must be at least 0, not {workers}")
-    made = _batches(files, requests, cutter, workers, pin_memory)
+    made = _served(reader, requests, workers, pin_memory)
     _OPEN.add(made)
     return made
 
 
-def _batches(
-    files: Files, requests: Iterable[Request], cutter: Cutter, workers: int, pin_memory: bool
-) -> Generator[Loaded, None, None]:
-    loader: DataLoader[Loaded | str] = DataLoader(
-        _Reader(files, cutter),
+def _served(
+    reader: Dataset[Made | str], requests: Iterable[Plain], workers: int, pin_memory: bool
+) -> Generator[Made, None, None]:
+    loader: DataLoader[Made | str] = DataLoader(
+        reader,
         batch_size=None,  # a request is a whole batch already
-        # As plain numbers: a tensor would reach a worker through a socket that closes when this process ends.
-        sampler=((epoch, index_N.tolist()) for epoch, index_N in requests),
+        sampler=requests,
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
