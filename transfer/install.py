@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -62,7 +63,7 @@ def find() -> Found | None:
     spec = importlib.util.find_spec("detectron2")
     folder = Path(spec.origin).parents[1] if spec and spec.origin else archive
     if folder != archive:
-        return Found("installed", _version(), folder)
+        return Found("installed", _version(folder), folder)
     return Found("archive", VERSION, archive) if (archive / "detectron2" / "__init__.py").is_file() else None
 
 
@@ -104,11 +105,17 @@ def unpack(archive: Path, folder: Path) -> None:
     aside.rmdir()
 
 
-def _version() -> str:
+def _version(folder: Path) -> str:
+    """Its number, and the commit where pip built it from the repository: the number has been 0.6 since 2021."""
     try:
-        return importlib.metadata.version("detectron2")
-    except importlib.metadata.PackageNotFoundError:  # a checkout on the path
+        package = importlib.metadata.distribution("detectron2")
+    except importlib.metadata.PackageNotFoundError:
         return "of unknown version"
+    if Path(str(package.locate_file(""))).resolve() != folder.resolve():  # a checkout before it on the path
+        return "of unknown version"
+    origin = json.loads(package.read_text("direct_url.json") or "{}")
+    commit = origin.get("vcs_info", {}).get("commit_id", "")
+    return f"{package.version}+{commit[:8]}" if commit else package.version
 
 
 def _download(folder: Path) -> Path:

@@ -41,6 +41,25 @@ def test_an_installed_one_is_taken_before_the_archive(tmp_path: Path, monkeypatc
     assert done.stdout.strip() == str(Found("installed", "of unknown version", tmp_path))
 
 
+@pytest.mark.parametrize(
+    "origin, version",
+    [
+        (None, "0.6"),
+        ('{"url": "https://example.org/d.git", "vcs_info": {"commit_id": "0123456789abcdef"}}', "0.6+01234567"),
+    ],
+)
+def test_a_version_names_the_commit_that_it_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str | None, version: str
+) -> None:
+    folder = tmp_path / "detectron2-0.6.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: detectron2\nVersion: 0.6\n")
+    if origin:
+        (folder / "direct_url.json").write_text(origin)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert install._version(tmp_path) == version
+
+
 def test_without_one_nothing_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "archive_folder", lambda: tmp_path)
     monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None)
