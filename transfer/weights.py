@@ -13,6 +13,8 @@ from torch import Tensor
 from ..pretrain.networks import ResNet
 from ..pretrain.run import Backbone
 from .convert import few, to_detectron2
+from .msra import SUFFIX as MSRA_SUFFIX
+from .msra import read_msra
 
 Stem = Literal["small", "small-pool", "large"]
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -24,11 +26,16 @@ _DEPTHS: dict[tuple[str, tuple[int, ...]], Literal["resnet10", "resnet18", "resn
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file of safetensors or torch. Raises ValueError on one that could run code, or is no dict."""
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"cannot tell what {path} holds by its name; expected {', '.join(SUFFIXES)}")
+    """The state dict in a file of safetensors or torch, or Detectron2's R-50.pkl, under torchvision's names.
+
+    Raises ValueError on a file that could run code, or holds anything else.
+    """
+    if path.suffix not in (*SUFFIXES, MSRA_SUFFIX):
+        raise ValueError(f"cannot tell what {path} holds by its name; expected {', '.join((*SUFFIXES, MSRA_SUFFIX))}")
     if not path.is_file():
         raise ValueError(f"no weights at {path}")
+    if path.suffix == MSRA_SUFFIX:
+        return read_msra(path)
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as stored:
@@ -45,6 +52,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         inside = f"a dict of {few(list(map(str, state)))}" if isinstance(state, dict) else f"a {type(state).__name__}"
         raise ValueError(f"{path} holds {inside}; expected names with tensors, as model.state_dict() gives them")
     return state
+
+
+def pixels_of(path: Path) -> Literal["rgb", "msra"]:
+    """The pixels that the weights of a file were trained on, and no others go with them: MSRA's are their own."""
+    return "msra" if path.suffix == MSRA_SUFFIX else "rgb"
 
 
 def recognised(state: Mapping[str, Tensor], stem: Stem | None = None) -> Backbone:

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from compmod.pretrain.networks import ResNet
 from compmod.pretrain.run import Backbone
-from compmod.transfer.weights import check_weights, read_weights, recognised
+from compmod.transfer.weights import check_weights, pixels_of, read_weights, recognised
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -67,7 +67,7 @@ def test_a_file_without_a_state_dict_says_what_it_holds(tmp_path: Path, value: o
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("encoder.pkl", b"", r"cannot tell what .*encoder\.pkl holds"),
+        ("encoder.bin", b"", r"cannot tell what .*encoder\.bin holds"),
         ("absent.pth", None, r"no weights at .*absent\.pth"),
         ("encoder.safetensors", b"not one", r"cannot read .*encoder\.safetensors"),
         ("encoder.pth", b"not one", r"encoder\.pth is no file of plain tensors"),
@@ -78,6 +78,11 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, name: str, conten
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("name, pixels", [("R-50.pkl", "msra"), ("R-50.pth", "rgb"), ("R-50.safetensors", "rgb")])
+def test_detectron2s_own_weights_alone_go_with_msras_pixels(name: str, pixels: str) -> None:
+    assert pixels_of(Path(name)) == pixels
 
 
 @pytest.mark.parametrize("name", ["resnet10", "resnet18", "resnet50"])
