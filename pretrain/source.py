@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .data import DATASETS
 from .methods import METHODS
-from .run import Evaluation, FineTuning, Run
+from .run import Measured, Run
 from .spec import DIGEST_LENGTH, Spec
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -68,12 +68,32 @@ FILES: dict[str, tuple[str, ...]] = {  # what part of the work -> the files that
         "pretrain/randomness.py",
         "pretrain/session.py",
     ),
+    "detection": (
+        "pretrain/data.py",
+        "pretrain/distributed.py",
+        "pretrain/evaluate/probe.py",
+        "pretrain/loader.py",
+        "pretrain/networks.py",
+        "pretrain/randomness.py",
+        "pretrain/session.py",
+        "transfer/coco.py",
+        "transfer/convert.py",
+        "transfer/detectron.py",
+        "transfer/engine.py",
+        "transfer/examples.py",
+        "transfer/maskrcnn.py",
+        "transfer/precise_norm.py",
+        "transfer/scenes.py",
+        "transfer/scoring.py",
+        "transfer/trunk.py",
+    ),
 }
 
 PARTS: dict[str, tuple[str, ...]] = {  # kind of spec -> the parts of every such work
     "Run": ("training", "views"),
     "Evaluation": ("probes",),
     "FineTuning": ("fine-tuning", "views"),
+    "Detection": ("detection",),
 }
 
 METHOD_FILES: dict[str, tuple[str, ...]] = {  # what a method takes from beside its own file
@@ -108,6 +128,9 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/run.py": "holds settings in a spec's digest; golden digests and rates are tested",
     "pretrain/source.py": "only compares files",
     "pretrain/spec.py": "makes digests, and golden digests are tested",
+    "transfer/install.py": "finds Detectron2, whose version stands beside every number",
+    "transfer/spec.py": "holds settings in a spec's digest; golden digests are tested",
+    "transfer/weights.py": "reads weights, and their checksum is in the spec's digest",
 }
 
 # A string (kept, for a # in it starts no comment) or a comment; the grammar up to Python 3.11, in which no f-string
@@ -174,7 +197,7 @@ def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
 
 
 def _today(spec: Spec) -> dict[str, str]:
-    if not isinstance(spec, Run | Evaluation | FineTuning):
+    if not isinstance(spec, Run | Measured) or type(spec).__qualname__ not in PARTS:
         return {}
     run = spec if isinstance(spec, Run) else spec.run
     return _hashes(type(spec).__qualname__, run.base_method, run.plus, run.dataset)

@@ -6,6 +6,7 @@ the model and the optimiser.
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import sys
 import time
@@ -28,6 +29,7 @@ from .coco import Split, read_folder
 from .convert import Converted, to_detectron2
 from .detectron import utils
 from .examples import training_batches
+from .install import find
 from .maskrcnn import build_detector
 from .precise_norm import average_statistics
 from .scenes import write_scenes
@@ -95,6 +97,13 @@ def build_optimizer(model: nn.Module, detector: Detector) -> torch.optim.SGD:
             (norms if isinstance(module, nn.modules.batchnorm._NormBase) else others).append(parameter)
     groups: list[dict[str, Any]] = [{"params": others}, {"params": norms, "weight_decay": 0.0}]
     return torch.optim.SGD(groups, lr=detector.lr, momentum=detector.momentum, weight_decay=detector.weight_decay)
+
+
+def found_version() -> str:
+    """Which Detectron2 this is."""
+    there = find()
+    assert there is not None, "it is imported"
+    return f"{there.version} ({there.kind})"
 
 
 class Engine:
@@ -255,7 +264,12 @@ class Engine:
             seconds=self.seconds,
             device=str(self.device),
             data_digest=self.val.digest,
-            extra={"train_digest": self.train.digest, "processes": world()},
+            extra={
+                "train_digest": self.train.digest,
+                "processes": world(),
+                "detectron2": found_version(),
+                "pycocotools": importlib.metadata.version("pycocotools"),
+            },
         )
         self.record.finish(results, origin)
         shutil.rmtree(self.record.path / "checkpoints", ignore_errors=True)  # of no more use, and large

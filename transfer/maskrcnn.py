@@ -81,12 +81,10 @@ def _fpn(spec: Detection, classes: int, norm: str) -> Any:
     detector = spec.detector
     stages = ["res2", "res3", "res4", "res5"]
     in_1x1 = detector.pixels == "msra"
-    backbone = modeling.FPN(
-        bottom_up=build_trunk(spec.run.backbone, norm, tuple(stages), stride_in_1x1=in_1x1),
-        in_features=stages,
-        out_channels=PYRAMID_CHANNELS,
-        top_block=modeling.backbone.fpn.LastLevelMaxPool(),
-    )
+    trunk = build_trunk(spec.run.backbone, norm, tuple(stages), stride_in_1x1=in_1x1)
+    coarsest = modeling.backbone.fpn.LastLevelMaxPool()
+    coarsest.in_feature = f"p{trunk.output_shape()['res5'].stride.bit_length() - 1}"  # p5 with a large-image stem
+    backbone = modeling.FPN(bottom_up=trunk, in_features=stages, out_channels=PYRAMID_CHANNELS, top_block=coarsest)
     shapes = backbone.output_shape()
     levels, strides = list(shapes), [shape.stride for shape in shapes.values()]
     pooled = levels[:-1]  # the coarsest is for proposals alone

@@ -25,7 +25,6 @@ from .spec import Detector
 Found = list[dict[str, Any]]  # detections in the format of COCO's results
 TASKS = ("bbox", "segm")
 FIGURES = ("AP", "AP50", "AP75")  # the first three of COCO's summary
-DIGITS = 4  # kept of a score, and of a box in pixels
 
 
 def detect(
@@ -44,19 +43,13 @@ def detect(
                 found = evaluation.coco_evaluation.instances_to_coco_json(
                     output["instances"].to("cpu"), example["image_id"]
                 )
-                mine += [_plain(one, categories[one["category_id"]]) for one in found]
+                mine += [{**one, "category_id": categories[one["category_id"]]} for one in found]
             each()
     gathered: list[Any] = [mine]
     if world() > 1:
         gathered = [None] * world()
         dist.all_gather_object(gathered, mine)
     return sorted((one for some in gathered for one in some), key=lambda one: int(one["image_id"]))
-
-
-def _plain(found: dict[str, Any], category: int) -> dict[str, Any]:
-    """A detection with COCO's own number of its category, without meaningless digits."""
-    box = [round(side, DIGITS) for side in found["bbox"]]
-    return {**found, "category_id": category, "bbox": box, "score": round(found["score"], DIGITS)}
 
 
 def average_precision(split: Split, found: Found) -> dict[str, float]:

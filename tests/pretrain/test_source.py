@@ -20,7 +20,7 @@ from compmod.pretrain.spec import Spec
 
 RUN = Run(method="simclr", dataset="cifar10")
 LARGE = Run(method="simclr+", dataset="imagenet")
-WORK = ("pretrain/trainer.py", "pretrain/evaluate/probe.py", "pretrain/evaluate/finetune.py")
+WORK = ("pretrain/trainer.py", "pretrain/evaluate/probe.py", "pretrain/evaluate/finetune.py", "transfer/engine.py")
 # What a part imports only because it shares a file with work of another part.
 ASIDE = {
     Run: {f"pretrain/evaluate/{name}.py" for name in ("features", "knn", "linear", "probe")},  # online probes
