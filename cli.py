@@ -1,4 +1,4 @@
-"""The `compmod` command: demo, pretrain, evaluate, table, plan, claims, data, methods, status, logs, cancel, retry.
+"""The `compmod` command: demo, pretrain, evaluate, transfer, table, plan, claims, data, methods, and those of jobs.
 
 Every command is a function whose parameters are its options, read by tyro. What needs torch is imported inside, so
 that `--help` and reading a table answer at once. A mistake of the user's is one line and exit status 2.
@@ -231,6 +231,7 @@ COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below t
     "demo": demo,
     "pretrain": pretrain,
     "evaluate": evaluate,
+    "transfer": "transfer.command:transfer_command",
     "table": table_command,
     "plan": plan_command,
     "claims": claims_command,
@@ -254,6 +255,7 @@ _USAGE = """usage: compmod COMMAND ...
   compmod demo [--runs DIR]
   compmod pretrain METHOD[+] --dataset NAME [any field of Run] [--runs DIR] [--data DIR] [--device auto|cpu|cuda]
   compmod evaluate RUN_DIR [--protocol probes|linear|semi-1|semi-10] [--variant NAME] [--sweep]
+  compmod transfer RUN_DIR|FILE [--coco DIR] [--schedule 1x|2x|demo] [--architecture c4|fpn] [--gpus N]
   compmod table N|all [--scale paper|short|demo] [--run] [--format md|html|latex|csv] [--seeds K] [--copies DATA=COPY]
   compmod plan [N...] [--scale paper|short|demo] [--seeds K] [--runs DIR] [--hardware GPU] [--json]
   compmod claims [--scale paper|short|demo] [--seeds K] [--runs DIR] [--format md|csv]

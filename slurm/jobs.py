@@ -15,13 +15,14 @@ from ..pretrain.data import DATASETS
 from ..pretrain.run import Evaluation, FineTuning, Run
 from ..tables.plan import Plan, Step
 from ..tables.throughput import Work, device_of
+from ..transfer.spec import Detection
 from .cluster import Cluster
 
 MARGIN = 1.5  # of a limit over the prediction: a job that needs longer is stopped, saved and queued again
 START_MINUTES = 5.0  # reading data over a busy network, importing torch
 LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440)  # then days; few, so that like steps share arrays
 
-Kind = Literal["pretrain", "evaluate", "fine-tune"]
+Kind = Literal["pretrain", "evaluate", "fine-tune", "detect"]
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,19 @@ def kind_of(step: Step) -> Kind:
     """What a step does, as jobs are named."""
     if isinstance(step.spec, Run):
         return "pretrain"
+    if isinstance(step.spec, Detection):
+        return "detect"
     return "fine-tune" if isinstance(step.spec, FineTuning) else "evaluate"
 
 
-def _shared(spec: Run | FineTuning, cluster: Cluster) -> tuple[int, int]:
+def _shared(spec: Run | FineTuning | Detection, cluster: Cluster) -> tuple[int, int]:
     """The nodes and GPUs that can share the batch equally: all, or as many as divide it; separate norms fix them."""
     nodes = cluster.nodes if isinstance(spec, Run) else 1
     if isinstance(spec, Run) and spec.norm_groups > 1:
         gpus = min(spec.norm_groups, cluster.gpus_per_node)
         return max(1, spec.norm_groups // gpus), gpus
-    whole = (gpus for gpus in range(cluster.gpus_per_node, 0, -1) if spec.batch_size % (nodes * gpus) == 0)
+    batch_size = spec.detector.batch_size if isinstance(spec, Detection) else spec.batch_size
+    whole = (gpus for gpus in range(cluster.gpus_per_node, 0, -1) if batch_size % (nodes * gpus) == 0)
     return nodes, next(whole, 1)
 
 

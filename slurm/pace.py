@@ -14,6 +14,7 @@ from typing import Any
 from ..pretrain.run import Evaluation, Run
 from ..tables.cost import updates_of
 from ..tables.throughput import Work, images_of
+from ..transfer.spec import Detection
 
 TAIL_BYTES = 8192  # of metrics.jsonl: about twenty lines, read in one piece
 LINES = 10  # whose median is the rate: one line may have waited for a checkpoint
@@ -42,7 +43,8 @@ def pace(runs: Path, spec: Work) -> Pace | None:
         return None
     if isinstance(spec, Run):
         return _of_metrics(folder / "metrics.jsonl", spec)
-    return _of_checkpoints(folder / "checkpoints", updates_of(spec), spec.epochs)
+    epochs = spec.detector.iterations if isinstance(spec, Detection) else spec.epochs
+    return _of_checkpoints(folder / "checkpoints", updates_of(spec), epochs)
 
 
 def _of_metrics(path: Path, run: Run) -> Pace | None:

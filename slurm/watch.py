@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..pretrain.run import Evaluation, Run
 from ..tables.throughput import Work
+from ..transfer.spec import Detection
 from .board import Board
 from .queue import NEVER
 from .status import STATES, State, Status, Task, counted
@@ -102,6 +103,8 @@ def what(spec: Work) -> str:
         return "pretrain"
     if isinstance(spec, Evaluation):
         return "probes"
+    if isinstance(spec, Detection):
+        return "detect"
     return f"semi {spec.share:.0%}" if spec.backbone_lr else "linear"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..pretrain.record import Record
 from ..pretrain.run import FineTuning, Run
+from ..transfer.spec import Detection
 from .filled import Filled
 from .origin import Source
 from .outcome import Runs
@@ -26,6 +27,8 @@ class Finished:
     @property
     def measured(self) -> str:
         """What was done with the run."""
+        if isinstance(self.spec, Detection):
+            return "detection"
         if not isinstance(self.spec, FineTuning):
             return "probes"
         share = "" if self.spec.share == 1 else f" on {100 * self.spec.share:g} %"

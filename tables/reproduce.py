@@ -18,6 +18,7 @@ from ..pretrain.methods import METHODS
 from ..pretrain.parent import end_with_the_parent
 from ..pretrain.record import Record
 from ..pretrain.run import FineTuning, Run
+from ..transfer.spec import COCO, Detection
 from .table import Measurement, Table
 
 FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; anything else is a fault of ours
@@ -45,6 +46,10 @@ def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "au
         from ..pretrain.evaluate.finetune import fine_tune
 
         return fine_tune(runs, spec, data, session)
+    if isinstance(spec, Detection):
+        from ..transfer.engine import transfer
+
+        return transfer(runs, spec, data / (spec.copy or COCO), session)
     from ..pretrain.evaluate.probe import evaluate
 
     return evaluate(runs, spec, data, session.device, session.loader_workers)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 from ..pretrain.presets import preset
 from ..pretrain.protocols import linear_protocol, semi_protocol
 from ..pretrain.run import Augmentation, Evaluation, FineTuning, Run
+from ..transfer.spec import Detection
 
 Scale = Literal["paper", "short", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -29,7 +30,7 @@ _DEMO: dict[float, dict[str, Any]] = {  # by the share of labels
     0.01: {"epochs": 10, "batch_size": 8, "head_lr": 0.3, "backbone_lr": 0.02},
 }
 
-Measured = TypeVar("Measured", Evaluation, FineTuning)
+Measured = TypeVar("Measured", Evaluation, FineTuning, Detection)
 
 
 def scaled(method: str, dataset: str, scale: Scale, variant: str = "") -> Run:

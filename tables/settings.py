@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..pretrain.run import FineTuning
+from ..transfer.spec import Detection
 from .table import Column, Measurement, Table
 
 ASPECTS = ("data", "backbone", "length of pretraining", "measurement", "images scored")
@@ -49,6 +50,9 @@ def setting(spec: Measurement) -> Setting:
     kind = type(spec).__name__
     if isinstance(spec, FineTuning):
         kind = f"{'fine-tuning' if spec.backbone_lr else 'frozen backbone'} on {100 * spec.share:g} % of the labels"
+    if isinstance(spec, Detection):
+        kind = f"{spec.detector.architecture} of {spec.detector.iterations} steps of {spec.detector.batch_size} images"
+        return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.data_label}, test set")
     return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.split} set")
 
 

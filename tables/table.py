@@ -14,6 +14,7 @@ from typing import Literal
 
 from ..pretrain.data import DATASETS, known
 from ..pretrain.run import Evaluation, FineTuning
+from ..transfer.spec import Detection
 from .paper import Printed
 from .scales import SCALES, Scale
 
@@ -27,7 +28,7 @@ TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which 
     7: "table7",
 }
 
-Measurement = Evaluation | FineTuning
+Measurement = Evaluation | FineTuning | Detection
 Part = Literal["paper", "ours", "difference"]
 Unit = Literal["accuracy", "AP", "fact"]
 ALL_PARTS: tuple[Part, ...] = ("paper", "ours", "difference")

@@ -13,9 +13,10 @@ from ..pretrain.data import DATASETS
 from ..pretrain.methods import METHODS
 from ..pretrain.presets import preset
 from ..pretrain.run import Backbone, Evaluation, FineTuning, Projector, Run
+from ..transfer.spec import SCENES, Detection
 from .trunk import forward_operations
 
-Work = Run | Evaluation | FineTuning
+Work = Run | Evaluation | FineTuning | Detection
 Device = Literal["gpu", "cpu"]  # one GPU, or one core of a CPU
 Trunk = tuple[Device, Backbone, int, str]  # with the size of its first view in pixels and the precision
 Kind = tuple[str, str, tuple[int, ...], Projector]  # method, its training, sizes of its views, head
@@ -50,6 +51,8 @@ UNMEASURED, UNMEASURED_PLUS = 1.0, 3.0  # where METHODS has no cost yet: SimCLR'
 def device_of(spec: Work) -> Device:
     """The embedded digits are for a CPU, everything else for a GPU."""
     run = spec if isinstance(spec, Run) else spec.run
+    if isinstance(spec, Detection):
+        return "cpu" if spec.data == SCENES else "gpu"
     return "cpu" if run.dataset == "digits" else "gpu"
 
 

@@ -67,7 +67,7 @@ def test_a_report_of_copies_names_them_and_takes_no_number_from_the_official_dat
     main(["report", "-o", str(tmp_path / "out"), "--runs", str(runs), "--copies", "cifar10=cifar10-jpeg"])
     text = (tmp_path / "out" / "report.md").read_text()
     assert "CIFAR-10 (copy: cifar10-jpeg)" in text
-    assert "\n0 of 210 cells have a number of ours" in text
+    assert "\n0 of 258 cells have a number of ours" in text
 
 
 def test_a_report_without_an_output_asks_for_it(capsys: pytest.CaptureFixture[str]) -> None:

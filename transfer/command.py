@@ -1,0 +1,111 @@
+"""`compmod transfer`: Mask R-CNN fine-tuned on a run's trunk, or on weights from elsewhere, and its COCO AP."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ..pretrain.place import place_of
+from ..pretrain.record import Record
+from ..pretrain.run import Run
+from .coco import Split, is_official, read_folder
+from .spec import COCO, SCENES, Detection, Schedule, detector
+
+if TYPE_CHECKING:
+    from ..pretrain.run import Backbone
+
+Stem = Literal["small", "small-pool", "large"]
+
+
+def transfer_command(
+    source: Annotated[
+        Positional[Path],
+        arg(help="folder of a finished run, or a file of a ResNet's weights by torchvision's names", metavar="RUN_DIR"),
+    ],
+    coco: Annotated[
+        Path | None,
+        arg(help="folder with annotations/, train2017/ and val2017/; without it the embedded digit scenes"),
+    ] = None,
+    schedule: Annotated[Schedule | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
+    architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",
+    batch_size: Annotated[int, arg(help="images a step; rate and lengths follow it; 0 = the schedule's")] = 0,
+    gpus: Annotated[int, arg(help="processes to start, each with a GPU and its share of the batch")] = 1,
+    pixels: Annotated[Literal["rgb", "msra"], arg(help="msra: for weights of Detectron2's own R-50 alone")] = "rgb",
+    stem: Annotated[Stem | None, arg(help="of a file of weights, where they leave it open")] = None,
+    seed: Annotated[int, arg(help="with a file of weights; a run has its own")] = 0,
+    runs: Annotated[Path, arg(help="folder of the runs, for a file of weights")] = Path("runs"),
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")] = "auto",
+    checkpoint_minutes: Annotated[float, arg(help="time between checkpoints")] = 10.0,
+    workers: Annotated[int, arg(help="processes that read images; -1 = one a core")] = -1,
+) -> None:
+    """Fine-tune Mask R-CNN on a trunk and print box and mask AP; the same command resumes a stopped one."""
+    if min(batch_size, seed) < 0 or gpus < 1 or workers < -1 or not checkpoint_minutes > 0:
+        given = f"{batch_size}, {seed}, {gpus}, {workers}, {checkpoint_minutes}"
+        expected = "batch_size and seed of at least 0, gpus of 1, workers of -1, checkpoint_minutes above 0"
+        raise ValueError(f"expected {expected}, not {given}")
+    if gpus > 1 and place_of(os.environ).world == 1:
+        _start(gpus, sys.argv[1:])
+    runs, run, digest = _trunk(source, runs, stem, seed)
+    settings = detector(schedule or ("1x" if coco else "demo"), COCO if coco else SCENES, architecture)
+    settings = replace(settings.scaled(batch_size or settings.batch_size), pixels=pixels)
+    spec = Detection(
+        run=run,
+        detector=settings,
+        data=COCO if coco else SCENES,
+        copy=copy_name(coco, read_folder(coco)) if coco else "",
+        weights=digest,
+    )
+    from ..pretrain.session import Session
+    from .engine import transfer
+
+    session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers)
+    done = transfer(runs, spec, coco or Path(), session, source if digest else None)
+    if place_of(os.environ).rank:  # the first process speaks for all
+        return
+    for name, value in (done.results or {}).items():
+        print(f"{name:14} {value:.4g}" if isinstance(value, int | float) else f"{name:14} {value}")
+    print(done.path)
+
+
+def copy_name(folder: Path, splits: tuple[Split, Split]) -> str:
+    """What a spec calls the data of a folder: nothing where they are the official ones, else the folder's name."""
+    return "" if is_official(*splits) else folder.resolve().name
+
+
+def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path, Run, str]:
+    """The folder of the runs, the run, and the SHA-256 of the file where its trunk is from elsewhere."""
+    if source.is_dir():
+        source = source.resolve()
+        record = Record.open(source)
+        if not isinstance(record.spec, Run):
+            raise ValueError(f"{source} is a measurement; give the folder of the run, {source.parent}")
+        if source.name != record.spec.folder:
+            raise ValueError(f"{source} was renamed; its spec names it {record.spec.folder}")
+        if stem or seed:
+            raise ValueError("stem and seed are for a file of weights; a run has its own")
+        return source.parent, record.spec, ""
+    if not source.is_file():
+        raise ValueError(f"no run or weights at {source}; expected the folder of a run, or a file of weights")
+    import hashlib
+
+    from .weights import read_weights, recognised
+
+    run = foreign_run(recognised(read_weights(source), stem), seed)
+    return runs, run, hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def foreign_run(backbone: Backbone, seed: int) -> Run:
+    """What stands for the pretraining of weights from elsewhere: a run of no epochs on ImageNet."""
+    return Run(method="supervised", dataset="imagenet", epochs=0, backbone=backbone, seed=seed)
+
+
+def _start(processes: int, arguments: Sequence[str]) -> None:
+    """Become torchrun with that many processes of this very command."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "compmod", *arguments])
