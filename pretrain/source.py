@@ -129,6 +129,8 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/source.py": "only compares files",
     "pretrain/spec.py": "makes digests, and golden digests are tested",
     "transfer/install.py": "finds Detectron2, whose version stands beside every number",
+    "transfer/msra.py": "reads weights, and their checksum is in the spec's digest",
+    "transfer/pictures.py": "draws detections that are already there",
     "transfer/spec.py": "holds settings in a spec's digest; golden digests are tested",
     "transfer/weights.py": "reads weights, and their checksum is in the spec's digest",
 }

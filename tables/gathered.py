@@ -19,6 +19,7 @@ from .charts import draw_charts, measured
 from .claims import Finding, findings, printed_findings
 from .cost import measured_rates
 from .curves import by_panel, draw_courses, read_course
+from .detections import detections
 from .figures import Picture, draw_views
 from .filled import Filled, fill
 from .finished import Finished, finished
@@ -86,6 +87,7 @@ class Report:
     chapters: tuple[Chapter, ...]
     claims: tuple[tuple[Finding, Finding], ...] = ()
     curves: tuple[Picture, ...] = ()
+    detections: tuple[Picture, ...] = ()  # drawn on images
     views: Picture | None = None
     meanings: tuple[tuple[str, str], ...] = ()  # label of a row, and what it is
     missing: Plan | None = None
@@ -127,6 +129,7 @@ def gather(tables: Sequence[Table], runs: Path) -> Report:
         results=results,
         chapters=chapters,
         curves=_curves(tables, runs),
+        detections=detections(tables, results),
         views=_views(first) if first and first.dataset == "digits" else None,
         meanings=tuple(_meanings(tables)),
         finished=finished(((table.number, cell) for table, cells in filled for cell in cells), results),

@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 
 from . import layout
+from .detections import SENTENCE
 from .gathered import Report
 from .html import html_table
 
@@ -23,4 +24,5 @@ def page(report: Report) -> str:
         chapter.table.number: html_table(chapter.table, list(chapter.cells), report.results)
         for chapter in report.chapters
     }
-    return template.render(report=report, layout=layout, styles=styles, fragments=fragments) + "\n"
+    given = {"layout": layout, "styles": styles, "fragments": fragments, "detections_sentence": SENTENCE}
+    return template.render(report=report, **given) + "\n"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..pretrain.record import write_whole
 from . import layout
+from .detections import SENTENCE
 from .figures import Picture
 from .gathered import Chapter, Report, gather, gather_all
 from .markdown import markdown
@@ -40,6 +41,7 @@ def write_reports(
 def _write_markdown(report: Report, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = [picture for chapter in report.chapters for picture in chapter.pictures] + list(report.curves)
+    pictures += report.detections
     for picture in [*pictures, *([report.views] if report.views else [])]:
         picture.write(path.parent)
     write_whole(path, markdown_report(report).encode())
@@ -58,6 +60,9 @@ def markdown_report(report: Report) -> str:
         parts += ["## What the paper claims", layout.CLAIMS, _claims(report)]
     if report.curves:
         parts += ["## Training curves", layout.CURVES, *map(_shown, report.curves)]
+    if report.detections:
+        parts += ["## Detections", SENTENCE]
+        parts += [text for picture in report.detections for text in (f"**{picture.title}**", _shown(picture))]
     if report.views:
         parts += ["## Sample views", report.views.title, _shown(report.views)]
     parts += ["## What each row is", "\n".join(f"- **{label}**: {meaning}" for label, meaning in report.meanings)]

@@ -26,7 +26,7 @@ Stem = Literal["small", "small-pool", "large"]
 def transfer_command(
     source: Annotated[
         Positional[Path],
-        arg(help="folder of a finished run, or a file of a ResNet's weights by torchvision's names", metavar="RUN_DIR"),
+        arg(help="folder of a finished run, or a file of weights: torchvision's names, or R-50.pkl", metavar="RUN_DIR"),
     ],
     coco: Annotated[
         Path | None,
@@ -36,7 +36,6 @@ def transfer_command(
     architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",
     batch_size: Annotated[int, arg(help="images a step; rate and lengths follow it; 0 = the schedule's")] = 0,
     gpus: Annotated[int, arg(help="processes to start, each with a GPU and its share of the batch")] = 1,
-    pixels: Annotated[Literal["rgb", "msra"], arg(help="msra: for weights of Detectron2's own R-50 alone")] = "rgb",
     stem: Annotated[Stem | None, arg(help="of a file of weights, where they leave it open")] = None,
     seed: Annotated[int, arg(help="with a file of weights; a run has its own")] = 0,
     runs: Annotated[Path, arg(help="folder of the runs, for a file of weights")] = Path("runs"),
@@ -53,7 +52,7 @@ def transfer_command(
         _start(gpus, sys.argv[1:])
     runs, run, digest = _trunk(source, runs, stem, seed)
     settings = detector(schedule or ("1x" if coco else "demo"), COCO if coco else SCENES, architecture)
-    settings = replace(settings.scaled(batch_size or settings.batch_size), pixels=pixels)
+    settings = replace(settings.scaled(batch_size or settings.batch_size), pixels=_pixels(source, digest))
     spec = Detection(
         run=run,
         detector=settings,
@@ -98,6 +97,13 @@ def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path
 
     run = foreign_run(recognised(read_weights(source), stem), seed)
     return runs, run, hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def _pixels(source: Path, digest: str) -> Literal["rgb", "msra"]:
+    """What the weights see; those of Detectron2's own R-50 are told by their file, and settings never mixed."""
+    from .weights import pixels_of
+
+    return pixels_of(source) if digest else "rgb"
 
 
 def foreign_run(backbone: Backbone, seed: int) -> Run:

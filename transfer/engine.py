@@ -22,7 +22,7 @@ from ..pretrain.distributed import any_says, average_, broadcast_, first_says, p
 from ..pretrain.evaluate.probe import finished_backbone
 from ..pretrain.provenance import provenance
 from ..pretrain.randomness import generator
-from ..pretrain.record import Record
+from ..pretrain.record import Record, write_whole
 from ..pretrain.session import Interrupted, Session, Stop, numerics, resolve_device, working
 from ..pretrain.trainer import NonFiniteLoss
 from .coco import Split, read_folder
@@ -31,6 +31,7 @@ from .detectron import utils
 from .examples import training_batches
 from .install import find
 from .maskrcnn import build_detector
+from .pictures import SHEET, sheet
 from .precise_norm import average_statistics
 from .scenes import write_scenes
 from .scoring import average_precision, detect
@@ -259,6 +260,7 @@ class Engine:
             "loss": self.losses.get("loss"),
         }
         self.record.write_json("detections.json", {"detections": found})
+        write_whole(self.record.path / SHEET, sheet(self.val, found))
         origin = provenance(
             self.spec,
             seconds=self.seconds,

@@ -76,11 +76,11 @@ _TWICE: dict[str, Any] = {"iterations": 180_000, "drops": (120_000, 160_000)}
 # Ours, for two CPU cores: small images, few steps. Its numbers only show that the path works.
 _DEMO: dict[Data, dict[str, Any]] = {
     "coco": {
-        "batch_size": 2,
-        "iterations": 40,
-        "lr": 0.01,
-        "warmup_iterations": 10,
-        "drops": (30,),
+        "batch_size": 4,
+        "iterations": 200,
+        "lr": 0.04,
+        "warmup_iterations": 20,
+        "drops": (160,),
         "train_sizes": (160, 192),
         "test_size": 192,
         "longest": 320,
