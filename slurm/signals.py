@@ -37,6 +37,7 @@ def listen() -> None:
     """From now on a signal to stop ends this process with status STOPPED, at once unless somebody handles it better."""
     for number in STOPS:
         signal.signal(number, _stop)
+    _release()  # whoever started this process may have held them back
     receiving, sending = os.pipe()
     os.set_blocking(sending, False)
     signal.set_wakeup_fd(sending, warn_on_full_buffer=False)

@@ -61,6 +61,18 @@ def test_a_second_signal_does_not_disturb_what_the_first_set_off() -> None:
     assert done.stdout == "75 SIGUSR2\n", done.stderr
 
 
+def test_signals_that_whoever_started_the_task_held_back_are_heard() -> None:
+    done = _python(
+        "import os, signal, time\n"
+        "from compmod.slurm import signals\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOPS)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "signals.listen()\n"
+        "time.sleep(10)\n"
+    )
+    assert done.returncode == signals.STOPPED, done.stderr
+
+
 def test_hearing_imports_nothing_slow() -> None:
     done = _python(
         "import sys; import compmod.slurm.start\n"
