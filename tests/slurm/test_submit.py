@@ -6,6 +6,7 @@ the difference before committing it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -312,3 +313,30 @@ def test_submitting_imports_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_people_who_submit_at_once_submit_nothing_twice(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
+    slurm.says("squeue", f"{line('41_0', 'PENDING')}\n{line('41_1', 'PENDING')}\n")
+    slurm.says("sbatch", "Submitted batch job 41\n")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from compmod.slurm.cluster import Cluster\n"
+        "from compmod.slurm.submit import submit\n"
+        "from small_tables import tiny_table\n"
+        "cluster = Cluster(name='plain', gpus_per_node=0)\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "submit([tiny_table(range(2))], Path(sys.argv[1]), Path(sys.argv[1]), cluster)\n"
+    )
+    command, tests = [sys.executable, "-c", code, str(runs)], Path(__file__).parents[1]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with contextlib.ExitStack() as stack:
+        people = [stack.enter_context(subprocess.Popen(command, cwd=tests, **pipes)) for _ in range(3)]
+        for person in people:
+            assert person.stdout is not None
+            person.stdout.readline()
+        for person in people:
+            assert person.stdin is not None
+            person.stdin.write(b"now\n")
+            person.stdin.flush()
+    assert [person.returncode for person in people] == [0, 0, 0]
+    assert len(slurm.arguments("sbatch")) == 2
