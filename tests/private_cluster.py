@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from compmod.slurm.cluster import Cluster
 
@@ -16,6 +16,7 @@ PATIENCE_S = 120.0  # what takes longer has gone wrong
 LOOK_EVERY_S = 0.1
 
 Node = Literal["n1", "n2"]
+NODES: tuple[Node, ...] = get_args(Node)
 
 
 class PrivateCluster:

@@ -100,13 +100,12 @@ until_true() { # SECONDS WHAT COMMAND...
     refuse "$what did not come up in $((tenths / 10)) s; the ends of the logs in $FOLDER/log stand above"
 }
 
-# Everything that a node runs descends from its stewards; those are named by the node's spool folder.
+# Everything that a node runs descends from its stewards, which hold its log open.
 stewards() { # NODE
     local entry
     for entry in /proc/[0-9]*; do
         [ "$(cat "$entry/comm" 2>/dev/null)" = slurmstepd ] || continue
-        tr '\0' '\n' <"$entry/environ" 2>/dev/null | grep -qxF "SLURM_CONF=$SLURM_CONF" || continue
-        tr '\0' '\n' <"$entry/environ" | grep -qxF "COMPMOD_TEST_NODE=$1" && echo "${entry#/proc/}"
+        readlink "$entry"/fd/* 2>/dev/null | grep -qxF "$FOLDER/log/slurmd.$1.log" && echo "${entry#/proc/}"
     done
     return 0
 }
@@ -164,7 +163,7 @@ start_munge() {
 start_node() {
     running "slurmd.$1" && return
     mkdir -p "$FOLDER/spool/$1"
-    COMPMOD_TEST_NODE=$1 launch "slurmd of $1" slurmd -N "$1"
+    launch "slurmd of $1" slurmd -N "$1"
 }
 
 wait_for_nodes() {
@@ -285,7 +284,7 @@ ReturnToService=2
 KillWait=10
 SlurmdTimeout=8
 SlurmctldTimeout=30
-MessageTimeout=10
+MessageTimeout=8
 InactiveLimit=0
 MinJobAge=600
 BatchStartTimeout=20

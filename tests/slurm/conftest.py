@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from private_cluster import PrivateCluster
 
 @pytest.fixture(scope="session")
 def started_cluster() -> Iterator[PrivateCluster]:
-    """Up until the last test ends."""
+    """Up until the last test ends, or somebody ends the tests: its processes would outlive them."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     cluster = PrivateCluster(folder)
     try:

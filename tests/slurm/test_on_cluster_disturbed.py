@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,8 +73,8 @@ class Disturbed:
 
 
 @pytest.fixture
-def disturbed(cluster: PrivateCluster, table: Table, tmp_path: Path) -> Iterator[Disturbed]:
-    yield Disturbed(cluster, table, tmp_path)
+def disturbed(cluster: PrivateCluster, table: Table, tmp_path: Path) -> Disturbed:
+    return Disturbed(cluster, table, tmp_path)
 
 
 def test_a_job_that_is_preempted(disturbed: Disturbed, straight: Path) -> None:
