@@ -207,20 +207,20 @@ def test_what_a_living_driver_has_still_to_do_is_under_way(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_table_is_filled_on_this_machine_while_the_command_has_long_returned(tmp_path: Path) -> None:
-    runs, table = tmp_path / "runs", tiny_table(range(2))
+    runs, table = tmp_path / "runs", tiny_table([0])
     began = time.monotonic()
     first = submit([table], runs, tmp_path, MACHINE)
     assert time.monotonic() - began < 2  # it takes a hundredth of that
-    assert sum(len(job.steps) for job in first.arranged.jobs) == 4
+    assert sum(len(job.steps) for job in first.arranged.jobs) == 2
     again = submit([table], runs, tmp_path, MACHINE)
-    assert (again.arranged.jobs, len(again.arranged.under_way)) == ((), 4)
+    assert (again.arranged.jobs, len(again.arranged.under_way)) == ((), 2)
     end = time.monotonic() + 240
     while local.states(runs):
         assert time.monotonic() < end
         time.sleep(0.2)
     assert submit([table], runs, tmp_path, MACHINE).arranged.jobs == ()
     (cell,) = table.rows[0].cells
-    assert Runs(runs).outcome(cell).states == ("done", "done")
+    assert Runs(runs).outcome(cell).states == ("done",)
     noted = entries(runs)
     for spec in (tiny_run(0), *table.specs):
         assert f"{spec.folder}, job {noted[spec.digest].job_id} on " in noted[spec.digest].log.read_text()

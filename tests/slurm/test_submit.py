@@ -285,8 +285,9 @@ def test_the_dry_run_of_a_measurement_of_large_images_names_its_shape() -> None:
 @pytest.mark.parametrize(
     "options, said",
     [
-        (["--nodes", "-1"], "nodes must be at least 0"),
-        (["--gpus", "-2"], "gpus at least -1"),
+        ([], "--cluster"),
+        (["--cluster", "local", "--nodes", "-1"], "nodes must be at least 0"),
+        (["--cluster", "local", "--gpus", "-2"], "gpus at least -1"),
         (["--cluster", "none"], "unknown cluster 'none'"),
     ],
 )
@@ -308,7 +309,7 @@ def test_processes_on_several_nodes_end_together() -> None:
 def test_submitting_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from compmod.cli import main\n"
-        f"main(['submit', '1', '--dry-run', '--runs', {str(tmp_path)!r}])\n"
+        f"main(['submit', '1', '--cluster', 'local', '--dry-run', '--runs', {str(tmp_path)!r}])\n"
         "sys.exit('imported torch' if 'torch' in sys.modules else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
