@@ -38,7 +38,7 @@ TINY: dict[str, tuple[tuple[str, int | float | str], ...]] = {
     "simsiam": (("predictor_hidden", 4),),
 }
 QUIET = Session(device="cpu", online_every=0, linear_epochs=1, quiet=True)
-KILLS = {"simclr+": 15}  # other methods are killed three times: a start of a process costs seconds
+KILLS = {"simclr+": 8}  # other methods are killed three times: a start of a process costs seconds
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     ["compmod.pretrain.trainer", "torch.utils.tensorboard", "torch._dynamo", "sklearn.datasets"]  # slow to import
