@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -138,8 +139,9 @@ class Chaos:
                 self.cluster.revive(each)
 
     def _try(self, *command: str) -> None:
-        """The job may have ended meanwhile."""
-        subprocess.run(command, env=self.cluster.environment, capture_output=True, timeout=60)
+        """The job may have ended meanwhile; of one that is ending scancel asks again and again, for a minute."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, env=self.cluster.environment, capture_output=True, timeout=3)
 
 
 EVENTS = 30
