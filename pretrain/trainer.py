@@ -268,7 +268,8 @@ class Trainer:
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock
         weights = {name: t.contiguous().cpu() for name, t in self.objective.method.backbone.state_dict().items()}
-        content = serialise(weights, metadata={"digest": self.run.digest, "method": self.run.method})
+        # one entry: safetensors writes several in random order, and equal encoders shall be equal files
+        content = serialise(weights, metadata={"digest": self.run.digest})
         write_whole(self.record.path / "encoder.safetensors", content)
         results: dict[str, Any] = {
             "epochs": self.run.epochs,

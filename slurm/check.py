@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -104,7 +106,7 @@ def _run(cluster: Cluster) -> Finding:
     _, resources = next(_sizes(cluster))
     folder = Path(tempfile.mkdtemp(prefix="compmod-check-", dir="."))  # a folder that the nodes see, unlike /tmp
     script, log = (folder / "check.sh").resolve(), (folder / "log").resolve()
-    python = cluster.python or "python3"
+    python = cluster.python or shlex.quote(sys.executable)
     text = sbatch_text(Job(kind="evaluate", steps=(), resources=resources), cluster, folder.resolve())
     head = text.partition("# command")[0]
     script.write_text(f'{head}\nsrun --output {log} {python} -c "{PROGRAM}"\n')

@@ -22,7 +22,8 @@ from .submit import Submission, dependency, sbatch_text, submit
 
 def submit_command(
     numbers: Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")] = (),
-    cluster: Annotated[str, arg(help="a cluster of yours, as compmod cluster new wrote it, or local")] = "local",
+    *,
+    cluster: Annotated[str, arg(help="a cluster of yours, as compmod cluster new wrote it, or local")],
     scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
     seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
     copies: Annotated[

@@ -85,8 +85,9 @@ def _start(folder: Path, slots: int) -> None:
     threads = str(max(1, _cores() // slots))
     with open(folder / "lock", "w") as lock, open(folder / "driver.log", "wb") as log:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.Popen(
-            [sys.executable, "-m", "compmod.slurm.driver", str(folder)],
+        subprocess.run(  # a shell that leaves it behind: it is no child of ours
+            ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "compmod.slurm.driver", str(folder)],
+            check=True,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -37,10 +37,12 @@ def listen() -> None:
     """From now on a signal to stop ends this process with status STOPPED, at once unless somebody handles it better."""
     for number in STOPS:
         signal.signal(number, _stop)
+    _release()  # whoever started this process may have held them back
     receiving, sending = os.pipe()
     os.set_blocking(sending, False)
     signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
-    os.register_at_fork(after_in_child=_forget)  # loader workers are ended by SIGTERM, which is none of our business
+    # Loader workers are ended by SIGTERM, from the moment they are there; that is none of the task's business.
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_forget)
     threading.Thread(target=_watch, args=(receiving,), daemon=True, name="signals").start()
 
 
@@ -138,8 +140,17 @@ def _watch(receiving: int) -> None:
             (_Heard.deadline or leave_early)()
 
 
+def _hold() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
 def _forget() -> None:
     signal.set_wakeup_fd(-1)
     for number in STOPS:
         if signal.getsignal(number) is _stop:
             signal.signal(number, signal.SIG_DFL)
+    _release()

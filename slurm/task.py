@@ -67,6 +67,8 @@ class Task:
                 self._stopped(record, time.monotonic() - started)
 
         signals.at_deadline(stopped, self.warning_s)
+        if rank == 0:
+            print(f"{record.spec.folder}, job {signals.job_id() or 'without a number'} on {_node()}", flush=True)
         try:
             self._work(record, rank)
         except SystemExit as leave:
@@ -143,7 +145,7 @@ class Task:
             kind=kind,
             error=error,
             job_id=signals.job_id(),
-            node=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+            node=_node(),
             updates=newest_update(record.path),
         )
 
@@ -152,6 +154,10 @@ def newest_update(folder: Path) -> int:
     """Optimisation steps that the newest checkpoint of a record holds, by its name."""
     names = [path.stem.removeprefix("step-") for path in (folder / "checkpoints").glob("step-*.pt")]
     return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def _node() -> str:
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def _until(true: Callable[[], bool], most_s: float) -> bool:

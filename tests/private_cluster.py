@@ -7,13 +7,16 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from compmod.slurm.cluster import Cluster
 
 SCRIPT = Path(__file__).parent / "slurm" / "cluster.sh"
 PATIENCE_S = 120.0  # what takes longer has gone wrong
 LOOK_EVERY_S = 0.1
 
 Node = Literal["n1", "n2"]
+NODES: tuple[Node, ...] = get_args(Node)
 
 
 class PrivateCluster:
@@ -43,6 +46,17 @@ class PrivateCluster:
     def revive(self, node: Node) -> None:
         """Switch a node on again and wait until it takes jobs."""
         self._script("revive", node)
+
+    def place(self, partition: str = "low", **settings: Any) -> Cluster:
+        """What our own commands call this cluster: of no GPUs, a core a task."""
+        short: dict[str, Any] = {
+            "gpus_per_node": 0,
+            "cpus_per_gpu": 1,
+            "hours": 1.0,
+            "warning_s": 20,
+            "max_parallel": 2,
+        }
+        return Cluster(name="private", partition=partition, **(short | settings))
 
     def run(self, *command: str, timeout: float = PATIENCE_S) -> str:
         """What a command prints. Raises AssertionError with its errors when it fails."""

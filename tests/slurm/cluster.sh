@@ -90,23 +90,22 @@ launch() { # NAME COMMAND...: a daemon that leaves the terminal by itself
 }
 
 until_true() { # SECONDS WHAT COMMAND...
-    local tenths=$(($1 * 10)) what=$2
+    local end=$((SECONDS + $1)) what=$2
     shift 2
-    for _ in $(seq "$tenths"); do
+    while [ "$SECONDS" -le "$end" ]; do
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.1
     done
     tail --lines=15 "$FOLDER"/log/*.log >&2 || true
-    refuse "$what did not come up in $((tenths / 10)) s; the ends of the logs in $FOLDER/log stand above"
+    refuse "$what did not come up in time; the ends of the logs in $FOLDER/log stand above"
 }
 
-# Everything that a node runs descends from its stewards; those are named by the node's spool folder.
+# Everything that a node runs descends from its stewards, which hold its log open.
 stewards() { # NODE
     local entry
     for entry in /proc/[0-9]*; do
         [ "$(cat "$entry/comm" 2>/dev/null)" = slurmstepd ] || continue
-        tr '\0' '\n' <"$entry/environ" 2>/dev/null | grep -qxF "SLURM_CONF=$SLURM_CONF" || continue
-        tr '\0' '\n' <"$entry/environ" | grep -qxF "COMPMOD_TEST_NODE=$1" && echo "${entry#/proc/}"
+        readlink "$entry"/fd/* 2>/dev/null | grep -qxF "$FOLDER/log/slurmd.$1.log" && echo "${entry#/proc/}"
     done
     return 0
 }
@@ -144,7 +143,7 @@ start() {
     [ -s "$SLURM_CONF" ] || configuration "$1" >"$SLURM_CONF"
     if ! running slurmctld; then
         launch slurmctld slurmctld
-        until_true 30 slurmctld scontrol ping
+        until_true 30 slurmctld timeout 5 scontrol ping
     fi
     local node
     for node in "${NODES[@]}"; do start_node "$node"; done
@@ -158,13 +157,13 @@ start_munge() {
     # --force: a folder below one that everybody may write to, as /tmp, is refused otherwise
     launch munged munged --force --socket="$FOLDER/munge/socket" --key-file="$FOLDER/munge/key" --pid-file="$FOLDER/munged.pid" \
         --log-file="$FOLDER/log/munged.log" --seed-file="$FOLDER/munge/seed" --num-threads=2
-    until_true 10 munged munge --socket="$FOLDER/munge/socket" --no-input
+    until_true 10 munged timeout 5 munge --socket="$FOLDER/munge/socket" --no-input
 }
 
 start_node() {
     running "slurmd.$1" && return
     mkdir -p "$FOLDER/spool/$1"
-    COMPMOD_TEST_NODE=$1 launch "slurmd of $1" slurmd -N "$1"
+    launch "slurmd of $1" slurmd -N "$1"
 }
 
 wait_for_nodes() {
@@ -175,7 +174,7 @@ nodes_answer() {
     local node
     for node in "${NODES[@]}"; do
         running "slurmd.$node" || continue # a node that a test has switched off
-        case "$(sinfo --noheader --nodes="$node" --format=%T | head -n 1)" in
+        case "$(timeout 5 sinfo --noheader --nodes="$node" --format=%T | head -n 1)" in
         idle | mixed | allocated | completing) ;;
         *) return 1 ;;
         esac
@@ -193,7 +192,7 @@ start_accounting() {
         mariadbd --no-defaults --user=root --datadir="$data" --socket="$FOLDER/mariadb.socket" --port="${PORT[4]}" \
             --bind-address=127.0.0.1 --pid-file="$FOLDER/mariadbd.pid" --innodb-buffer-pool-size=64M \
             --innodb-lock-wait-timeout=900 </dev/null >>"$FOLDER/log/mariadb.log" 2>&1 &
-        until_true 60 MariaDB mariadb-admin --no-defaults --socket="$FOLDER/mariadb.socket" ping
+        until_true 60 MariaDB timeout 5 mariadb-admin --no-defaults --socket="$FOLDER/mariadb.socket" ping
         [ -z "$first" ] || mariadb --no-defaults --socket="$FOLDER/mariadb.socket" <<'SQL'
 CREATE DATABASE accounts;
 CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'private';
@@ -207,7 +206,7 @@ SQL
     chmod 600 "$FOLDER/slurmdbd.conf"
     [ -s "$SLURM_CONF" ] || configuration --accounting >"$SLURM_CONF"
     launch slurmdbd slurmdbd
-    until_true 60 slurmdbd sacctmgr --noheader show cluster
+    until_true 60 slurmdbd timeout 5 sacctmgr --noheader show cluster
     sacctmgr --immediate add cluster private >/dev/null 2>&1 || true # exists from a former start
 }
 
@@ -273,6 +272,8 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=$accounting
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=${PORT[3]}
+# With munge, this is where its socket is.
+AccountingStoragePass=$FOLDER/munge/socket
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
@@ -285,7 +286,7 @@ ReturnToService=2
 KillWait=10
 SlurmdTimeout=8
 SlurmctldTimeout=30
-MessageTimeout=10
+MessageTimeout=8
 InactiveLimit=0
 MinJobAge=600
 BatchStartTimeout=20

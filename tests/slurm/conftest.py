@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,13 @@ from private_cluster import PrivateCluster
 
 
 @pytest.fixture(scope="session")
-def started_cluster() -> Iterator[PrivateCluster]:
+def orderly_end() -> None:
+    """Whoever ends the tests by SIGTERM ends what fixtures started, too: clusters would outlive them."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def started_cluster(orderly_end: None) -> Iterator[PrivateCluster]:
     """Up until the last test ends."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     cluster = PrivateCluster(folder)
@@ -25,7 +32,7 @@ def started_cluster() -> Iterator[PrivateCluster]:
 
 
 @pytest.fixture
-def short_folder() -> Iterator[Path]:
+def short_folder(orderly_end: None) -> Iterator[Path]:
     """A folder for a cluster of a test's own: the path of a socket may have 107 characters, `tmp_path` has more."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     yield folder

@@ -6,6 +6,7 @@ the difference before committing it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -284,8 +285,9 @@ def test_the_dry_run_of_a_measurement_of_large_images_names_its_shape() -> None:
 @pytest.mark.parametrize(
     "options, said",
     [
-        (["--nodes", "-1"], "nodes must be at least 0"),
-        (["--gpus", "-2"], "gpus at least -1"),
+        ([], "--cluster"),
+        (["--cluster", "local", "--nodes", "-1"], "nodes must be at least 0"),
+        (["--cluster", "local", "--gpus", "-2"], "gpus at least -1"),
         (["--cluster", "none"], "unknown cluster 'none'"),
     ],
 )
@@ -307,8 +309,35 @@ def test_processes_on_several_nodes_end_together() -> None:
 def test_submitting_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from compmod.cli import main\n"
-        f"main(['submit', '1', '--dry-run', '--runs', {str(tmp_path)!r}])\n"
+        f"main(['submit', '1', '--cluster', 'local', '--dry-run', '--runs', {str(tmp_path)!r}])\n"
         "sys.exit('imported torch' if 'torch' in sys.modules else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_people_who_submit_at_once_submit_nothing_twice(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
+    slurm.says("squeue", f"{line('41_0', 'PENDING')}\n{line('41_1', 'PENDING')}\n")
+    slurm.says("sbatch", "Submitted batch job 41\n")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from compmod.slurm.cluster import Cluster\n"
+        "from compmod.slurm.submit import submit\n"
+        "from small_tables import tiny_table\n"
+        "cluster = Cluster(name='plain', gpus_per_node=0)\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "submit([tiny_table(range(2))], Path(sys.argv[1]), Path(sys.argv[1]), cluster)\n"
+    )
+    command, tests = [sys.executable, "-c", code, str(runs)], Path(__file__).parents[1]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with contextlib.ExitStack() as stack:
+        people = [stack.enter_context(subprocess.Popen(command, cwd=tests, **pipes)) for _ in range(3)]
+        for person in people:
+            assert person.stdout is not None
+            person.stdout.readline()
+        for person in people:
+            assert person.stdin is not None
+            person.stdin.write(b"now\n")
+            person.stdin.flush()
+    assert [person.returncode for person in people] == [0, 0, 0]
+    assert len(slurm.arguments("sbatch")) == 2
