@@ -1,7 +1,7 @@
 """Table 4: linear accuracy on CIFAR-10 of SimCLR+, BYOL+ and Barlow Twins+ by eight sets of augmentations, ResNet-18.
 
 Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 325 GPU-hours for 24
-runs; scale `short` a tenth; scale `demo` about 3 minutes on two CPU cores.
+runs; scale `short` a tenth; scale `demo` about 65 seconds on two CPU cores.
 Expected, as printed: SimCLR+ 92.31 to 93.91, BYOL+ 92.64 to 93.96, Barlow Twins+ 91.75 to 92.54, each best with all
 five operations. Ours are expected to be much lower in the rows without a crop, which others found to matter most.
 """
@@ -23,7 +23,7 @@ TITLE = "Top-1 accuracy (%) of a linear classifier by augmentations"
 COSTS: dict[Scale, str] = {
     "paper": "about 325 GPU-hours a seed on one H100 (estimate, not measured)",
     "short": "about 33 GPU-hours a seed on one H100 (estimate, not measured)",
-    "demo": "about 3 minutes a seed on two CPU cores",
+    "demo": "about 65 seconds a seed on two CPU cores",
 }
 ERRATA = (
     "Row 8, with all five operations, prints the very numbers of Table 1, whose list of default operations has no "

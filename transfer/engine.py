@@ -36,7 +36,7 @@ from .precise_norm import average_statistics
 from .scenes import write_scenes
 from .scoring import average_precision, detect
 from .spec import COCO, SCENES, Detection, Detector
-from .weights import read_weights
+from .weights import pixels_of, read_weights
 
 LOGGED_EVERY = 20  # steps a printed line averages over
 
@@ -69,6 +69,8 @@ def trunk_weights(runs: Path, spec: Detection, weights: Path | None) -> Converte
         return to_detectron2(finished_backbone(runs, spec.run).state_dict())
     if weights is None:
         raise ValueError(f"{spec.folder} starts from a file of weights of SHA-256 {spec.weights}; give that file")
+    if spec.detector.pixels != pixels_of(weights):
+        raise ValueError(f"{weights} takes pixels {pixels_of(weights)!r}, not {spec.detector.pixels!r}")
     return to_detectron2(read_weights(weights))
 
 

@@ -99,7 +99,8 @@ def unpack(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as packed:
         top = packed.getnames()[0].split("/")[0]
         members = [member for member in packed if member.name.startswith(f"{top}/detectron2/")]
-        packed.extractall(aside, members, filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.0 to 3.11.3 lack it
+        packed.extractall(aside, members)
     shutil.rmtree(folder, ignore_errors=True)
     (aside / top).rename(folder)
     aside.rmdir()

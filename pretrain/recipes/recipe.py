@@ -15,6 +15,7 @@ class Recipe:
 
     remark: str  # where it is from or how it differs, for `compmod methods`
     epochs: int | None = None
+    train_images: int | None = None
     batch_size: int | None = None
     views: tuple[Augmentation, ...] | None = None
     backbone: Backbone | None = None

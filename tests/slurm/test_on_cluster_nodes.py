@@ -12,9 +12,14 @@ import pytest
 import torch
 from compmod.pretrain.record import Record
 from compmod.pretrain.run import Optimizer, Run, Schedule
+from compmod.slurm.failures import histories
+from compmod.slurm.jobs import Wish
+from compmod.slurm.journal import entries
+from compmod.slurm.submit import submit
 from private_cluster import PrivateCluster, until
 from safetensors.torch import load_file
 from small_runs import small
+from tiny_tables import tiny_table
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -63,21 +68,18 @@ def test_two_nodes_train_what_one_process_trains(cluster: PrivateCluster, tmp_pa
         torch.testing.assert_close(encoder(two)[name], value, rtol=1e-9, atol=1e-11, msg=name)
 
 
-def test_two_nodes_stop_together_and_go_on_to_the_same_bits(cluster: PrivateCluster, tmp_path: Path) -> None:
-    run, both = exact("byol+", epochs=12), ["--nodes=2", "--ntasks-per-node=1"]
-    cluster.run("srun", *both, *step(run, tmp_path / "straight"))
-    stopped = Record(tmp_path / "stopped", run)
-    command = " ".join(map(_quoted, ["srun", *step(run, tmp_path / "stopped")]))
-    job = cluster.batch(*both, "--output=/dev/null", f"--wrap={command}")
+def test_a_submitted_run_on_two_nodes_stops_and_goes_on_to_the_same_bits(
+    cluster: PrivateCluster, tmp_path: Path
+) -> None:
+    run = exact("byol+", epochs=12)
+    cluster.run("srun", "--nodes=2", "--ntasks-per-node=1", *step(run, tmp_path / "straight"))
+    straight, stopped = Record(tmp_path / "straight", run), Record(tmp_path / "stopped", run)
+    submit([tiny_table([run])], tmp_path / "stopped", tmp_path, cluster.place(), Wish(nodes=2))
+    job = entries(tmp_path / "stopped")[run.digest].job_id
     until(lambda: (stopped.path / "metrics.jsonl").exists() and len(lines(stopped)) > 0, "a logged step")
-    cluster.run("scancel", "--signal=USR2", f"{job}.0")
-    assert cluster.wait(job, "FAILED", "COMPLETED") == "FAILED"
-    assert cluster.job(job)["ExitCode"] == "75:0"
-    assert stopped.status == "unfinished"
-    cluster.run("srun", *both, *step(run, tmp_path / "stopped"))
-    straight = encoder(Record(tmp_path / "straight", run))
-    assert all(torch.equal(encoder(stopped)[name], value) for name, value in straight.items())
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
+    cluster.run("scancel", "--signal=USR2", job)
+    cluster.wait(job, "COMPLETED")
+    shown = cluster.job(job)
+    assert (shown["NumNodes"], shown["NumTasks"], shown["Restarts"]) == ("2", "2", "1")
+    assert [failure.updates > 0 for failure in histories(tmp_path / "stopped")[run.digest]] == [True]
+    assert all(torch.equal(encoder(stopped)[name], value) for name, value in encoder(straight).items())

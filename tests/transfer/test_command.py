@@ -14,7 +14,7 @@ from compmod.pretrain.record import Record
 from compmod.pretrain.run import Backbone, Evaluation
 from compmod.transfer import command, engine
 from compmod.transfer.command import copy_name, foreign_run
-from compmod.transfer.spec import Detection, detector
+from compmod.transfer.spec import Detection, Detector, detector
 from detections import RUN, tiny_coco
 from fine_tunings import finish
 
@@ -103,6 +103,12 @@ def test_a_detection_of_such_weights_without_their_file_asks_for_it(tmp_path: Pa
     spec = Detection(run=foreign_run(RESNET18, 0), weights="0" * 64)
     with pytest.raises(ValueError, match=r"starts from a file of weights of SHA-256 0000.*; give that file"):
         engine.trunk_weights(tmp_path, spec, None)
+
+
+def test_weights_whose_pixels_are_others_are_refused(weights: Path, tmp_path: Path) -> None:
+    spec = Detection(run=foreign_run(RESNET18, 0), detector=Detector(pixels="msra"), weights="0" * 64)
+    with pytest.raises(ValueError, match="takes pixels 'rgb', not 'msra'"):
+        engine.trunk_weights(tmp_path, spec, weights)
 
 
 def test_a_folder_of_the_official_size_is_no_copy(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,11 @@ def test_foreign_weights_need_a_run_without_epochs() -> None:
         Detection(run=replace(RUN, epochs=200), weights="0" * 64)
 
 
+def test_msra_pixels_do_not_go_with_a_trunk_of_ours() -> None:
+    with pytest.raises(ValueError, match="pixels 'msra' are of Detectron2's own weights; valid for a trunk of ours: rgb"):
+        Detection(run=RUN, detector=Detector(pixels="msra"))
+
+
 def test_a_copy_is_named_in_the_label_of_the_data() -> None:
     assert Detection(run=RUN, copy="coco-mini").data_label == "COCO 2017 (copy: coco-mini)"
 
