@@ -14,7 +14,7 @@ from typing import Literal
 
 from ..pretrain.data import DATASETS, known
 from ..pretrain.run import Evaluation, FineTuning
-from ..transfer.spec import Detection
+from ..transfer.spec import COCO, Detection
 from .paper import Printed
 from .scales import SCALES, Scale
 
@@ -143,8 +143,8 @@ def build_table(number: int, scale: Scale = "paper", seeds: int = 1, copies: Map
 
 def _check_copies(scale: Scale, copies: Mapping[str, str]) -> None:
     for dataset in copies:
-        if not known(dataset).folder:
-            valid = ", ".join(name for name, entry in DATASETS.items() if entry.folder)
+        if dataset != COCO and not known(dataset).folder:
+            valid = ", ".join([*(name for name, entry in DATASETS.items() if entry.folder), COCO])
             raise ValueError(f"{dataset} is embedded and has no copies; valid: {valid}")
     if copies and scale == "demo":
         raise ValueError("scale demo runs on the embedded digits, which have no copies; use --scale paper or short")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..pretrain.run import Run
-from ..transfer.spec import SCENES, Detection, detector
+from ..transfer.spec import COCO, SCENES, Detection, detector
 from .command import script
 from .paper import method_name, printed, printed_columns, printed_rows
 from .scales import SHORT, Scale, copied, over_seeds, scale_notes, scaled
@@ -50,8 +50,16 @@ ERRATA = (
 def table5(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
     """Table 5 at `scale`; arguments as of `build_table`."""
     copies, demo = copies or {}, scale == "demo"
+    example = Detection(run=copied(scaled("simclr", "imagenet", scale), copies), copy=copies.get(COCO, ""))
+    named = [label for label in (example.data_label, example.run.data_label) if "copy" in label]
     columns = [
-        Column(group=group, name=name, heading=group, parts=BESIDE if demo else ALL_PARTS, unit="AP")
+        Column(
+            group=group,
+            name=name,
+            heading=", ".join([group, *named]),
+            parts=BESIDE if demo else ALL_PARTS,
+            unit="AP",
+        )
         for group, name, _ in printed_columns(NUMBER)
     ]
     rows = [_floor(seeds)] if demo else []
@@ -60,7 +68,7 @@ def table5(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | N
         why_empty = NO_DEMO if demo else CITED
         if label in DEMO_ROWS if demo else label not in CITED_ROWS:
             run = copied(scaled(method_name(label), "imagenet", scale), copies)
-            specs, why_empty = _specs(run, scale, seeds), ""
+            specs, why_empty = _specs(run, scale, seeds, copies.get(COCO, "")), ""
         cells = [
             Cell(
                 metric=f"{TASKS[group]}/{name}",
@@ -78,12 +86,12 @@ def table5(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | N
         columns=tuple(columns),
         rows=tuple(rows),
         cost=COSTS[scale],
-        notes=(*scale_notes(scale, copies, ["imagenet"]), *ERRATA),
+        notes=(*scale_notes(scale, copies, ["imagenet", COCO]), *ERRATA),
     )
 
 
-def _specs(run: Run, scale: Scale, seeds: int) -> tuple[Detection, ...]:
-    """Mask R-CNN on `run` at `scale`, a spec a seed."""
+def _specs(run: Run, scale: Scale, seeds: int, copy: str = "") -> tuple[Detection, ...]:
+    """Mask R-CNN on `run` at `scale`, a spec a seed; `copy` is the folder of what is not the official COCO 2017."""
     if scale == "demo":
         settings = detector("demo", SCENES)
         return over_seeds(run, seeds, lambda seeded: Detection(run=seeded, detector=settings, data=SCENES))
@@ -95,7 +103,7 @@ def _specs(run: Run, scale: Scale, seeds: int) -> tuple[Detection, ...]:
             warmup_iterations=settings.warmup_iterations // SHORT,
             drops=tuple(drop // SHORT for drop in settings.drops),
         )
-    return over_seeds(run, seeds, lambda seeded: Detection(run=seeded, detector=settings))
+    return over_seeds(run, seeds, lambda seeded: Detection(run=seeded, detector=settings, copy=copy))
 
 
 def _floor(seeds: int) -> Row:

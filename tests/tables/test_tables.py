@@ -221,14 +221,22 @@ def test_the_demo_has_18_long_pretrainings_for_tables_1_to_3_and_48_brief_ones(
     assert (len(long), len(brief), len(long & brief)) == (18, 48, 0)
 
 
-@pytest.mark.parametrize("number", [number for number in TABLES if number != 5])
+@pytest.mark.parametrize("number", TABLES)
 def test_seeds_multiply_the_specs(number: int) -> None:
     assert len(build_table(number, "short", seeds=3).specs) == 3 * len(build_table(number, "short").specs)
 
 
 @pytest.mark.parametrize(
     "number, dataset",
-    [(1, "stl10"), (2, "imagenet100"), (3, "imagenet"), (4, "cifar10"), (6, "cifar10"), (7, "cifar10")],
+    [
+        (1, "stl10"),
+        (2, "imagenet100"),
+        (3, "imagenet"),
+        (4, "cifar10"),
+        (5, "imagenet"),
+        (6, "cifar10"),
+        (7, "cifar10"),
+    ],
 )
 def test_a_copy_fills_only_its_data_set_and_is_named_in_heading_and_notes(number: int, dataset: str) -> None:
     table = build_table(number, "paper", copies={dataset: "another"})
@@ -238,7 +246,14 @@ def test_a_copy_fills_only_its_data_set_and_is_named_in_heading_and_notes(number
     assert any("Not the paper's data" in note for note in table.notes)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 7])
+def test_a_copy_of_coco_fills_table_5_and_is_named_too() -> None:
+    table = build_table(5, "paper", copies={"coco": "coco-mini"})
+    assert {spec.data_label for spec in table.specs} == {"COCO 2017 (copy: coco-mini)"}  # type: ignore[union-attr]
+    assert set(table.headings) == {f"{task}, COCO 2017 (copy: coco-mini)" for task in ("Object Det.", "Instance Seg.")}
+    assert "Not the paper's data" in table.notes[0]
+
+
+@pytest.mark.parametrize("number", list(TABLES))
 def test_a_copy_of_a_data_set_that_a_table_has_not_leaves_it_as_it_is(number: int) -> None:
     other = "imagenet" if number in (1, 4, 6, 7) else "cifar10"
     assert build_table(number, "paper", copies={other: "another"}) == build_table(number, "paper")
