@@ -83,9 +83,7 @@ def test_foreign_weights_need_a_run_without_epochs() -> None:
 
 
 def test_msra_pixels_do_not_go_with_a_trunk_of_ours() -> None:
-    with pytest.raises(
-        ValueError, match="pixels 'msra' are of Detectron2's own weights; .* ours: rgb"
-    ):
+    with pytest.raises(ValueError, match=r"pixels 'msra' are of Detectron2's own weights; .* ours: rgb"):
         Detection(run=RUN, detector=Detector(pixels="msra"))
 
 
