@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, canvas, slug
+from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, broken, canvas, slug
 from .filled import Filled
 from .table import Column, Part, Table
 
@@ -87,7 +87,7 @@ def _points(table: Table, title: str, lines: Lines) -> Picture:
         axis.tick_params(axis="y", length=0)
         if all(label.isdigit() for label, _ in lines):
             axis.set_ylabel("row of the table")
-        axis.set(title=title, xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
+        axis.set(title=broken(title), xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
         _legend(drawing.figure, theirs=bool(_papers(lines)))
     whole = f"Table {table.number}"
     name = slug(title if title == whole else f"{whole} {title}")

@@ -17,12 +17,10 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from .scales import Scale
-from .table import TABLES, build_table
+from .table import TABLES, Format, build_table
 
 Parameters = ParamSpec("Parameters")
 
-
-Format = Literal["md", "html", "latex", "csv"]
 ALL = "all"
 
 

@@ -42,7 +42,7 @@ LINEAR_BATCH = 1_000  # linear_probe's
 DETECTION_S: dict[Device, dict[str, float]] = {  # of one image that Mask R-CNN trains on; scoring is little beside it
     # Estimate: Detectron2's model zoo has 0.58 and 0.26 s a step of 16 images on 8 V100, of which an H100 makes 2.5.
     "gpu": {"c4": 0.12, "fpn": 0.05},
-    "cpu": {"c4": 0.05, "fpn": 0.2},  # measured on digit scenes, one core
+    "cpu": {"c4": 0.054, "fpn": 0.2},  # measured on digit scenes, one core
 }
 ONLINE_EVERY, ONLINE_EPOCHS = 20, 50  # epochs between probes while training, and of their layer; Session's defaults
 LAST_SHARE, LAST_OFTENER = 0.05, 4  # of training, and how much oftener it is probed then; Trainer's

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..pretrain.run import PLUS, Run
-from .figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, slug
+from .figures import BLUE, VERMILION, WIDTH_IN, Picture, broken, canvas, slug
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def draw_courses(title: str, courses: Sequence[Course]) -> Picture:
         for course in courses:
             alike = sum(other.run.plus == course.run.plus for other in courses)
             _draw(upper, lower, course, faint=alike <= FEW)
-        upper.set(title=title, ylabel="loss of the method")
+        upper.set(title=broken(title), ylabel="loss of the method")
         lower.set(xlabel="epoch", ylabel="online 5-nn (%)")
         for axis in (upper, lower):
             axis.grid(visible=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"  # the first two of Okabe and Ito; grey for what is beside them
 WIDTH_IN = 3.5  # of most pictures: 336 CSS pixels, the column of a phone, so that its words keep their size there
+TITLE_LETTERS = 40  # of a line of a picture's title
 DPI = 150  # of pictures made of pixels
 MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 LOOK: dict[Any, Any] = {  # keys are names of matplotlib's settings
@@ -88,6 +90,11 @@ def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") 
         plain = {"Date": None} if form == "svg" else None  # a date would make every file another
         drawing.figure.savefig(file, format=form, dpi=DPI, metadata=plain)
         drawing.content = file.getvalue()
+
+
+def broken(title: str) -> str:
+    """`title` in lines that a picture's width holds."""
+    return textwrap.fill(title, TITLE_LETTERS)
 
 
 def slug(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ..pretrain.run import Run
+from .amounts import amount, duration
 from .charts import GRID_TABLE
 from .filled import parts
 from .finished import wall_time_s
@@ -161,12 +162,9 @@ def missing_sentence(plan: Plan) -> str:
 
 def missing(plan: Plan) -> Lines:
     """A line for each method on each data set, each step counted once."""
-    groups: dict[str, list[Step]] = {}
-    for step in plan.steps:
-        groups.setdefault(f"{step.run.label}, {step.run.data_label}", []).append(step)
     return Lines(
         columns=("pretrainings", "measurements", "GPU-hours", "core-hours", "disk, GB", "tables"),
-        lines=tuple((label, _summed(steps)) for label, steps in groups.items()),
+        lines=tuple((", ".join(kind), _summed(steps)) for kind, steps in plan.by_method_and_data().items()),
         total=_summed(plan.steps),
     )
 
@@ -182,21 +180,6 @@ def _summed(steps: Sequence[Step]) -> tuple[str, ...]:
 def counted(number: int, noun: str) -> str:
     """Such as "1 run" or "2 runs"."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def amount(number: float) -> str:
-    """As many digits as a prediction deserves."""
-    if not number:
-        return "0"
-    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
-
-
-def duration(seconds: float | None) -> str:
-    """In the unit that suits, or a dash for what is not known."""
-    if seconds is None:
-        return "–"
-    unit, length = next((each for each in (("h", 3600), ("min", 60)) if seconds >= 2 * each[1]), ("s", 1))
-    return f"{seconds / length:.1f} {unit}"
 
 
 def code_state(source: Source) -> str:

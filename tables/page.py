@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 
 from . import layout
+from .amounts import duration
 from .detections import SENTENCE
 from .gathered import Report
 from .html import html_table
@@ -24,5 +25,11 @@ def page(report: Report) -> str:
         chapter.table.number: html_table(chapter.table, list(chapter.cells), report.results)
         for chapter in report.chapters
     }
-    given = {"layout": layout, "styles": styles, "fragments": fragments, "detections_sentence": SENTENCE}
+    given = {
+        "layout": layout,
+        "duration": duration,
+        "styles": styles,
+        "fragments": fragments,
+        "detections_sentence": SENTENCE,
+    }
     return template.render(report=report, **given) + "\n"

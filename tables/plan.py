@@ -69,6 +69,13 @@ class Plan:
         """Likewise, in 10^9 bytes."""
         return sum(step.disk_gb for step in self.steps)
 
+    def by_method_and_data(self) -> dict[tuple[str, str], list[Step]]:
+        """Steps under the labels of their method and data, in order of the first of each."""
+        groups: dict[tuple[str, str], list[Step]] = {}
+        for step in self.steps:
+            groups.setdefault((step.run.label, step.run.data_label), []).append(step)
+        return groups
+
     def of_table(self, number: int) -> tuple[Step, ...]:
         """The steps that one table wants, also those that others want too."""
         return tuple(step for step in self.steps if number in step.tables)

@@ -11,6 +11,7 @@ from tabulate import tabulate
 from tyro.conf import Positional, arg
 
 from ..pretrain.run import Run
+from .amounts import amount, duration
 from .cost import measured_rates
 from .plan import Plan, Step, plan
 from .scales import Scale
@@ -40,7 +41,7 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
     of = f"table{many} {', '.join(map(str, plan.tables))} at scale {scale}, {seeded}"
     paragraphs = []
     if plan.steps:
-        lines = [_line(steps) for steps in _groups(plan.steps)]
+        lines = [_line(steps) for steps in plan.by_method_and_data().values()]
         paragraphs.append(f"Missing from {of}:\n\n{_aligned(HEADERS, lines, text=(0, 1, 2, 5, 8))}")
         totals = [(str(number), *_total(plan.of_table(number))) for number in plan.tables]
         everything = [("all, each once", *_total(plan.steps))] if len(plan.tables) > 1 else []
@@ -55,18 +56,10 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _groups(steps: Sequence[Step]) -> list[list[Step]]:
-    """Steps of one method on one data set, in order of the first of each."""
-    groups: dict[tuple[str, str], list[Step]] = {}
-    for step in steps:
-        groups.setdefault((step.run.label, step.run.data_label), []).append(step)
-    return list(groups.values())
-
-
 def _line(steps: Sequence[Step]) -> tuple[str, ...]:
     pretrainings, measurements, _, _, disk_gb = _total(steps)
     times = {"GPU": sum(step.gpu_hours for step in steps), "core": sum(step.cpu_hours for step in steps)}
-    time = ", ".join(f"{_time(hours)} {device}" for device, hours in times.items() if hours)
+    time = ", ".join(f"{duration(3_600 * hours)} {device}" for device, hours in times.items() if hours)
     run, bases = steps[0].run, dict.fromkeys(step.basis for step in steps)
     wanted = " ".join(map(str, sorted({number for step in steps for number in step.tables})))
     return run.label, run.data_label, wanted, pretrainings, measurements, _states(steps), time, disk_gb, " ".join(bases)
@@ -89,22 +82,8 @@ def _reached(step: Step) -> str:
 def _total(steps: Sequence[Step]) -> tuple[str, str, str, str, str]:
     pretrainings = sum(isinstance(step.spec, Run) for step in steps)
     sums = (sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb"))
-    gpu_hours, core_hours, disk_gb = (_rounded(total) for total in sums)
+    gpu_hours, core_hours, disk_gb = (amount(total) for total in sums)
     return str(pretrainings), str(len(steps) - pretrainings), gpu_hours, core_hours, disk_gb
-
-
-def _rounded(number: float) -> str:
-    """As many digits as a prediction deserves."""
-    if not number:
-        return "0"
-    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}" if number < 1 else f"{number:.1f}"
-
-
-def _time(hours: float) -> str:
-    """In the largest unit that it fills."""
-    units = (("h", 1.0), ("min", 60.0))
-    unit, count = next((each for each in units if hours * each[1] >= 1), ("s", 3600.0))
-    return f"{_rounded(hours * count)} {unit}"
 
 
 def _aligned(headers: Sequence[str], lines: Sequence[Sequence[str]], text: tuple[int, ...]) -> str:

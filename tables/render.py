@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from .filled import Filled, decimal, fill
 from .html import html_page, html_provenance, html_table
 from .latex import latex
 from .markdown import heading_frame, markdown
 from .outcome import Runs
-from .table import Table
+from .table import Format, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,6 @@ __all__ = [
     "CSV_COLUMNS",
     "FORMATS",
     "Filled",
-    "Format",
     "fill",
     "heading_frame",
     "html_provenance",
@@ -34,7 +33,6 @@ __all__ = [
     "render_all",
 ]
 
-Format = Literal["md", "html", "latex", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 CSV_DECIMALS = 4  # of our numbers for machines
 CSV_COLUMNS = (

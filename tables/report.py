@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..pretrain.record import write_whole
 from . import layout
+from .amounts import duration
 from .detections import SENTENCE
 from .figures import Picture
 from .gathered import Chapter, Report, gather, gather_all
@@ -97,7 +98,7 @@ def _claims(report: Report) -> str:
         )
         for theirs, ours in report.claims
     ]
-    return _table(("claim", "on the paper's numbers", "on ours", "figures"), lines, numbers=())
+    return _table(("claim", "on the paper's numbers", f"on ours, scale {report.scale}", "figures"), lines, numbers=())
 
 
 def _finished(report: Report) -> str:
@@ -109,8 +110,8 @@ def _finished(report: Report) -> str:
             each.measured,
             " ".join(map(str, each.tables)),
             str(each.source.seed),
-            layout.duration(each.pretraining_s),
-            layout.duration(each.measuring_s),
+            duration(each.pretraining_s),
+            duration(each.measuring_s),
             each.source.hardware,
             each.source.checkout,
             layout.code_state(each.source),

@@ -31,6 +31,7 @@ TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which 
 Measurement = Evaluation | FineTuning | Detection
 Part = Literal["paper", "ours", "difference"]
 Unit = Literal["accuracy", "AP", "fact"]
+Format = Literal["md", "html", "latex", "csv"]  # of what is printed
 ALL_PARTS: tuple[Part, ...] = ("paper", "ours", "difference")
 BESIDE: tuple[Part, ...] = ("paper", "ours")  # settings, and numbers of other data, which do not compare
 SWITCH = "switch"  # metric of a fact that is on or off; the paper prints a check mark or nothing

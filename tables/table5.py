@@ -3,7 +3,7 @@
 Protocol: weights pretrained on ImageNet as in Table 2, then Mask R-CNN with a C4 backbone, 90,000 iterations of 16
 images (He et al., CVPR 2020, code).
 Cost, one seed, one H100 (an estimate, not measured): scale `paper` about 384 GPU-hours for eight rows of detection
-where the ImageNet runs are there; scale `short` a tenth; scale `demo` about 2.7 minutes on two CPU cores, on digit
+where the ImageNet runs are there; scale `short` a tenth; scale `demo` about 2.9 minutes on two CPU cores, on digit
 scenes.
 Expected, as printed: boxes AP 37.6 to 39.7, AP50 57.5 to 59.3, AP75 40.2 to 43.1; masks AP 33.0 to 35.4, AP50 54.2 to
 56.2, AP75 35.0 to 36.9.
@@ -27,7 +27,7 @@ TASKS = {"Object Det.": "bbox", "Instance Seg.": "segm"}  # printed column group
 COSTS: dict[Scale, str] = {
     "paper": "about 384 GPU-hours a seed on one H100 after Table 2 (estimate, not measured)",
     "short": "about 39 GPU-hours a seed on one H100 after Table 2 (estimate, not measured)",
-    "demo": "about 2.7 minutes a seed on two CPU cores, on digit scenes",
+    "demo": "about 2.9 minutes a seed on two CPU cores, on digit scenes",
 }
 CITED = "cited: its weights are not ours"
 CITED_ROWS = ("Supervised",)

@@ -268,9 +268,10 @@ class _AsPrinted(Runs):
 
 def test_seeds_around_the_printed_numbers_decide_as_the_printed_numbers_do(tmp_path: Path) -> None:
     tied = {"superior: classification"}  # Barlow Twins+ and SwAV at 10 %: seeds cannot tell a shared best
+    cited = {"superior: object detection", "superior: instance segmentation"}  # no number of ours for Supervised
     ours = {finding.claim.name: finding.verdict for finding in findings(_AsPrinted(tmp_path), seeds=3)}
     for finding in printed_findings():
-        expected = "inconclusive" if finding.claim.name in tied else finding.verdict
+        expected = "inconclusive" if finding.claim.name in tied | cited else finding.verdict
         assert (finding.claim.name, ours[finding.claim.name]) == (finding.claim.name, expected)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from compmod.tables import layout
+from compmod.tables.amounts import amount, duration
 from compmod.tables.filled import fill
 from compmod.tables.gathered import Tally, gather, gather_all
 from compmod.tables.outcome import Runs
@@ -72,7 +73,7 @@ def test_a_pretraining_that_two_measurements_share_is_counted_once(tmp_path: Pat
     assert len(runs) < len(report.finished)
     seconds = len(runs) * 14_400.0 + len(report.finished) * 600.0  # as the made-up records say
     assert f"{len(report.finished)} finished measurements of {len(runs)} runs" in layout.finished_sentence(report)
-    assert f"together {seconds / 3600:.1f} h" in layout.finished_sentence(report)
+    assert f"together {duration(seconds)}" in layout.finished_sentence(report)
 
 
 @pytest.mark.parametrize(
@@ -118,14 +119,14 @@ def test_nothing_missing_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(None, "–"), (0.0, "0.0 s"), (119.0, "119.0 s"), (120.0, "2.0 min"), (36_000.0, "10.0 h")]
+    "seconds, text", [(None, "–"), (0.0, "0 s"), (59.6, "60 s"), (90.0, "1.5 min"), (36_000.0, "10 h")]
 )
 def test_a_duration_is_given_in_the_unit_that_suits(seconds: float | None, text: str) -> None:
-    assert layout.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     "number, text", [(0, "0"), (0.034, "0.034"), (3.14, "3.1"), (12.3, "12"), (25_012.0, "25,012")]
 )
 def test_an_amount_has_no_more_figures_than_a_prediction_deserves(number: float, text: str) -> None:
-    assert layout.amount(number) == text
+    assert amount(number) == text

@@ -24,7 +24,7 @@ def table() -> Table:
 def test_a_report_of_nothing_is_written_and_says_not_run(table: Table, tmp_path: Path) -> None:
     text = write_report(table, tmp_path / "runs", tmp_path / "deep" / "report.md").read_text()
     assert "not run" in text
-    assert "0 finished measurements of 0 runs, together 0.0 s of wall time" in text
+    assert "0 finished measurements of 0 runs, together 0 s of wall time" in text
 
 
 def test_every_picture_named_in_the_report_lies_beside_it(table: Table, tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_the_report_gives_wall_times_machine_and_commit(table: Table, tmp_path: 
     text = write_report(table, tmp_path / "runs", tmp_path / "report.md").read_text()
     line = next(line for line in text.splitlines() if table.specs[0].run.folder in line)
     words = [word.strip() for word in line.strip("|").split("|")]
-    assert words[1:8] == ["raw pixels", "Digits", "probes", "1", "0", "12.0 s", "3.0 s"]
+    assert words[1:8] == ["raw pixels", "Digits", "probes", "1", "0", "12 s", "3 s"]
     assert words[8:] == ["a processor, threads: 2", "0123456789ab (with changes)", "as now"]
-    assert "1 finished measurement of 1 run, together 15.0 s of wall time" in text
+    assert "1 finished measurement of 1 run, together 15 s of wall time" in text
 
 
 def test_a_damaged_record_leaves_a_gap_in_the_report(table: Table, tmp_path: Path, finish: Any) -> None:
