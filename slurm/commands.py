@@ -7,45 +7,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
 from ..tables.command import named_copies
 from ..tables.plan import Step
 from ..tables.plan_command import plan_text
-from ..tables.scales import Scale
 from ..tables.table import TABLES, build_table
 from .check import check_cluster
 from .cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
 from .jobs import Job, Wish
+from .options import Copies, Data, Gpus, Nodes, Numbers, Runs, ScaleOption, Seeds
 from .submit import Submission, dependency, sbatch_text, submit
 
 
 def submit_command(
-    numbers: Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")] = (),
+    numbers: Numbers = (),
     *,
     cluster: Annotated[str, arg(help="a cluster of yours, as compmod cluster new wrote it, or local")],
-    scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
-    seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
-    copies: Annotated[
-        UseAppendAction[tuple[str, ...]],
-        arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set; repeatable"),
-    ] = (),
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
     dry_run: Annotated[bool, arg(help="print the plan and what sbatch would be given; submit nothing")] = False,
-    nodes: Annotated[int, arg(help="of every pretraining; 0 = as the cluster's entry says")] = 0,
-    gpus: Annotated[int, arg(help="of every pretraining on each node; -1 = as the cluster's entry says")] = -1,
+    nodes: Nodes = 0,
+    gpus: Gpus = -1,
     hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
-    runs: Annotated[Path, arg(help="folder of the runs, seen by every node")] = Path("runs"),
-    data: Annotated[Path, arg(help="folder of the data sets, seen by every node")] = Path("data"),
+    runs: Runs = Path("runs"),
+    data: Data = Path("data"),
 ) -> None:
     """Submit what the tables lack, each spec once, and return; what is done, queued or running is left alone.
 
     Raises ValueError on a wrong argument, SlurmError where SLURM does not do as it is asked.
     """
-    if nodes < 0 or gpus < -1:
-        raise ValueError(f"nodes must be at least 0 and gpus at least -1, not {nodes} and {gpus}")
+    wish = Wish(nodes, gpus)
     place, named = cluster_named(cluster), named_copies(copies)
     tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
-    sent = submit(tables, runs, data, place, Wish(nodes, gpus), dry_run=dry_run, hardware=hardware)
+    sent = submit(tables, runs, data, place, wish, dry_run=dry_run, hardware=hardware)
     if dry_run:
         print(plan_text(sent.plan, scale, seeds), end="\n\n")
         for text in _texts(sent.arranged.jobs, place, runs):

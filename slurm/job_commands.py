@@ -15,10 +15,11 @@ from ..tables.table import Table
 from . import journal
 from .board import Board, wanted
 from .journal import Entry
+from .options import Copies, Data, Gpus, Nodes, Runs, ScaleOption, Seeds
 from .places import Places
 from .queue import NEVER
 from .status import Status, Task
-from .status_commands import SHORTEST, Copies, Runs, ScaleOption, Seeds, built, named
+from .status_commands import SHORTEST, built, named
 
 Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or digests' beginnings")]
 
@@ -60,13 +61,17 @@ def retry_command(
     seeds: Seeds = 1,
     copies: Copies = (),
     runs: Runs = Path("runs"),
-    data: Annotated[Path, arg(help="folder of the data sets")] = Path("data"),
+    data: Data = Path("data"),
+    nodes: Nodes = 0,
+    gpus: Gpus = -1,
     cluster: Annotated[str, arg(help="where to; default: where each failed")] = "",
 ) -> None:
     """Submit again what failed or was lost of the tables (none = all), or by digest, with what waited for it."""
     from .cluster import cluster_named
+    from .jobs import Wish
     from .submit import submit
 
+    wish = Wish(nodes, gpus)
     of_tables, beginnings = _parted(words)
     tables = built(of_tables, scale, seeds, copies)
     board = Board(tables, runs)
@@ -87,7 +92,7 @@ def retry_command(
     stuck = [task.entry for task in status.tasks if task.entry and task.reason == NEVER and task.spec.digest in again]
     board.places.cancel(stuck)
     for name, digests in groups.items():
-        sent = submit(cut(tables, digests), runs, data, clusters[name])
+        sent = submit(cut(tables, digests), runs, data, clusters[name], wish)
         steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
         said = _counted(sum(isinstance(spec, Run) for spec in steps), len(steps))
         print(f"submitted again to {name}: {said}", flush=True)

@@ -72,6 +72,11 @@ class Wish:
     nodes: int = 0
     gpus_per_node: int = -1  # -1 = as the cluster says
 
+    def __post_init__(self) -> None:
+        if self.nodes < 0 or self.gpus_per_node < -1:
+            given = f"{self.nodes} and {self.gpus_per_node}"
+            raise ValueError(f"nodes must be at least 0 and gpus at least -1, not {given}")
+
 
 def arrange(
     plan: Plan, cluster: Cluster, queued: Mapping[str, str] | None = None, wish: Wish | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TextIO
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import Positional, arg
 
 from ..tables.command import named_copies
 from ..tables.scales import Scale
@@ -16,20 +16,13 @@ from ..tables.table import TABLES, Table, build_table
 from . import journal
 from .board import Board
 from .journal import Entry
+from .options import Copies, Numbers, Runs, ScaleOption, Seeds
 from .places import Places
 from .watch import console, shown, watch
 
 SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
 LISTED = 10  # matches that an error names
 POLL_S, ASK_S = 1.0, 15.0  # between looks at a log, and between questions whether its job goes on
-
-Numbers = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
-ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
-Seeds = Annotated[int, arg(help="number of seeds a cell")]
-Copies = Annotated[
-    UseAppendAction[tuple[str, ...]], arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set")
-]
-Runs = Annotated[Path, arg(help="folder of the runs")]
 
 
 def status_command(

@@ -14,7 +14,9 @@ from compmod.pretrain.record import Record
 from compmod.slurm import journal, status_commands
 from compmod.slurm.failures import Failure, note
 from compmod.slurm.job_commands import cut
+from compmod.slurm.jobs import Wish
 from compmod.slurm.journal import Entry
+from compmod.slurm.submit import submit
 from compmod.tables.table import build_table
 from compmod.tables.throughput import Work
 from made_up_runs import make_up
@@ -258,6 +260,21 @@ def test_retrying_submits_what_failed_with_what_waited_for_it_and_nothing_else(
     assert said.startswith("submitted again to ours: 1 pretraining and")
     again = {digest for digest, entry in journal.entries(runs).items() if entry.attempt == 2}
     assert again == {RUN.digest, *(spec.digest for spec in MEASUREMENTS)}
+
+
+def test_retrying_asks_for_the_nodes_that_are_wished_for(
+    runs: Path, slurm: PrintingSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failed(runs, slurm)
+    wishes: list[object] = []
+
+    def noted(*arguments: object) -> object:
+        wishes.append(arguments[-1])
+        return submit(*arguments[:-1], dry_run=True)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("compmod.slurm.submit.submit", noted)
+    main(["retry", RUN.digest[:6], "--scale", "demo", "--runs", "runs", "--nodes", "2", "--gpus", "4"])
+    assert wishes == [Wish(2, 4)]
 
 
 def test_retrying_first_cancels_what_waits_in_vain(
