@@ -45,7 +45,7 @@ test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network 
 	mkdir -p .package && ln -sfn .. .package/compmod
 	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH python3 -m pytest -p no:cacheprovider -m gpu tests/gpu
 
-test-slurm: $(STAMP) ## the tests on a real SLURM cluster, which they start on this machine; as root, on Debian; a quarter of an hour
+test-slurm: $(STAMP) $(DETECTRON2) ## a quarter of an hour on a real SLURM cluster, started on this machine; as root, on Debian
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
 # A package of the repository's own root: mypy needs a folder called compmod, whatever the checkout is called.
