@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ..tables.command import named_copies
+from ..tables.options import Copies, Data, Numbers, Runs, ScaleOption, Seeds, named_copies
 from ..tables.plan import Step
 from ..tables.plan_command import plan_text
 from ..tables.table import TABLES, build_table
 from .check import check_cluster
 from .cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
 from .jobs import Job, Wish
-from .options import Copies, Data, Gpus, Nodes, Numbers, Runs, ScaleOption, Seeds
+from .options import Gpus, Nodes
 from .submit import Submission, dependency, sbatch_text, submit
 
 

@@ -11,11 +11,12 @@ from tyro.conf import Positional, arg
 
 from ..pretrain.run import Run
 from ..tables.command import ALL, numbers
+from ..tables.options import Copies, Data, Runs, ScaleOption, Seeds
 from ..tables.table import Table
 from . import journal
 from .board import Board, wanted
 from .journal import Entry
-from .options import Copies, Data, Gpus, Nodes, Runs, ScaleOption, Seeds
+from .options import Gpus, Nodes
 from .places import Places
 from .queue import NEVER
 from .status import Status, Task

@@ -10,13 +10,12 @@ from typing import Annotated, TextIO
 
 from tyro.conf import Positional, arg
 
-from ..tables.command import named_copies
+from ..tables.options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
 from ..tables.scales import Scale
 from ..tables.table import TABLES, Table, build_table
 from . import journal
 from .board import Board
 from .journal import Entry
-from .options import Copies, Numbers, Runs, ScaleOption, Seeds
 from .places import Places
 from .watch import console, shown, watch
 

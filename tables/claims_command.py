@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import UseAppendAction, arg
+from tyro.conf import arg
 
 from .claims import findings_frame, findings_markdown
-from .command import named_copies
+from .options import Copies, named_copies
+from .options import Runs as RunsOption
 from .outcome import Runs
 from .scales import Scale
 
@@ -16,11 +17,8 @@ from .scales import Scale
 def claims_command(
     scale: Annotated[Scale, arg(help="scale of our runs")] = "paper",
     seeds: Annotated[int, arg(help="number of seeds a cell; fewer than two decide nothing")] = 1,
-    copies: Annotated[
-        UseAppendAction[tuple[str, ...]],
-        arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set; repeatable"),
-    ] = (),
-    runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
+    copies: Copies = (),
+    runs: RunsOption = Path("runs"),
     format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a claim")] = "md",
 ) -> None:
     """Print what the paper claims of its tables, and whether its own numbers and our records bear it out.

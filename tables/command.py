@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Literal, ParamSpec
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from .scales import Scale
+from .options import Copies, Data, Runs, ScaleOption, Seeds, named_copies
 from .table import TABLES, Format, build_table
 
 Parameters = ParamSpec("Parameters")
@@ -26,17 +26,14 @@ ALL = "all"
 
 def table_command(
     number: Annotated[Positional[int | str], arg(metavar="N|all", help="number of the table, or all")],
-    scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
+    scale: ScaleOption = "paper",
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
     format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
     sources: Annotated[bool, arg(help="below markdown, where each number comes from")] = False,
-    seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
-    copies: Annotated[
-        UseAppendAction[tuple[str, ...]],
-        arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data; repeatable"),
-    ] = (),
-    runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
-    data: Annotated[Path, arg(help="folder of the data sets")] = Path("data"),
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
+    data: Data = Path("data"),
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
     workers: Annotated[int, arg(help="runs trained side by side; 0 = one, at scale demo one a core")] = 0,
 ) -> None:
@@ -72,19 +69,6 @@ def numbers(asked: int | str) -> tuple[int, ...]:
     if isinstance(asked, str) or asked not in TABLES:
         raise ValueError(f"unknown table {asked!r}; known: {', '.join(map(str, TABLES))}, {ALL}")
     return (asked,)
-
-
-def named_copies(given: Sequence[str]) -> dict[str, str]:
-    """Data set to copy, from words such as cifar10=cifar10-jpeg. Raises ValueError on any other word."""
-    copies: dict[str, str] = {}
-    for word in given:
-        dataset, _, copy = word.partition("=")
-        if not dataset or not copy:
-            raise ValueError(f"copies must be DATA=COPY, such as cifar10=cifar10-jpeg, not {word!r}")
-        if dataset in copies:
-            raise ValueError(f"copies name {dataset!r} twice, {copies[dataset]!r} and {copy!r}")
-        copies[dataset] = copy
-    return copies
 
 
 def script(number: int, arguments: Sequence[str] | None = None) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 from tabulate import tabulate
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from ..pretrain.run import Run
 from .amounts import amount, duration
 from .cost import measured_rates
+from .options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
 from .plan import Plan, Step, plan
 from .scales import Scale
 from .table import TABLES, build_table
@@ -22,15 +23,17 @@ TOTALS = ("table", "pretrain", "measure", "GPU-hours", "core-hours", "disk, GB")
 
 
 def plan_command(
-    numbers: Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")] = (),
-    scale: Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")] = "paper",
-    seeds: Annotated[int, arg(help="number of seeds a cell")] = 1,
-    runs: Annotated[Path, arg(help="folder of the runs")] = Path("runs"),
+    numbers: Numbers = (),
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
     hardware: Annotated[str, arg(help="GPU to predict for, as records name it; default: the one with most")] = "",
     json: Annotated[bool, arg(help="every step, for other programs")] = False,
 ) -> None:
     """Say what the tables lack: runs and measurements, each once, with predicted hours and disk. Nothing is run."""
-    tables = [build_table(number, scale, seeds) for number in dict.fromkeys(numbers or TABLES)]
+    named = named_copies(copies)
+    tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
     found = plan(tables, runs, measured_rates(runs, hardware))
     print(found.to_json() if json else plan_text(found, scale, seeds), flush=True)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import compmod.tables.reproduce
 import pytest
-from compmod.tables.command import named_copies, numbers, script, table_command
+from compmod.tables.command import numbers, script, table_command
+from compmod.tables.options import named_copies
 from compmod.tables.table import TABLES
 
 

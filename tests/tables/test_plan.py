@@ -265,6 +265,12 @@ def test_the_command_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(json.loads(capsys.readouterr().out)["steps"]) == 2 * len(build_table(1).specs)
 
 
+def test_the_command_plans_for_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["plan", "5", "--copies", "coco=coco-mini", "--json", "--runs", str(tmp_path)])
+    steps = {step["digest"] for step in json.loads(capsys.readouterr().out)["steps"]}
+    assert {spec.digest for spec in build_table(5, copies={"coco": "coco-mini"}).specs} <= steps
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
