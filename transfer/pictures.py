@@ -49,16 +49,18 @@ def drawn(split: Split, image: Mapping[str, Any], found: Sequence[Mapping[str, A
     for each, colour in zip(found, colours, strict=True):
         left, top, width, height = (scale * side for side in each["bbox"])
         pen.rectangle((left, top, left + width, top + height), outline=colour, width=2)
-        _label(pen, (left, top), f"{split.categories[each['category_id']]} {each['score']:.2f}", colour)
+        _label(pen, picture.width, (left, top), f"{split.categories[each['category_id']]} {each['score']:.2f}", colour)
     return picture
 
 
-def _label(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
-    """Above a box's upper left corner, or inside where the image ends."""
+def _label(
+    pen: ImageDraw.ImageDraw, width: int, corner: tuple[float, float], text: str, colour: tuple[int, int, int]
+) -> None:
+    """Above a box's upper left corner; below and to the left of it where the image, so many pixels wide, ends."""
     font = ImageFont.load_default(FONT_SIZE)
-    height = FONT_SIZE + MARGIN
-    left, top = corner[0], corner[1] - height if corner[1] >= height else corner[1]
-    pen.rectangle((left, top, left + pen.textlength(text, font=font) + MARGIN, top + height), fill=colour)
+    height, length = FONT_SIZE + MARGIN, pen.textlength(text, font=font) + MARGIN
+    left, top = max(0.0, min(corner[0], width - length)), corner[1] - height if corner[1] >= height else corner[1]
+    pen.rectangle((left, top, left + length, top + height), fill=colour)
     pen.text((left + 1, top), text, fill="black", font=font)
 
 

@@ -58,6 +58,12 @@ def test_a_label_stays_on_the_picture(split: Split, top: int) -> None:
     assert rows[0] == max(0, round(top * scale) - (15 if top else 0))
 
 
+def test_a_label_at_the_right_edge_is_moved_to_the_left(split: Split) -> None:
+    scale = SIDE / 64
+    found = changed(split, [detection(bbox=[60, 50, 4, 10])])
+    assert found[round(50 * scale) - 8, round(60 * scale) - 10]
+
+
 def test_weak_detections_are_not_drawn() -> None:
     assert shown([detection(score=LEAST_SCORE - 0.01), detection(score=LEAST_SCORE)], 1) == [
         detection(score=LEAST_SCORE)
