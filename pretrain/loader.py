@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import signal
+import threading
 import weakref
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from .randomness import permutation
 
 PREFETCH = 2  # batches a worker keeps ready
 _JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)  # what schedulers and Ctrl-C send to a whole job
+
+_FEEDER, _FEEDER_S = "QueueFeederThread", 5.0  # what multiprocessing calls the threads that hand requests to workers
 
 _OPEN: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
 
@@ -109,7 +112,9 @@ def _served(
         worker_init_fn=_depend_on_the_parent,
         generator=torch.Generator(),  # or it would draw from the global one
     )
+    others = threading.enumerate()
     iterator = iter(loader)
+    feeders = [thread for thread in threading.enumerate() if thread.name == _FEEDER and thread not in others]
     try:
         for loaded in iterator:
             if isinstance(loaded, str):
@@ -117,6 +122,10 @@ def _served(
             yield loaded
     finally:
         del iterator  # ends the workers, which an exception's traceback would otherwise keep
+        for (
+            thread
+        ) in feeders:  # cut short by this process's end, one would leave a semaphore half removed, with a warning
+            thread.join(_FEEDER_S)
 
 
 @atexit.register

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.queues
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -323,6 +326,22 @@ def test_signals_to_a_whole_job_leave_the_loading_to_go_on(files: Files) -> None
 def test_a_process_may_end_in_the_middle_of_loading(files: Files) -> None:
     status, said, errors = job(files, "raise SystemExit(75)")
     assert (status, len(said), errors) == (75, 1, "")
+
+
+def test_the_threads_that_feed_workers_end_with_the_iterator(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = multiprocessing.queues.Queue._feed  # type: ignore[attr-defined]
+
+    def late(*arguments: Any) -> None:
+        feed(*arguments)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(multiprocessing.queues.Queue, "_feed", staticmethod(late))
+    before = threading.enumerate()
+    made = batches(files, training_requests(8, 4, 0, range(30)), CentreCrop(DATASETS["imagenet"]), 1)
+    next(made)
+    assert [thread.name for thread in threading.enumerate() if thread not in before] == ["QueueFeederThread"]
+    made.close()
+    assert [thread.name for thread in threading.enumerate() if thread not in before] == []
 
 
 def test_workers_end_with_a_process_that_was_killed(files: Files) -> None:
