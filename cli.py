@@ -66,22 +66,18 @@ def evaluate(
 ) -> None:
     """Linear probe and 5-nn of a finished run, or a protocol of large data; the same command resumes a stopped one."""
     run_dir = run_dir.resolve()
-    record = Record.open(run_dir)
-    if not isinstance(record.spec, Run):
-        raise ValueError(f"{run_dir} is an evaluation; give the folder of the run, {run_dir.parent}")
-    if run_dir.name != record.spec.folder:
-        raise ValueError(f"{run_dir} was renamed; its spec names it {record.spec.folder}")
+    run = Record.run_in(run_dir)
     if workers < -1:
         raise ValueError(f"workers must be at least -1, not {workers}")
     spec: Evaluation | FineTuning
     if protocol == "probes":
         if variant or sweep or epochs:
             raise ValueError("variant, sweep and epochs are of --protocol linear, semi-1 or semi-10, not of probes")
-        spec = Evaluation(run=record.spec, linear_epochs=linear_epochs, split=split)
+        spec = Evaluation(run=run, linear_epochs=linear_epochs, split=split)
     else:
         if sweep and (protocol != "linear" or split == "validation"):
             raise ValueError("sweep is of --protocol linear, and itself chooses on the validation split")
-        spec = named_protocol(record.spec, protocol, variant, data)
+        spec = named_protocol(run, protocol, variant, data)
         spec = dataclasses.replace(spec, split=split, epochs=epochs or spec.epochs)
     done = _evaluated(run_dir.parent, spec, data, device, workers, sweep=sweep)
     if place_of(os.environ).rank:  # the first process speaks for all

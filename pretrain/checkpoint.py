@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from .distributed import first_says, rank
 from .record import write_whole
 
 KEPT = 2  # the newest, and one to fall back on
@@ -32,6 +33,13 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     for part in folder.glob(".step-*"):  # what a killed process left behind
         part.unlink()
     return path
+
+
+def load_on_all(folder: Path) -> dict[str, Any] | None:
+    """What `load_newest` gives, on every process of the run; the first one alone moves damaged files aside."""
+    state = load_newest(folder) if rank() == 0 else None
+    first_says(None)
+    return load_newest(folder) if rank() > 0 else state
 
 
 def load_newest(folder: Path) -> dict[str, Any] | None:

@@ -122,9 +122,7 @@ def _served(
             yield loaded
     finally:
         del iterator  # ends the workers, which an exception's traceback would otherwise keep
-        for (
-            thread
-        ) in feeders:  # cut short by this process's end, one would leave a semaphore half removed, with a warning
+        for thread in feeders:  # this process's end, in the middle of its own, would leave a semaphore half removed
             thread.join(_FEEDER_S)
 
 

@@ -46,6 +46,16 @@ class Record:
         record.path = Path(folder)
         return record
 
+    @classmethod
+    def run_in(cls, folder: Path) -> Run:
+        """The run whose own folder this is, a resolved path. Raises ValueError where it is no run's, or was renamed."""
+        spec = cls.open(folder).spec
+        if not isinstance(spec, Run):
+            raise ValueError(f"{folder} is a measurement; give the folder of the run, {folder.parent}")
+        if folder.name != spec.folder:
+            raise ValueError(f"{folder} was renamed; its spec names it {spec.folder}")
+        return spec
+
     @property
     def status(self) -> Status:
         """How far the work got, read from the folder alone."""

@@ -244,11 +244,8 @@ class Trainer:
 
     def _load(self) -> None:
         """Go on from the newest sound checkpoint; without one, from the start."""
-        folder, metrics = self.record.path / "checkpoints", self.record.path / "metrics.jsonl"
-        state = checkpoint.load_newest(folder) if rank() == 0 else None  # moves damaged files aside
-        first_says(None)
-        if rank() > 0:
-            state = checkpoint.load_newest(folder)
+        metrics = self.record.path / "metrics.jsonl"
+        state = checkpoint.load_on_all(self.record.path / "checkpoints")
         if state is None:
             if rank() == 0:
                 metrics.unlink(missing_ok=True)

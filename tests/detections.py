@@ -11,6 +11,7 @@ from compmod.pretrain.session import Session
 from compmod.transfer.coco import Split, read_folder
 from compmod.transfer.scenes import write_scenes
 from compmod.transfer.spec import Detection, Detector, detector
+from torch import nn
 
 RUN = Run(method="simclr", dataset="digits", backbone=Backbone(name="resnet10", width=2), batch_size=20)
 TINY: Detector = replace(
@@ -43,3 +44,13 @@ def with_polygons(folder: Path) -> None:
             right, bottom = left + width, top + height
             each["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]
         file.write_text(json.dumps(document))
+
+
+def draw_norms(trunk: nn.Module) -> None:
+    """Give every batch norm weights and running statistics that differ from their start."""
+    for module in trunk.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.0)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.8, 1.2)  # type: ignore[arg-type]

@@ -81,14 +81,10 @@ def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path
     """The folder of the runs, the run, and the SHA-256 of the file where its trunk is from elsewhere."""
     if source.is_dir():
         source = source.resolve()
-        record = Record.open(source)
-        if not isinstance(record.spec, Run):
-            raise ValueError(f"{source} is a measurement; give the folder of the run, {source.parent}")
-        if source.name != record.spec.folder:
-            raise ValueError(f"{source} was renamed; its spec names it {record.spec.folder}")
+        run = Record.run_in(source)
         if stem or seed:
             raise ValueError("stem and seed are for a file of weights; a run has its own")
-        return source.parent, record.spec, ""
+        return source.parent, run, ""
     if not source.is_file():
         raise ValueError(f"no run or weights at {source}; expected the folder of a run, or a file of weights")
     import hashlib

@@ -148,11 +148,7 @@ class FineTuner:
 
     def _load(self) -> None:
         """Go on from the newest sound checkpoint; without one, from the start."""
-        folder = self.record.path / "checkpoints"
-        state = checkpoint.load_newest(folder) if rank() == 0 else None  # moves damaged files aside
-        first_says(None)
-        if rank() > 0:
-            state = checkpoint.load_newest(folder)
+        state = checkpoint.load_on_all(self.record.path / "checkpoints")
         if state is None:
             return
         assert state["digest"] == self.spec.digest, "the folder is named by the digest"

@@ -15,6 +15,7 @@ from compmod.pretrain.record import Record
 from compmod.pretrain.run import Backbone, Evaluation, Run
 from compmod.transfer import detectron
 from compmod.transfer.export import TARGETS, Target, check_holds, export
+from detections import draw_norms
 from safetensors.torch import save_file
 from small_runs import small
 from torch import Tensor, nn
@@ -28,12 +29,7 @@ def finished(runs: Path, backbone: Backbone) -> tuple[Path, nn.Module]:
     run = dataclasses.replace(small("simclr"), backbone=backbone)
     torch.manual_seed(5)
     trunk = build_backbone(backbone, 32, DATASETS["digits"]).eval()
-    for module in trunk.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.0)
-            nn.init.normal_(module.bias, std=0.1)
-            nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
-            nn.init.uniform_(module.running_var, 0.8, 1.2)  # type: ignore[arg-type]
+    draw_norms(trunk)
     record = Record(runs, run)
     record.start()
     save_file(trunk.state_dict(), record.path / "encoder.safetensors")

@@ -11,6 +11,7 @@ from compmod.pretrain.networks import ResNet
 from compmod.pretrain.run import Backbone
 from compmod.transfer.convert import load_trunk, to_detectron2
 from compmod.transfer.trunk import build_res5, build_trunk
+from detections import draw_norms
 from torch import Tensor, nn
 
 STEMS = ("small", "small-pool", "large")
@@ -32,12 +33,7 @@ def trained(spec: Backbone) -> ResNet:
     """A trunk in evaluation mode whose every number, running statistics too, differs from its start."""
     torch.manual_seed(3)
     trunk = ResNet(spec, spec.width)
-    for module in trunk.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.0)
-            nn.init.normal_(module.bias, std=0.1)
-            nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
-            nn.init.uniform_(module.running_var, 0.8, 1.2)  # type: ignore[arg-type]
+    draw_norms(trunk)
     return trunk.eval()
 
 
