@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from .run import Measured, Run
 from .spec import Spec
+from .stored_json import parse_object, read_object
 
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
 
@@ -37,9 +38,10 @@ class Record:
         if not spec_file.is_file():
             raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
         try:
-            spec = Spec.from_dict(json.loads(spec_file.read_text()))
+            spec = Spec.from_dict(parse_object(spec_file.read_bytes(), spec_file))
         except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"damaged spec {spec_file}: {error}") from error
+            said = str(error).removeprefix(f"{spec_file}: ")
+            raise ValueError(f"damaged spec {spec_file}: {said}") from error
         if not isinstance(spec, Run | Measured):
             raise ValueError(f"{spec_file} holds a {type(spec).__name__}; expected a Run or a measurement of one")
         record = cls(Path(folder), spec)
@@ -62,8 +64,7 @@ class Record:
         if not self.path.is_dir():
             return "absent"
         try:
-            if (self.path / "results.json").exists():
-                self._read("results.json")
+            if self.results is not None:
                 return "done"
         except ValueError:
             return "damaged"
@@ -74,12 +75,12 @@ class Record:
     @property
     def results(self) -> dict[str, Any] | None:
         """The finished results, or None. Raises ValueError, naming the file, when it is damaged."""
-        return self._read("results.json") if (self.path / "results.json").exists() else None
+        return self._read("results.json")
 
     @property
     def provenance(self) -> dict[str, Any] | None:
         """Where the results come from, or None before the work is finished."""
-        return self._read("provenance.json") if (self.path / "provenance.json").exists() else None
+        return self._read("provenance.json")
 
     def start(self) -> None:
         """Create the folder with its spec; forget an earlier failure and what a killed process half wrote."""
@@ -133,14 +134,12 @@ class Record:
                 return True
             return False
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """The stored object, or None where there is none. Raises ValueError, naming the file, when it is damaged."""
         try:
-            value = json.loads((self.path / name).read_text())
+            return read_object(self.path / name)
         except ValueError as error:
-            raise ValueError(f"damaged record {self.path / name}: {error}") from error
-        if not isinstance(value, dict):
-            raise ValueError(f"damaged record {self.path / name}: not a JSON object")
-        return value
+            raise ValueError(f"damaged record {error}") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

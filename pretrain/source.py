@@ -128,6 +128,7 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/run.py": "holds settings in a spec's digest; golden digests and rates are tested",
     "pretrain/source.py": "only compares files",
     "pretrain/spec.py": "makes digests, and golden digests are tested",
+    "pretrain/stored_json.py": "reads results and specs that are already there",
     "transfer/install.py": "finds Detectron2, whose version stands beside every number",
     "transfer/msra.py": "reads weights, and their checksum is in the spec's digest",
     "transfer/pictures.py": "draws detections that are already there",

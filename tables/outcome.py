@@ -6,7 +6,6 @@ sample (n - 1), so one seed has none.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard
 
 from ..pretrain.record import Record
 from ..pretrain.run import Run
+from ..pretrain.stored_json import read_object
 from .origin import Source, source_of
 from .table import Cell, Measurement
 from .verdict import deviation
@@ -144,22 +144,6 @@ class Runs:
 
     def _folder(self, spec: Run | Measurement) -> str:
         return f"{self.path}/{spec.folder}"
-
-
-def read_object(file: str) -> dict[str, Any] | None:
-    """The JSON object in a file, or None where there is no file. Raises ValueError that begins with its path."""
-    try:
-        with open(file, "rb", buffering=0) as handle:
-            value = json.loads(handle.read().decode())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise ValueError(f"{file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{file}: not a JSON object")
-    return value
 
 
 def _is_share(value: Any) -> TypeGuard[float]:
