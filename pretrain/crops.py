@@ -1,12 +1,11 @@
 """Crops of large images: what is cut out of each, and cutting it while decoding no more than needed.
 
-Decoding follows torchvision's reader: Pillow, converted to RGB, EXIF orientation ignored. A JPEG much larger than what
+Decoding is that of `open_image.py`, EXIF orientation ignored as by torchvision's reader. A JPEG much larger than what
 is made of it is decoded at a half, a quarter or an eighth.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from .data import Dataset
+from .open_image import to_rgb
 from .randomness import uniform
 from .run import Augmentation
 from .views import NUMBERS, crop_boxes
@@ -24,7 +24,6 @@ from .views import NUMBERS, crop_boxes
 REDUCING_GAP = 2.0  # a reduced image stays this much larger than what is made of it; Pillow, for `Image.thumbnail`
 REDUCTIONS = (8, 4, 2)  # what the JPEG decoder can divide sides by
 PROBE_VIEW = Augmentation(jitter=0.0, grey=0.0, crop_min=0.08)  # crop and flip; Zbontar et al., ICML 2021, code
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # SyntaxError: Pillow, on a broken PNG
 
 
 class Window(NamedTuple):
@@ -78,25 +77,14 @@ class CentreCrop:
         return [cut]
 
 
-def opened(path: Path) -> Image.Image:
-    """An image whose header has been read, and whose file has been read whole: one visit to a slow disk."""
-    try:
-        return Image.open(io.BytesIO(path.read_bytes()))
-    except _UNREADABLE as error:
-        raise _fault(path, error) from error
-
-
 def cut(path: Path, image: Image.Image, windows: Sequence[Window]) -> list[Image.Image]:
     """Every view's square out of one image, which is decoded once."""
     width = image.width
     reduction = min(_reduction(window) for window in windows)
-    try:
-        if reduction > 1:
-            image.draft(None, (image.width // reduction, image.height // reduction))
-        scale = round(width / image.width)  # 1 for anything but a JPEG
-        whole = image.convert("RGB")
-    except _UNREADABLE as error:
-        raise _fault(path, error) from error
+    if reduction > 1:
+        image.draft(None, (image.width // reduction, image.height // reduction))
+    scale = round(width / image.width)  # 1 for anything but a JPEG
+    whole = to_rgb(image, path)
     return [_resized(whole, window, scale) for window in windows]
 
 
@@ -116,8 +104,3 @@ def _resized(image: Image.Image, window: Window, scale: int) -> Image.Image:
     resized = image.crop(cut).resize(window.resized, Image.Resampling.BICUBIC, box=box)
     x, y = (round((side - window.size) / 2) for side in window.resized)
     return resized.crop((x, y, x + window.size, y + window.size))
-
-
-def _fault(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split())
-    return ValueError(f"{path}: found an image that cannot be decoded ({reason}); expected a PNG or JPEG")

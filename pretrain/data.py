@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, get_args
 
+from .bad_data import BadData
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,10 +51,15 @@ class Dataset:
         """Whether images are of any size and stay on disk."""
         return not self.size
 
-    def fault(self, path: Path, found: str, expected: str) -> ValueError:
-        """The error for a file that is not as it should be."""
+    @property
+    def advice(self) -> str:
+        """What ends the error for a file that is not as it should be."""
         does = f"downloads {self.label} where it may and says what is missing" if self.url else "says what is missing"
-        return ValueError(f"{path}: found {found}; expected {expected}; 'compmod data {self.name}' {does}")
+        return f"'compmod data {self.name}' {does}"
+
+    def fault(self, path: Path, found: str, expected: str) -> BadData:
+        """The error for a file that is not as it should be."""
+        return BadData(f"{path}: found {found}; expected {expected}; {self.advice}")
 
 
 DATASETS: dict[str, Dataset] = {

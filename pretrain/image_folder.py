@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .bad_data import BadData
 from .class_names import CLASS_NAMES
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
     from .data import Dataset
 
-CACHE_FORMAT = 1  # raise it when decoding changes, so that older caches are not read
+CACHE_FORMAT = 2  # raise it when decoding changes, so that older caches are not read
+SUFFIXES = (".jpeg", ".jpg", ".png")  # of images, in any case
 
 
 def read(
@@ -73,13 +76,23 @@ def _test(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
 def _by_class(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
     if not folder.is_dir():
         raise dataset.fault(folder, "no such folder", "one folder a class")
-    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found = class_folders(dataset, folder)
     if not found:
         raise dataset.fault(folder, "no class folders", "one folder a class")
     labels = [_label(dataset, folder / name, name) for name in found]
     return [
         (path, label) for name, label in zip(found, labels, strict=True) for path in _images(dataset, folder / name)
     ]
+
+
+def class_folders(dataset: Dataset, folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted. Hidden folders are no classes, and files none either."""
+    from .open_image import kind_of
+
+    kinds = {path.name: kind_of(path) for path in folder.iterdir() if not path.name.startswith(".")}
+    if odd := min((name for name, kind in kinds.items() if kind not in ("", "a folder")), default=""):
+        raise dataset.fault(folder / odd, kinds[odd], "one folder a class")
+    return sorted(name for name, kind in kinds.items() if kind)
 
 
 def _label(dataset: Dataset, where: Path, name: str) -> int:
@@ -90,18 +103,34 @@ def _label(dataset: Dataset, where: Path, name: str) -> int:
 
 
 def _images(dataset: Dataset, folder: Path) -> list[Path]:
-    """Files below a folder, sorted; every one but text and hidden files must be an image."""
-    files = sorted(file for file in folder.rglob("[!.]*") if file.suffix != ".txt" and file.is_file())
+    """Files below a folder, sorted; every one but text and what is hidden must be an image."""
+    files = sorted(_below(dataset, folder)) if folder.is_dir() else []
     if not files:
         raise dataset.fault(folder, "no images", "at least one")
     return files
+
+
+def _below(dataset: Dataset, folder: Path) -> Iterator[Path]:
+    from .open_image import kind_of
+
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if entry.name.startswith(".") or path.suffix == ".txt":
+                continue
+            if entry.is_dir(follow_symlinks=False) and path.suffix.lower() not in SUFFIXES:
+                yield from _below(dataset, path)
+            elif entry.is_file(follow_symlinks=False) or not (kind := kind_of(path)):
+                yield path
+            else:
+                raise dataset.fault(path, kind, "an image, or a folder of images that is no link")
 
 
 def _annotated(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
     notes = folder / "val_annotations.txt"
     present = {path.name for path in _images(dataset, folder / "images")}
     images = []
-    for line in notes.read_text().splitlines():
+    for line in notes.read_text("utf-8", errors="replace").splitlines():
         name, _, rest = line.partition("\t")
         if name not in present:
             raise dataset.fault(folder / "images" / name, "no such file", f"the image that {notes.name} lists")
@@ -117,7 +146,7 @@ def _ordered(dataset: Dataset, order: Path, images: list[tuple[Path, int]]) -> l
     if not order.is_file():
         return images
     by_name = {f"{path.parent.name}/{path.name}": (path, label) for path, label in images}
-    lines = order.read_text().split()
+    lines = order.read_text("utf-8", errors="replace").split()
     for name in lines:
         if name not in by_name:
             raise dataset.fault(order, f"{name} listed but missing or repeated", "every image, once")
@@ -165,24 +194,25 @@ def keep(values: NDArray[Any], file: Path) -> None:
 
 
 def decode(dataset: Dataset, paths: list[Path]) -> NDArray[Any]:
-    """The pixels of images of the data set's size, decoded in as many threads as there are cores."""
+    """The pixels of images of the data set's size, decoded in as many threads as there are cores.
+
+    EXIF orientation is ignored, as by torchvision's ImageFolder.
+    """
     import numpy as np
-    from PIL import Image
+
+    from .open_image import read_rgb
 
     side = dataset.size
     pixels = np.empty((len(paths), 3, side, side), dtype=np.uint8)
 
     def one(index: int) -> None:
-        path = paths[index]
         try:
-            with Image.open(path) as image:
-                found = image.size
-                if found == (side, side):
-                    pixels[index] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-        except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow, on a broken PNG
-            raise dataset.fault(path, f"an image that cannot be decoded ({error})", "a PNG or JPEG") from error
-        if found != (side, side):
-            raise dataset.fault(path, f"{found[0]} x {found[1]} pixels", f"{side} x {side}")
+            image = read_rgb(paths[index])
+        except BadData as error:
+            raise BadData(f"{error}; {dataset.advice}") from error
+        if image.size != (side, side):
+            raise dataset.fault(paths[index], f"{image.width} x {image.height} pixels", f"{side} x {side}")
+        pixels[index] = np.asarray(image).transpose(2, 0, 1)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(one, range(len(paths))):

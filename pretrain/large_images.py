@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from .class_names import CLASS_NAMES
 from .data import Dataset, Split, known
 from .holdings import locate
-from .image_folder import keep
+from .image_folder import SUFFIXES, class_folders, keep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LISTING_FORMAT = 1  # raise it when listing changes, so that older listings are not read
-SUFFIXES = (".jpeg", ".jpg", ".png")  # in any case
 WORDNET = re.compile(r"n\d{8}")
 THREADS = 16  # list folders at once; what takes the time is the disk's answer
 SETTLED_NS = 2 * 10**9  # a folder changed less than this ago may change again without its time telling
@@ -117,8 +116,7 @@ def _classes(entry: Dataset, folder: Path, *, whole: bool) -> tuple[str, ...]:
     """Names of the class folders that belong to the data set, sorted."""
     if not folder.is_dir():
         raise entry.fault(folder, "no such folder", "one folder a class, such as n01440764")
-    with os.scandir(folder) as entries:
-        found = sorted(item.name for item in entries if not item.name.startswith(".") and item.is_dir())
+    found = class_folders(entry, folder)
     if not found:
         raise entry.fault(folder, "no class folders", "one folder a class, such as n01440764")
     if foreign := [name for name in found if not WORDNET.fullmatch(name)]:
@@ -137,13 +135,17 @@ def _classes(entry: Dataset, folder: Path, *, whole: bool) -> tuple[str, ...]:
 
 def _images(entry: Dataset, folder: Path) -> list[str]:
     """File names in a class folder, sorted; every one but text and hidden files must be an image."""
+    from .open_image import kind_of
+
     names = []
     with os.scandir(folder) as entries:
         for item in entries:
             if item.name.startswith(".") or item.name.endswith(".txt"):
                 continue
-            if not item.name.lower().endswith(SUFFIXES) or item.is_dir():
-                raise entry.fault(folder / item.name, "no image", "only .JPEG, .jpg or .png files in a class folder")
+            kind = "" if item.is_file(follow_symlinks=False) else kind_of(folder / item.name)
+            if kind or not item.name.lower().endswith(SUFFIXES):
+                found = kind or "no image"
+                raise entry.fault(folder / item.name, found, "only .JPEG, .jpg or .png files in a class folder")
             names.append(item.name)
     if not names:
         raise entry.fault(folder, "no images", "at least one")

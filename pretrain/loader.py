@@ -22,9 +22,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .crops import Cutter, cut, opened
+from .bad_data import BadData
+from .crops import Cutter, cut
 from .distributed import share
 from .large_images import Files
+from .open_image import open_image
 from .parent import end_with_the_parent
 from .randomness import permutation
 
@@ -118,7 +120,7 @@ def _served(
     try:
         for loaded in iterator:
             if isinstance(loaded, str):
-                raise ValueError(loaded)
+                raise BadData(loaded)
             yield loaded
     finally:
         del iterator  # ends the workers, which an exception's traceback would otherwise keep
@@ -177,7 +179,7 @@ class _Reader(Dataset["Loaded | str"]):
 
     def _batch(self, epoch: int, index_N: Tensor) -> Loaded:
         paths = [self.files.path(index) for index in index_N.tolist()]
-        images = [opened(path) for path in paths]
+        images = [open_image(path) for path in paths]
         sides_N2 = torch.tensor([(image.height, image.width) for image in images])
         views = self.cutter.windows(sides_N2, index_N, epoch)
         pixels = [torch.empty(len(images), 3, view[0].size, view[0].size, dtype=torch.uint8) for view in views]

@@ -39,7 +39,7 @@ FILES: dict[str, tuple[str, ...]] = {  # what part of the work -> the files that
     "two levels": ("pretrain/hypergradient.py", "pretrain/regulariser.py"),
     "CompMod": ("pretrain/coding_rate.py", "pretrain/compmod.py"),
     "digits": ("pretrain/digits.py",),
-    "large images": ("pretrain/crops.py", "pretrain/large_images.py"),
+    "large images": ("pretrain/crops.py", "pretrain/large_images.py", "pretrain/open_image.py"),
     "probes": (
         "pretrain/data.py",
         "pretrain/evaluate/features.py",
@@ -74,6 +74,7 @@ FILES: dict[str, tuple[str, ...]] = {  # what part of the work -> the files that
         "pretrain/evaluate/probe.py",
         "pretrain/loader.py",
         "pretrain/networks.py",
+        "pretrain/open_image.py",
         "pretrain/randomness.py",
         "pretrain/session.py",
         "transfer/coco.py",
@@ -111,6 +112,7 @@ METHOD_FILES: dict[str, tuple[str, ...]] = {  # what a method takes from beside 
 }
 
 UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number -> why
+    "pretrain/bad_data.py": "names an error",
     "pretrain/checkpoint.py": "saves and loads what it is given; that resuming is exact is tested",
     "pretrain/class_names.py": "orders the classes, and the data's digest stands beside every number",
     "pretrain/collapse.py": "only logs how spread out embeddings are",

@@ -18,9 +18,11 @@ PICKLE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 PICKLE_ROOMS = {"pretrain/official.py", "pretrain/data.py"}  # may hold an unpickler that knows a few harmless types
 LIGHT = (
     "compmod",
+    "compmod.pretrain.bad_data",
     "compmod.pretrain.data",
     "compmod.pretrain.methods",
     "compmod.pretrain.methods_list",
+    "compmod.pretrain.open_image",
     "compmod.pretrain.parent",
     "compmod.pretrain.place",
     "compmod.pretrain.presets",

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -134,11 +134,19 @@ def test_validation_images_that_were_not_sorted_into_classes_are_noticed(tmp_pat
         load_files("imagenet", "test", tmp_path, copy="copy")
 
 
-@pytest.mark.parametrize("stray", ["n02000000_9.tar", "images.JPEG/"])
+STRAY: dict[str, tuple[Callable[[Path], object], str]] = {
+    "n02000000_9.tar": (Path.touch, "no image"),
+    "images.JPEG": (Path.mkdir, "a folder"),
+    "link.JPEG": (lambda path: path.symlink_to("nowhere"), "a dangling link"),
+    "pipe.JPEG": (lambda path: os.mkfifo(path), "a FIFO"),
+}
+
+
+@pytest.mark.parametrize("stray", STRAY)
 def test_anything_but_images_in_a_class_folder_is_named(stray: str, tmp_path: Path) -> None:
     path = class_folders(tmp_path / "copy") / "train" / "n02000000" / stray
-    path.mkdir() if stray.endswith("/") else path.touch()
-    with pytest.raises(ValueError, match=rf"{path.name}: found no image; expected only .JPEG, .jpg or .png"):
+    STRAY[stray][0](path)
+    with pytest.raises(ValueError, match=rf"{path.name}: found {STRAY[stray][1]}; expected only .JPEG, .jpg or .png"):
         load_files("imagenet", "train", tmp_path, copy="copy")
 
 

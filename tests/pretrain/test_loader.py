@@ -192,15 +192,22 @@ def test_requests_in_order_ask_for_every_image_once() -> None:
     assert asked == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "L", "P", "RGBA", "1", "I;16"])
+@pytest.mark.parametrize("mode", ["CMYK", "L", "P", "RGBA", "1"])
 def test_other_colours_become_rgb_as_torchvision_reads_them(mode: str, tmp_path: Path) -> None:
-    if mode == "I;16":
-        image = Image.fromarray(np.arange(30 * 30, dtype=np.uint16).reshape(30, 30))
-    else:
-        image = picture(0, 30, 30).convert(mode)
+    image = picture(0, 30, 30).convert(mode)
     files = stored(tmp_path, image, ending="jpg" if mode == "CMYK" else "png")
     expected = pil_loader(str(files.path(0))).resize((24, 24), Image.Resampling.BICUBIC)
     assert torch.equal(one(files, crops(1, crop=0.0), 0).pixels[0][0], pil(expected))
+
+
+def test_16_bit_grey_is_scaled_to_8(tmp_path: Path) -> None:
+    grey = picture(0, 30, 30).convert("L")
+    deep, plain = tmp_path / "deep", tmp_path / "plain"
+    deep.mkdir()
+    plain.mkdir()
+    both = (stored(deep, Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)), stored(plain, grey))
+    found, expected = (one(files, crops(1, crop=0.0), 0).pixels[0] for files in both)
+    assert torch.equal(found, expected)
 
 
 def test_orientation_in_exif_is_ignored_as_torchvision_does(tmp_path: Path) -> None:
