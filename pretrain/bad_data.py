@@ -1,5 +1,5 @@
-"""Bad data: the error of every fault of images, annotations and labels, told by its name in a log (slurm/failures.py)."""
+"""Bad data: the error for faults of images, annotations and labels; slurm/failures.py knows it by its name in a log."""
 
 
 class BadData(ValueError):
-    """A fault of the data, in one line that begins with or names the file. Who holds the data mends it; no retry does."""
+    """A fault of the data, in one line that names the file. Whoever holds the data mends it; trying again does not."""

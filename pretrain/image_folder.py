@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -200,7 +199,7 @@ def decode(dataset: Dataset, paths: list[Path]) -> NDArray[Any]:
     """
     import numpy as np
 
-    from .open_image import read_rgb
+    from .open_image import in_threads, read_rgb
 
     side = dataset.size
     pixels = np.empty((len(paths), 3, side, side), dtype=np.uint8)
@@ -214,7 +213,5 @@ def decode(dataset: Dataset, paths: list[Path]) -> NDArray[Any]:
             raise dataset.fault(paths[index], f"{image.width} x {image.height} pixels", f"{side} x {side}")
         pixels[index] = np.asarray(image).transpose(2, 0, 1)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(one, range(len(paths))):
-            pass  # raises what `one` raised
+    in_threads(one, range(len(paths)), os.cpu_count() or 1)
     return pixels

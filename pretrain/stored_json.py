@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 DEEPEST = 64  # levels of lists and objects; specs, the deepest of ours, have less than ten
@@ -17,9 +18,21 @@ LARGEST = 2**63  # of whole numbers
 
 def parse_json(content: bytes, where: object) -> Any:
     """The value of one JSON text. Raises ValueError that begins with `where`, the file's path and perhaps its line."""
+    return _parsed(content, where, _check)
+
+
+def parse_large(content: bytes, where: object) -> Any:
+    """`parse_json` for hundreds of megabytes, without its walk: who calls it checks type and range of what is used.
+
+    Numbers may be infinite or more than 64 bits wide, and lists some hundred levels deep.
+    """
+    return _parsed(content, where, lambda value, levels: None)
+
+
+def _parsed(content: bytes, where: object, check: Callable[[Any, int], None]) -> Any:
     try:
         value = json.loads(content.decode(), parse_constant=_refuse)
-        _check(value, DEEPEST)
+        check(value, DEEPEST)
     except RecursionError:
         raise ValueError(f"{where}: nested more than {DEEPEST} levels deep") from None
     except ValueError as error:

@@ -97,10 +97,12 @@ LIGHT = (
     "compmod.tables.table7",
     "compmod.tables.verdict",
     "compmod.transfer.coco",
+    "compmod.transfer.coco_fields",
     "compmod.transfer.command",
     "compmod.transfer.doctor",
     "compmod.transfer.export",
     "compmod.transfer.install",
+    "compmod.transfer.masks",
     "compmod.transfer.spec",
 )
 

@@ -49,6 +49,8 @@ def transfer_command(
         expected = "batch_size and seed of at least 0, gpus of 1, workers of -1, checkpoint_minutes above 0"
         raise ValueError(f"expected {expected}, not {given}")
     if gpus > 1 and place_of(os.environ).world == 1:
+        if coco:
+            read_folder(coco)  # a fault is named once, and not by every process
         _start(gpus, sys.argv[1:])
     runs, run, digest = _trunk(source, runs, stem, seed)
     settings = detector(schedule or ("1x" if coco else "demo"), COCO if coco else SCENES, architecture)
@@ -57,7 +59,7 @@ def transfer_command(
         run=run,
         detector=settings,
         data=COCO if coco else SCENES,
-        copy=copy_name(coco, read_folder(coco)) if coco else "",
+        copy=copy_name(coco, read_folder(coco, headers=False)) if coco else "",
         weights=digest,
     )
     from ..pretrain.session import Session

@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from ..pretrain.bad_data import BadData
 from ..pretrain.distributed import rank, world
 from ..pretrain.loader import served
+from ..pretrain.open_image import read_rgb
 from ..pretrain.randomness import permutation, uniform
-from .coco import Split
+from .coco import Split, check_size
 from .detectron import data, structures, transforms
 from .spec import Detector
 
@@ -34,7 +36,7 @@ def usable(split: Split) -> list[int]:
         if any(not each.get("iscrowd") for each in split.annotations[image["id"]])
     ]
     if not found:
-        raise ValueError(f"{split.file} has no object to train on, only crowds")
+        raise BadData(f"{split.file} has no object to train on, only crowds")
     return found
 
 
@@ -146,19 +148,17 @@ class Scored(Dataset["list[Example] | str"]):
 
 
 def read_pixels(split: Split, position: int, detector: Detector) -> Any:
-    """An image as the detector takes it: height x width x 3 of uint8, red first, or blue first for MSRA's weights."""
+    """An image as the detector takes it: height x width x 3 of uint8, red first, or blue first for MSRA's weights.
+
+    EXIF orientation is undone, as by Detectron2's own reader, so boxes lie where Detectron2 puts them.
+    """
     entry = split.images[position]
     path = split.path(entry)
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"cannot read {path}, image id {entry['id']}: {' '.join(str(error).split())}") from error
-    if pixels.shape[:2] != (entry["height"], entry["width"]):
-        listed = f"{entry['height']} x {entry['width']}"
-        raise ValueError(
-            f"{path}, image id {entry['id']}, is {pixels.shape[0]} x {pixels.shape[1]}, listed as {listed}"
-        )
+        pixels = np.asarray(read_rgb(path, upright=True))
+    except BadData as error:
+        raise BadData(f"{error}; {split.file} lists it as image id {entry['id']}") from error
+    check_size(split, entry, *pixels.shape[:2])
     return pixels[:, :, ::-1] if detector.pixels == "msra" else pixels
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..pretrain.open_image import read_rgb
 from .coco import Split
 
 SHEET = "detections.png"  # name of its file in a detection's folder
@@ -37,8 +38,7 @@ def sheet(split: Split, found: Sequence[Mapping[str, Any]]) -> bytes:
 
 def drawn(split: Split, image: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Image.Image:
     """One image, its longer side SIDE pixels, with its detections, the last on top."""
-    with Image.open(split.path(image)) as opened:
-        picture = opened.convert("RGB")
+    picture = read_rgb(split.path(image), upright=True)
     scale = SIDE / max(picture.size)
     size = round(picture.width * scale), round(picture.height * scale)
     picture = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC)

@@ -73,11 +73,13 @@ def _scores(truth: COCO, found: Found, task: str) -> Sequence[float]:
 
 
 def _truth(split: Split) -> COCO:
+    """What is on the images. Objects are numbered from 1, for pycocotools takes a match with the object 0 for none."""
+    objects = (one for several in split.annotations.values() for one in several)
     truth = COCO()
     truth.dataset = {
         "info": {},
         "images": [dict(image) for image in split.images],
-        "annotations": [dict(one) for several in split.annotations.values() for one in several],
+        "annotations": [{**one, "id": number} for number, one in enumerate(objects, start=1)],
         "categories": [{"id": number, "name": name} for number, name in split.categories.items()],
     }
     with contextlib.redirect_stdout(io.StringIO()):

@@ -7,9 +7,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from compmod.transfer.coco import Split
+from compmod.transfer.coco import Split, check_header
+from compmod.transfer.detectron import data
 from compmod.transfer.examples import order, read_pixels, scored_images, training_batches, usable
 from detections import TINY, tiny_coco, with_polygons
 from PIL import Image
@@ -107,14 +109,29 @@ def test_a_split_of_crowds_alone_is_an_error(split: Split) -> None:
 
 def test_an_image_that_cannot_be_read_is_named_with_its_id(split: Split) -> None:
     split.path(split.images[1]).write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"cannot read .*000002\.png, image id 2"):
+    with pytest.raises(ValueError, match=r"000002\.png: found .*not an image.* lists it as image id 2$"):
         list(scored_images(split, TINY, 0))
 
 
 def test_an_image_of_another_size_than_listed_is_named(split: Split) -> None:
     Image.new("RGB", (10, 20)).save(split.path(split.images[0]))
-    with pytest.raises(ValueError, match=r"000001\.png, image id 1, is 20 x 10, listed as 64 x 64"):
+    with pytest.raises(ValueError, match=r"000001\.png, image id 1, is 20 x 10 upright; .* lists it as 64 x 64"):
         read_pixels(split, 0, TINY)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_lie_where_detectron2s_reader_puts_them(orientation: int, ending: str, split: Split) -> None:
+    image = Image.fromarray(np.arange(64 * 32 * 3, dtype=np.uint8).reshape(64, 32, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = split.folder / f"turned.{ending}"
+    image.save(path, exif=exif)
+    theirs = data.detection_utils.read_image(str(path), "RGB")
+    sides = dict(zip(("height", "width"), theirs.shape, strict=False))
+    turned = replace(split, images=({**split.images[0], **sides, "file_name": path.name},))
+    assert np.array_equal(read_pixels(turned, 0, TINY), theirs)
+    check_header(turned, turned.images[0])
 
 
 def test_weights_of_msra_see_blue_first(split: Split) -> None:

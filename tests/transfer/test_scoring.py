@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from compmod.transfer.coco import Split
+from compmod.transfer.coco import Split, read_folder
 from compmod.transfer.detectron import data, evaluation, structures
 from compmod.transfer.scoring import FIGURES, TASKS, average_precision, detect
 from detections import TINY, tiny_coco
@@ -54,6 +55,44 @@ def scored(split: Split, **oracle: Any) -> dict[str, float]:
 
 def test_perfect_detections_score_1(split: Split) -> None:
     assert scored(split) == pytest.approx({f"{task}/{figure}": 1.0 for task in TASKS for figure in FIGURES})
+
+
+def renumbered(split: Split, kind: str, change: Callable[[int], int]) -> Split:
+    """The split with other ids of its objects, images or categories, all of them read anew from its file."""
+    document = json.loads(split.file.read_text())
+    names = {"annotations": ["id"], "images": ["id", "image_id"], "categories": ["id", "category_id"]}[kind]
+    lists = [kind] if kind == "annotations" else [kind, "annotations"]
+    for name, entries in zip(names, lists, strict=True):
+        for entry in document[entries]:
+            entry[name] = change(entry[name])
+    files = [split.file, split.file.with_name("instances_train2017.json")]
+    split.file.write_text(json.dumps(document))
+    if kind == "categories":  # both files have the same ones
+        other = json.loads(files[1].read_text())
+        for entries, name in (("categories", "id"), ("annotations", "category_id")):
+            for entry in other[entries]:
+                entry[name] = change(entry[name])
+        files[1].write_text(json.dumps(other))
+    return read_folder(split.folder.parent)[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda number: number - 1, lambda number: -number, lambda number: 2**63 - number, lambda number: number - 2**63],
+    ids=["from 0", "below 0", "near 2**63", "near -2**63"],
+)
+@pytest.mark.parametrize("kind", ["annotations", "images", "categories"])
+def test_perfect_detections_score_1_whatever_the_ids(kind: str, change: Callable[[int], int], split: Split) -> None:
+    figures = scored(renumbered(split, kind, change))
+    assert figures == pytest.approx({f"{task}/{figure}": 1.0 for task in TASKS for figure in FIGURES})
+
+
+def test_an_object_without_a_word_on_crowds_is_none(split: Split) -> None:
+    document = json.loads(split.file.read_text())
+    for each in document["annotations"]:
+        del each["iscrowd"]
+    split.file.write_text(json.dumps(document))
+    assert set(scored(read_folder(split.folder.parent)[1]).values()) == {1.0}
 
 
 def test_no_detection_scores_0(split: Split) -> None:
