@@ -199,8 +199,8 @@ def _undecodable(path: Path, error: Exception) -> BadData:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.strerror:  # the number tells slurm/failures.py of a failing node
+        return f"[Errno {error.errno}] {error.strerror}"
     if "cannot identify image file" in str(error):
         return "not an image"
     return " ".join(str(error).split()) or type(error).__name__

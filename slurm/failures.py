@@ -69,6 +69,7 @@ _SIGNS: tuple[tuple[Kind, str], ...] = (  # the last one in a text counts
     ("node failure", r"in use by another process"),  # what an earlier try left on a node that SLURM gave up
     ("disk full", r"No space left on device|Disk quota exceeded|\[Errno (?:28|122)\]"),
     ("bad data", rf'File "[^"]*/{_ROOMS}\.py", line .*\n(?:[ ].*\n)*(?:\w+\.)*(?:{_UNREADABLE})\b'),
+    ("bad data", r"^(?:\w+\.)*BadData\b"),  # pretrain/bad_data.py
     ("bad data", r"^ValueError: .*: found .*; expected |UnidentifiedImageError|image file is truncated"),
     ("diverged", r"NonFiniteLoss\b|loss became NaN or infinite"),
     ("time limit", r"DUE TO TIME LIMIT"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+from compmod.pretrain.bad_data import BadData
 from compmod.pretrain.data import load
+from compmod.pretrain.open_image import open_image
 from compmod.pretrain.session import INTERRUPTED, Interrupted
 from compmod.pretrain.trainer import NonFiniteLoss
 from compmod.slurm.failures import (
@@ -22,6 +25,7 @@ from compmod.slurm.failures import (
     note,
     retried,
 )
+from compmod.transfer.coco import read_folder
 from PIL import Image
 
 CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"
@@ -157,6 +161,29 @@ def test_missing_data_is_bad_data(tmp_path: Path) -> None:
 def test_a_file_that_is_no_image_is_bad_data(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image")
     assert classify(error=_raised(lambda: Image.open(tmp_path / "a.jpg"))) == "bad data"
+
+
+def test_every_fault_of_data_is_bad_data(tmp_path: Path) -> None:
+    split = tmp_path / "annotations" / "instances_train2017.json"
+    faults = [lambda: read_folder(tmp_path), lambda: open_image(tmp_path)]
+    split.parent.mkdir()
+    split.write_text("[")
+    faults += [lambda: read_folder(tmp_path)]
+    assert [classify(error=_raised(fault)) for fault in faults] == ["bad data"] * 3
+    assert kind_in(f"Traceback (most recent call last):\n  File\n{BadData.__module__}.BadData: x") == "bad data"
+
+
+@pytest.mark.parametrize("number, kind", [(5, "node failure"), (116, "node failure"), (12, "out of memory")])
+def test_a_disk_or_a_node_that_fails_is_no_bad_data(
+    number: int, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "a.jpg"
+    path.touch()
+    monkeypatch.setattr("compmod.pretrain.open_image.os.open", fail)
+    assert classify(error=_raised(lambda: open_image(path))) == kind
 
 
 def test_memory_that_is_not_there_is_out_of_memory() -> None:
