@@ -53,7 +53,7 @@ def read_object(file: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def read_lines(file: str | os.PathLike[str]) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """The lines of a file of JSON objects, each with its object, or None where it is damaged or has no end yet.
+    """The lines of a file of JSON objects, each with its object, or None where it is damaged.
 
     No line where there is no file. Raises ValueError, which begins with the file's path, on what cannot be read.
     """
@@ -64,7 +64,7 @@ def read_lines(file: str | os.PathLike[str]) -> Iterator[tuple[bytes, dict[str, 
         with open(handle, "rb") as lines:
             while line := lines.readline(MOST_LINE_BYTES):
                 try:
-                    yield line, parse_object(line, os.fspath(file)) if line.endswith(b"\n") else None
+                    yield line, parse_object(line, os.fspath(file))
                 except ValueError:
                     yield line, None
     except OSError as error:

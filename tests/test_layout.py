@@ -32,6 +32,7 @@ LIGHT = (
     "compmod.pretrain.run",
     "compmod.pretrain.source",
     "compmod.pretrain.spec",
+    "compmod.pretrain.stored_fields",
     "compmod.pretrain.stored_json",
     "compmod.slurm.board",
     "compmod.slurm.check",

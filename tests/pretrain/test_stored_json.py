@@ -85,8 +85,8 @@ def test_a_remark_on_a_long_name_is_short(tmp_path: Path) -> None:
         read_object(tmp_path / "a")
 
 
-def test_a_damaged_line_and_one_without_an_end_have_no_object(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b'{"a": 1}\n\0\0\n[]\n{"a": NaN}\n{"a": 2}\n{"a": 3}')
+def test_a_damaged_line_and_one_cut_short_have_no_object(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b'{"a": 1}\n\0\0\n[]\n{"a": NaN}\n{"a": 2}\n{"a": 3')
     found = list(read_lines(tmp_path / "a"))
     assert [value for _, value in found] == [{"a": 1}, None, None, None, {"a": 2}, None]
     assert b"".join(line for line, _ in found) == (tmp_path / "a").read_bytes()
