@@ -1,7 +1,8 @@
 """Stored JSON: the one reader of every JSON file of the project, for others may have touched what lies on disk.
 
-What it returns holds finite numbers that fit 64 bits and is not deeply nested; everything else is one ValueError that
-begins with the file's path. Imports no torch.
+What it returns holds finite numbers that fit 64 bits, letters that can be printed in some encoding and no name twice,
+and is not deeply nested; everything else, and what is no regular file, is one ValueError that begins with the file's
+path. Imports no torch.
 """
 
 from __future__ import annotations
@@ -9,16 +10,31 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from .printable import printable
+
+MEBIBYTE = 2**20
+MOST_BYTES = 64 * MEBIBYTE  # of one JSON file
+MOST_LINE_BYTES = MEBIBYTE  # of one line of a file of lines, which has some hundreds
+MOST_LINES_BYTES = 1024 * MEBIBYTE  # of such a file
+SAID = 200  # letters of what a remark quotes
 DEEPEST = 64  # levels of lists and objects; specs, the deepest of ours, have less than ten
 LARGEST = 2**63  # of whole numbers
 
 
 def parse_json(content: bytes, where: object) -> Any:
     """The value of one JSON text. Raises ValueError that begins with `where`, the file's path and perhaps its line."""
-    return _parsed(content, where, _check)
+
+    def strict(text: str) -> Any:
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+        _check(value, DEEPEST)
+        return value
+
+    return _parsed(content, where, strict)
 
 
 def parse_large(content: bytes, where: object) -> Any:
@@ -26,18 +42,16 @@ def parse_large(content: bytes, where: object) -> Any:
 
     Numbers may be infinite or more than 64 bits wide, and lists some hundred levels deep.
     """
-    return _parsed(content, where, lambda value, levels: None)
+    return _parsed(content, where, lambda text: json.loads(text, parse_constant=_refuse))
 
 
-def _parsed(content: bytes, where: object, check: Callable[[Any, int], None]) -> Any:
+def _parsed(content: bytes, where: object, parse: Callable[[str], Any]) -> Any:
     try:
-        value = json.loads(content.decode(), parse_constant=_refuse)
-        check(value, DEEPEST)
+        return parse(content.decode())
     except RecursionError:
         raise ValueError(f"{where}: nested more than {DEEPEST} levels deep") from None
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    return value
+        raise ValueError(f"{where}: {shortened(str(error))}") from error
 
 
 def parse_object(content: bytes, where: object) -> dict[str, Any]:
@@ -50,14 +64,73 @@ def parse_object(content: bytes, where: object) -> dict[str, Any]:
 
 def read_object(file: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The JSON object in a file, or None where there is no file. Raises ValueError that begins with its path."""
+    content = read_regular(file)
+    return None if content is None else parse_object(content, os.fspath(file))
+
+
+def read_lines(file: str | os.PathLike[str]) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """The lines of a file of JSON objects, each with its object, or None where it is damaged.
+
+    No line where there is no file. Raises ValueError, which begins with the file's path, on what cannot be read.
+    """
+    handle = _open(file, MOST_LINES_BYTES)
+    if handle < 0:
+        return
     try:
-        with open(file, "rb", buffering=0) as handle:
-            content = handle.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        with open(handle, "rb") as lines:
+            while line := lines.readline(MOST_LINE_BYTES):
+                try:
+                    yield line, parse_object(line, os.fspath(file))
+                except ValueError:
+                    yield line, None
     except OSError as error:
         raise ValueError(f"{os.fspath(file)}: {error.strerror}") from error
-    return parse_object(content, os.fspath(file))
+
+
+def read_regular(file: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes | None:
+    """The content of a regular file, or None where there is none; what would block or fill the memory is refused.
+
+    Raises ValueError that begins with the file's path.
+    """
+    handle = _open(file, most)
+    if handle < 0:
+        return None
+    try:
+        with open(handle, "rb", buffering=0) as opened:
+            return opened.read()
+    except OSError as error:
+        raise ValueError(f"{os.fspath(file)}: {error.strerror}") from error
+
+
+def shortened(text: str) -> str:
+    """What others wrote as a remark quotes it: one line of at most SAID letters."""
+    return printable(text if len(text) <= SAID else f"{text[:SAID]}…")
+
+
+def _open(file: str | os.PathLike[str], most: int) -> int:
+    """A descriptor for reading, or -1 where there is no file; opening waits for no writer of a pipe."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if os.path.islink(file):
+            raise ValueError(f"{os.fspath(file)}: a link to nothing") from error
+        return -1
+    except OSError as error:
+        raise ValueError(f"{os.fspath(file)}: {error.strerror}") from error
+    found = os.fstat(handle)
+    if stat.S_ISREG(found.st_mode) and found.st_size <= most:
+        return handle
+    os.close(handle)
+    reason = f"{found.st_size:,} bytes, more than {most:,}" if stat.S_ISREG(found.st_mode) else "no regular file"
+    raise ValueError(f"{os.fspath(file)}: {'Is a directory' if stat.S_ISDIR(found.st_mode) else reason}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return value
 
 
 def _refuse(constant: str) -> Any:
@@ -68,8 +141,11 @@ def _check(value: Any, levels: int) -> None:
     if isinstance(value, dict | list):
         if not levels:
             raise RecursionError
-        for part in value.values() if isinstance(value, dict) else value:
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
             _check(part, levels - 1)
+    elif isinstance(value, str):
+        if not value.isascii():
+            value.encode()  # half of a letter, such as "\ud800", is an error, which printing it would be later
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number too large for 64 bits")
     elif isinstance(value, int) and not -LARGEST <= value < LARGEST:

@@ -5,8 +5,7 @@ One small picture a method and data set, plain and "+" together, so that a page 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..pretrain.run import PLUS, Run
+from ..pretrain.stored_fields import LOGGED, check_fields
+from ..pretrain.stored_json import read_lines
 from .figures import BLUE, VERMILION, WIDTH_IN, Picture, broken, canvas, slug
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ class Course:
     accuracy: Curve
 
 
-def read_course(runs: Path, run: Run) -> Course:
-    """The curves of `run` below `runs`; empty ones where it logged nothing.
+def read_course(runs: Path, run: Run, damage: Callable[[str], None] | None = None) -> Course:
+    """The curves of `run` below `runs`; empty ones where it logged nothing. `damage` gets what `read_metrics` gives it.
 
     A "+" run's loss is the method's own, without CompMod's terms, so that it compares with the plain run's.
     """
-    train, online = read_metrics(Path(runs) / run.folder / "metrics.jsonl", ("train", "online"))
+    train, online = read_metrics(Path(runs) / run.folder / "metrics.jsonl", ("train", "online"), damage)
     loss, accuracy = _curve(train, ("loss_ssl", "loss")), _curve(online, ("knn/top1",))
     return Course(run=run, loss=loss, accuracy=Curve(accuracy.epochs, 100 * accuracy.values))
 
@@ -96,19 +97,32 @@ def describe(title: str, courses: Sequence[Course]) -> str:
     return f"{title}, {epochs:.0f} epochs; {'; '.join(said)}."
 
 
-def read_metrics(path: Path, kinds: Sequence[str]) -> tuple[list[dict[str, Any]], ...]:
+def read_metrics(
+    path: Path, kinds: Sequence[str], damage: Callable[[str], None] | None = None
+) -> tuple[list[dict[str, Any]], ...]:
     """The lines of each of `kinds` in a metrics.jsonl, the last of each step where a resumed run wrote it twice.
 
-    A line cut short by a kill is left out.
+    A last line cut short by a kill is left out, and so is what is damaged, of which `damage` gets one sentence.
     """
     lines: dict[str, dict[Any, dict[str, Any]]] = {kind: {} for kind in kinds}
-    for text in path.read_text(errors="replace").splitlines() if path.is_file() else ():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and line.get("kind") in lines:
-            lines[line["kind"]][line.get("step", line.get("epoch"))] = line
+    faults: list[str] = []
+    try:
+        for number, (text, line) in enumerate(read_lines(path), start=1):
+            try:
+                if line is not None:
+                    check_fields(line, LOGGED, f"line {number}")
+            except ValueError as error:
+                faults.append(str(error))
+                continue
+            if line is None and text.endswith(b"\n"):
+                faults.append(f"line {number}: not a JSON object")
+            elif line is not None and line.get("kind") in lines:
+                lines[line["kind"]][line.get("step", line.get("epoch"))] = line
+    except ValueError as error:
+        if damage:
+            damage(str(error))
+    if faults and damage:
+        damage(f"{path}: {faults[0]}" + (f"; {len(faults) - 1} more like it" if len(faults) > 1 else ""))
     return tuple(list(of_kind.values()) for of_kind in lines.values())
 
 
@@ -158,7 +172,7 @@ def _curve(lines: list[dict[str, Any]], names: tuple[str, ...]) -> Curve:
     points = []
     for line in lines:
         value = next((line[name] for name in names if name in line), None)
-        if isinstance(value, int | float) and isinstance(line.get("epoch"), int | float):
+        if value is not None and line.get("epoch") is not None:
             points.append((float(line["epoch"]), float(value)))
     array = np.array(points, dtype=np.float64).reshape(-1, 2)
     return Curve(array[:, 0], array[:, 1])

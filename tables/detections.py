@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..pretrain.stored_json import read_regular
 from ..transfer.pictures import LEAST_SCORE, SHEET, SHEET_IMAGES
 from ..transfer.spec import Detection
 from .figures import Picture, slug
 from .outcome import Runs
 from .table import Cell, Table
 
+PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 SENTENCE = (
     f"The first {SHEET_IMAGES} test images and what was found on them: box, mask, category and score, where the score "
     f"is at least {LEAST_SCORE}."
@@ -32,9 +34,16 @@ def _of_row(label: str, cells: Sequence[Cell], results: Runs) -> Iterator[Pictur
     if not figures:
         return
     first = figures[0][1].sources[0]
+    file = results.path / first.folder / SHEET
     try:
-        content = (results.path / first.folder / SHEET).read_bytes()
-    except OSError:  # a record that was copied without it
+        content = read_regular(file)
+    except ValueError as error:
+        results.damage(str(error))
+        return
+    if content is None:  # a record that was copied without it
+        return
+    if not content.startswith(PNG):
+        results.damage(f"{file}: not a PNG image")
         return
     said = ", ".join(f"{cell.metric.replace('/', ' ')} {outcome.values[0]:.1f}" for cell, outcome in figures)
     title = f"{label}, seed {first.seed}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..pretrain.record import Record
 from ..pretrain.run import FineTuning, Run
 from ..transfer.spec import Detection
 from .filled import Filled
@@ -51,7 +50,7 @@ def finished(cells: Iterable[tuple[int, Filled]], results: Runs) -> tuple[Finish
             spec = specs[source.digest]
             found.setdefault(source.digest, (_name(filled, spec.run), source, spec))
     runs = {spec.run.digest: spec.run for _, _, spec in found.values()}
-    seconds = {digest: _seconds(results, run) for digest, run in runs.items()}
+    seconds = {digest: results.provenance(run).get("seconds") for digest, run in runs.items()}
     return tuple(
         Finished(
             name=name, source=source, spec=spec, tables=tuple(tables[digest]), pretraining_s=seconds[spec.run.digest]
@@ -76,11 +75,3 @@ def wall_time_s(listed: Iterable[Finished]) -> float:
         measuring += each.measuring_s or 0.0
         pretraining[each.spec.run.digest] = each.pretraining_s or 0.0
     return measuring + sum(pretraining.values())
-
-
-def _seconds(results: Runs, run: Run) -> float | None:
-    try:
-        seconds = (Record(results.path, run).provenance or {}).get("seconds")
-    except (ValueError, OSError):
-        return None  # the report lists a damaged record with its path
-    return float(seconds) if isinstance(seconds, int | float) else None

@@ -128,7 +128,7 @@ def gather(tables: Sequence[Table], runs: Path) -> Report:
         seeds=max(len(cell.specs) for table in tables for row in table.rows for cell in row.cells),
         results=results,
         chapters=chapters,
-        curves=_curves(tables, runs),
+        curves=_curves(tables, results),
         detections=detections(tables, results),
         views=_views(first) if first and first.dataset == "digits" else None,
         meanings=tuple(_meanings(tables)),
@@ -152,10 +152,10 @@ def counts(numbers: Mapping[Verdict, int]) -> str:
     return ", ".join(f"{numbers[verdict]} {verdict}" for verdict in get_args(Verdict) if verdict in numbers)
 
 
-def _curves(tables: Sequence[Table], runs: Path) -> tuple[Picture, ...]:
+def _curves(tables: Sequence[Table], results: Runs) -> tuple[Picture, ...]:
     """The curves of every run of `tables` that logged any, a picture a method and data set."""
     panels = by_panel((table.number, spec.run) for table in tables for spec in table.specs)
-    read = {title: [read_course(runs, run) for run in some] for title, some in panels.items()}
+    read = {title: [read_course(results.path, run, results.damage) for run in some] for title, some in panels.items()}
     began = {title: [course for course in some if len(course.loss.values)] for title, some in read.items()}
     return tuple(draw_courses(title, courses) for title, courses in began.items() if courses)
 

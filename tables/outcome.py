@@ -13,9 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeGuard
 
+from ..pretrain.printable import printable
 from ..pretrain.record import Record
 from ..pretrain.run import Run
-from ..pretrain.stored_json import read_object
+from ..pretrain.stored_fields import PROVENANCE, check_fields
+from ..pretrain.stored_json import read_object, shortened
 from .origin import Source, source_of
 from .table import Cell, Measurement
 from .verdict import deviation
@@ -68,7 +70,7 @@ class Runs:
     path: Path
     damaged: dict[str, None] = field(default_factory=dict)  # an ordered set of sentences, each with its path
     _seen: dict[str, _Found] = field(default_factory=dict)
-    _origins: dict[str, dict[str, Any]] = field(default_factory=dict)  # provenance of runs, by digest
+    _origins: dict[str, dict[str, Any]] = field(default_factory=dict)  # provenances, by digest
 
     def outcome(self, cell: Cell) -> Outcome:
         """Look up every seed of a cell."""
@@ -82,8 +84,8 @@ class Runs:
                     digests.append(spec.digest)
                     sources.append(source)
                 else:
-                    fault = f"{cell.metric!r} is {value!r}, not a number from 0 to 1"
-                    self._damage(f"{self._folder(spec)}/results.json: {fault}")
+                    fault = f"{cell.metric!r} is {shortened(repr(value))}, not a number from 0 to 1"
+                    self.damage(f"{self._folder(spec)}/results.json: {fault}")
                     state = "damaged"
             states.append(state)
         return Outcome(values=tuple(values), states=tuple(states), digests=tuple(digests), sources=tuple(sources))
@@ -100,7 +102,10 @@ class Runs:
             return _Found("not run", {}, None)
         state, results = self._state(spec)
         if state == "done":
-            return _Found("done", results, self._source(spec))
+            own, below = self.provenance(spec), self.provenance(spec.run)
+            if self._is_of_another(spec, own):
+                return _Found("damaged", {}, None)
+            return _Found("done", results, source_of(spec, below, own))
         if state == "absent":
             state, _ = self._state(spec.run)
             state = {"done": "not evaluated", "absent": "not run"}.get(state, state)
@@ -121,26 +126,38 @@ class Runs:
                 return "done", results
             return Record(self.path, spec).status, {}
         except ValueError as error:
-            self._damage(str(error))
+            self.damage(str(error))
         except OSError as error:
-            self._damage(f"{self._folder(spec)}: {error}")
+            self.damage(f"{self._folder(spec)}: {error}")
         return "damaged", {}
 
-    def _source(self, spec: Measurement) -> Source:
-        if spec.run.digest not in self._origins:
-            self._origins[spec.run.digest] = self._provenance(spec.run)
-        return source_of(spec, self._origins[spec.run.digest], self._provenance(spec))
-
-    def _provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+    def provenance(self, spec: Run | Measurement) -> dict[str, Any]:
         """Empty where there is none; a damaged one takes nothing from the number but its origin."""
-        try:
-            return read_object(f"{self._folder(spec)}/provenance.json") or {}
-        except ValueError as error:
-            self._damage(str(error))
-        return {}
+        if spec.digest not in self._origins:
+            self._origins[spec.digest] = self._read_provenance(spec)
+        return self._origins[spec.digest]
 
-    def _damage(self, sentence: str) -> None:
-        self.damaged[f"damaged record {sentence}"] = None
+    def _read_provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+        file = f"{self._folder(spec)}/provenance.json"
+        try:
+            found = read_object(file) or {}
+            check_fields(found, PROVENANCE, file)
+        except ValueError as error:
+            self.damage(str(error))
+            return {}
+        return found
+
+    def _is_of_another(self, spec: Measurement, provenance: dict[str, Any]) -> bool:
+        """Whether results came from another folder, as their provenance has it: a copied or renamed one."""
+        digest = provenance.get("digest") or spec.digest
+        if digest != spec.digest:
+            fault = f"'digest' is {digest!r}, another's; this folder's is {spec.digest!r}"
+            self.damage(f"{self._folder(spec)}/provenance.json: {fault}")
+        return bool(digest != spec.digest)
+
+    def damage(self, sentence: str) -> None:
+        """Note what could not be read; the sentence begins with its path."""
+        self.damaged[f"damaged record {printable(sentence)}"] = None
 
     def _folder(self, spec: Run | Measurement) -> str:
         return f"{self.path}/{spec.folder}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections import defaultdict
@@ -13,6 +12,8 @@ from typing import Any, NamedTuple
 
 from ..pretrain.record import Record
 from ..pretrain.run import Run
+from ..pretrain.stored_fields import PRETRAINED, PROVENANCE, Fields, check_fields
+from ..pretrain.stored_json import read_object
 from .throughput import Device, Kind, Trunk, Work, device_of, kind_of, relative_cost, trunk_of
 
 DEFAULT_GPU = "one H100"
@@ -29,6 +30,7 @@ class Rates:
     simclr_images_per_second: Mapping[Trunk, float] = field(default_factory=dict)  # what SimCLR's would be
     hours: Mapping[tuple[Any, ...], float] = field(default_factory=dict)  # of measurements, by `alike`
     checkpoint_bytes: Mapping[tuple[Trunk, Kind], float] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()  # sentences that begin with the path of what could not be read
 
 
 class Measured(NamedTuple):
@@ -57,7 +59,8 @@ def measured_rates(runs: Path, hardware: str = "") -> Rates:
     What ran on the other kind of device than it is planned for says nothing of either.
     Raises ValueError on a GPU that no finished run names.
     """
-    found = [each for each in _finished(Path(runs)) if each.device == device_of(each.spec)]
+    damaged: list[str] = []
+    found = [each for each in _finished(Path(runs), damaged) if each.device == device_of(each.spec)]
     gpus = [each.hardware for each in found if each.device == "gpu"]
     if hardware and hardware not in gpus:
         raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(dict.fromkeys(gpus)) or 'no GPU yet'}")
@@ -78,7 +81,7 @@ def measured_rates(runs: Path, hardware: str = "") -> Rates:
             of_trunk[trunk].append(rate * relative_cost(run))
             if each.checkpoint_bytes:
                 checkpoints[trunk, kind].append(each.checkpoint_bytes)
-    return Rates(gpu, cpu, *(_medians(part) for part in (rates, of_trunk, hours, checkpoints)))
+    return Rates(gpu, cpu, *(_medians(part) for part in (rates, of_trunk, hours, checkpoints)), damaged=tuple(damaged))
 
 
 def _medians(values: Mapping[Any, list[float]]) -> dict[Any, float]:
@@ -90,10 +93,11 @@ def _most(names: list[str]) -> str:
     return max(dict.fromkeys(names), key=names.count, default="")
 
 
-def _finished(runs: Path) -> Iterator[Measured]:
+def _finished(runs: Path, damaged: list[str]) -> Iterator[Measured]:
     """Finished pretrainings and what was measured on them, at most SAMPLED of each method and data set.
 
-    Digests are as good as drawn at random. What cannot be read is no measurement; tables list it as damaged.
+    Digests are as good as drawn at random. What is damaged is no measurement and adds a sentence to `damaged`; what an
+    older version or someone else left out is none either.
     """
     seen: dict[str, int] = defaultdict(int)
     try:
@@ -109,24 +113,42 @@ def _finished(runs: Path) -> Iterator[Measured]:
         for folder in (runs / name, *below):
             try:
                 yield _read(folder)
-            except (ValueError, OSError, KeyError, TypeError, AttributeError):
+            except ValueError as error:
+                damaged.append(str(error).removeprefix("damaged spec "))
+            except OSError as error:
+                damaged.append(f"{folder}: {error.strerror}")
+            except KeyError:
                 continue
 
 
 def _read(folder: Path) -> Measured:
+    """Raises ValueError, which begins with a path, on a damaged file, and KeyError where a file or a field is not."""
     spec = Record.open(folder).spec
     if not isinstance(spec, Work):
-        raise TypeError(f"{type(spec).__name__} is no work of a table")
-    results = json.loads((folder / "results.json").read_text())
-    provenance = json.loads((folder / "provenance.json").read_text())
+        raise KeyError(f"{type(spec).__name__} is no work of a table")
+    if not folder.name.endswith(f"-{spec.digest}"):
+        raise ValueError(f"{folder}/spec.json: of another folder, {spec.folder}")
+    results = _checked(folder / "results.json", PRETRAINED if isinstance(spec, Run) else {})
+    provenance = _checked(folder / "provenance.json", PROVENANCE)
+    if provenance.get("digest") not in (None, spec.digest):
+        raise ValueError(f"{folder}/provenance.json: of another folder, digest {provenance['digest']!r}")
     hardware = provenance["hardware"]
     gpu = hardware.get("gpu")
     return Measured(
         spec=spec,
-        hardware=str(gpu or hardware["cpu"]),
+        hardware=gpu or hardware["cpu"],
         device="gpu" if gpu else "cpu",
-        devices=int(provenance.get("processes", 1)) * (1 if gpu else int(hardware["threads"])),
+        devices=provenance.get("processes", 1) * (1 if gpu else hardware["threads"]),
         seconds=float(provenance["seconds"]),
         images_per_second=float(results.get("images_per_second") or 0) if isinstance(spec, Run) else 0.0,
         checkpoint_bytes=max((path.stat().st_size for path in (folder / "checkpoints").glob("step-*.pt")), default=0),
     )
+
+
+def _checked(file: Path, fields: Fields) -> dict[str, Any]:
+    """The known fields of a file. Raises KeyError where there is none, and ValueError where it is damaged."""
+    found = read_object(file)
+    if found is None:
+        raise KeyError(file)
+    check_fields(found, fields, file)
+    return {name: value for name, value in found.items() if value is not None}

@@ -12,6 +12,7 @@ from .outcome import Runs
 from .table import Table
 from .throughput import Work
 
+MOST_DIGITS = 15  # of a step
 State = Literal["not run", "unfinished", "failed", "running", "damaged", "done"]
 
 
@@ -67,5 +68,10 @@ def _of_folder(record: Record) -> Standing:
 
 def _updates(checkpoints: Path) -> int:
     """Of the newest checkpoint, by its name: reading it would need torch."""
-    names = [path.stem.removeprefix("step-") for path in checkpoints.glob("step-*.pt")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
+    return max(map(step_of, checkpoints.glob("step-*.pt")), default=0)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in the name of a checkpoint, 0 where it is none of ours."""
+    name = checkpoint.stem.removeprefix("step-")
+    return int(name) if name.isascii() and name.isdigit() and len(name) <= MOST_DIGITS else 0

@@ -96,7 +96,8 @@ def test_a_record_without_a_fingerprint_makes_the_source_unknown(
     record = finish(SPEC)
     _restate(Record(tmp_path / "runs", SPEC.run) if of_run else record, source=recorded)
     found, damaged = _outcome(tmp_path / "runs")
-    assert (found.sources[0].unknown, found.sources[0].stale, damaged) == (True, (), [])
+    assert (found.sources[0].unknown, found.sources[0].stale) == (True, ())
+    assert [sentence.partition("json: ")[2][:8] for sentence in damaged] == ["'source'"] * (recorded not in (None, {}))
 
 
 def test_a_number_without_provenance_stands_with_a_blank_source(tmp_path: Path, finish: Any) -> None:
