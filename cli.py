@@ -244,6 +244,8 @@ COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below t
     "retry": "slurm.job_commands:retry_command",
 }
 
+RESUMABLE = ("demo", "pretrain", "evaluate", "transfer", "table")  # by the same command again
+
 _MISTAKEN_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 _USAGE = """usage: compmod COMMAND ...
@@ -285,7 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (RuntimeError, OSError) as error:
         _leave(f"error: {type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
-        _leave("interrupted", 130)
+        goes_on = arguments[0] in RESUMABLE
+        _leave("interrupted" + "; what was saved stays, run the same command again to go on" * goes_on, 130)
     except SystemExit as leave:
         if reason := getattr(leave, "reason", ""):
             _leave(reason, int(leave.code or 0))

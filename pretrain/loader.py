@@ -31,7 +31,8 @@ from .parent import end_with_the_parent
 from .randomness import permutation
 
 PREFETCH = 2  # batches a worker keeps ready
-_JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)  # what schedulers and Ctrl-C send to a whole job
+# What schedulers, Ctrl-C and a terminal that is closed send to a whole job.
+_JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
 _FEEDER, _FEEDER_S = "QueueFeederThread", 5.0  # what multiprocessing calls the threads that hand requests to workers
 

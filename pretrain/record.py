@@ -24,6 +24,10 @@ LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds th
 Status = Literal["absent", "running", "unfinished", "failed", "done", "damaged"]
 
 
+class InUse(ValueError):
+    """Another process works on this folder."""
+
+
 class Record:
     """The folder of `spec` below the runs directory `runs`."""
 
@@ -108,7 +112,7 @@ class Record:
     def lock(self) -> Iterator[None]:
         """Hold this folder for one process; the system frees it however the process ends.
 
-        Raises ValueError when another process holds it.
+        Raises InUse when another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "a+") as handle:
@@ -119,7 +123,7 @@ class Record:
                 except BlockingIOError:
                     if patience == 1:
                         reason = "is in use by another process; wait for it or stop it first"
-                        raise ValueError(f"{self.path} {reason}") from None
+                        raise InUse(f"{self.path} {reason}") from None
                 time.sleep(LOCK_WAIT_S)
             yield
 

@@ -20,6 +20,9 @@ from .distributed import first_says, rank
 from .record import Record
 
 INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
+BY_HAND = 130  # the same after Ctrl-C, as a shell says of it
+PATIENCE_S = 8.0  # from Ctrl-C to the next step boundary; then the process ends at once
+STOPS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,7 @@ class Interrupted(SystemExit):
     """A signal asked to stop; everything is saved."""
 
     def __init__(self, signal_name: str, path: Path) -> None:
-        super().__init__(INTERRUPTED)
+        super().__init__(BY_HAND if signal_name == "SIGINT" else INTERRUPTED)
         self.reason = f"stopped by {signal_name}; {path} is saved, run the same command again to go on"
 
 
@@ -71,21 +74,30 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """SIGTERM and SIGUSR2 ask to stop at the next step boundary, instead of ending the process at once."""
+    """STOPS ask to stop at the next step boundary, instead of ending the process at once; those ignored stay so.
+
+    After Ctrl-C a person waits: the second one, or a step of more than PATIENCE_S, raises KeyboardInterrupt.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
 
     def ask(number: int, frame: Any) -> None:
-        stop.signal_name = signal.Signals(number).name
+        if number == signal.SIGALRM or (number == signal.SIGINT and stop.signal_name == "SIGINT"):
+            raise KeyboardInterrupt
+        stop.signal_name = stop.signal_name or signal.Signals(number).name
+        if number == signal.SIGINT:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in (*heard, signal.SIGALRM)}
     # Who started this process may have blocked them, as the loader does for the server that its workers come from.
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
     try:
         yield stop
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)

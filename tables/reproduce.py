@@ -5,22 +5,22 @@ torch is imported only when something has to be trained or evaluated.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..pretrain.methods import METHODS
-from ..pretrain.parent import end_with_the_parent
-from ..pretrain.record import Record
+from ..pretrain.record import InUse, Record
 from ..pretrain.run import FineTuning, Run
 from ..transfer.spec import COCO, Detection
 from .table import Measurement, Table
+from .workers import STOPPED, handled, side_by_side, stop
 
+POLL_S = 1.0  # between looks at what another process does
 FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; anything else is a fault of ours
 
 
@@ -63,6 +63,7 @@ class Done:
     seconds: float = 0.0  # with its pretraining, for the first of a run
     failed: str = ""  # the reason in one line
     folder: str = ""  # of what failed, the run or the measurement
+    in_use: Run | Measurement | None = None  # what another process works on, so that this was passed over
 
 
 def run_table(table: Table, runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:
@@ -75,21 +76,21 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
 
     A run is pretrained once, whichever tables ask for it, and the same process then measures it, one protocol after
     another. With several `workers`, so many processes of one thread each, the longest runs first: small networks gain
-    more from that than from threads. What fails stops nothing else. Raises ValueError at the end, naming what failed.
+    more from that than from threads. What another command does is passed over, and waited for at the end; what it
+    left when it died is taken over. What fails stops nothing else. Raises ValueError at the end, naming what failed,
+    and Stopped after a signal.
     """
     unique = {spec.digest: spec for table in tables for spec in table.specs}
-    missing: dict[str, list[Measurement]] = {}
-    for spec in unique.values():
-        if Record(runs, spec).status != "done":
-            missing.setdefault(spec.run.digest, []).append(spec)
-    count, failed = sum(map(len, missing.values())), {}
-    work = functools.partial(_measure, runs=runs, data=data, device=device)
-    for number, done in enumerate(_side_by_side(list(missing.values()), work, workers), start=1):
-        if done.failed:
-            failed[done.folder] = done.failed
-        said = f"failed: {done.failed}" if done.failed else f"done in {done.seconds:.0f} s"
-        name = f"{done.spec.run.label}, seed {done.spec.run.seed}, {done.spec.folder}"
-        print(f"[{number}/{count}] {name}: {said}", file=sys.stderr, flush=True)
+    missing = [spec for spec in unique.values() if Record(runs, spec).status != "done"]
+    number, failed = 0, {}
+    with handled(stop), _status_of_a_stop():
+        for number, done in enumerate(_all(missing, runs, data, device, workers), start=1):
+            if done.failed:
+                failed[done.folder] = done.failed
+            said = f"failed: {done.failed}" if done.failed else f"done in {done.seconds:.0f} s"
+            said = "done by another process" if done.in_use else said
+            name = f"{done.spec.run.label}, seed {done.spec.run.seed}, {done.spec.folder}"
+            print(f"[{number}/{len(missing)}] {name}: {said}", file=sys.stderr, flush=True)
     if failed:
         numbers = ", ".join(str(table.number) for table in tables)
         whose = f"table {numbers}'s runs" if len(tables) == 1 else f"the runs of tables {numbers}"
@@ -97,23 +98,68 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
         raise ValueError(f"{len(failed)} of {whose} failed: {reasons}")
 
 
+@contextlib.contextmanager
+def _status_of_a_stop() -> Iterator[None]:
+    """Training in this process leaves with a status of its own after a signal, which schedulers know; here STOPPED."""
+    try:
+        yield
+    except SystemExit as leave:
+        leave.code = STOPPED
+        raise
+
+
+def _all(missing: Iterable[Measurement], runs: Path, data: Path, device: str, workers: int) -> Iterator[Done]:
+    """Every measurement's outcome, once no other process works on it; then `in_use` says that another one did it."""
+    work = functools.partial(_measure, runs=runs, data=data, device=device)
+    passed: list[Done] = []
+    while missing or passed:
+        for done in _side_by_side(_by_run(missing), work, workers):
+            if done.in_use:
+                passed.append(done)
+            else:
+                yield done
+        _wait(passed, runs)
+        free = [done for done in passed if not _in_use(done, runs)]
+        passed = [done for done in passed if done not in free]
+        theirs = [done for done in free if Record(runs, done.spec).status == "done"]
+        yield from theirs
+        missing = [done.spec for done in free if done not in theirs]
+
+
+def _by_run(specs: Iterable[Measurement]) -> list[list[Measurement]]:
+    groups: dict[str, list[Measurement]] = {}
+    for spec in specs:
+        groups.setdefault(spec.run.digest, []).append(spec)
+    return list(groups.values())
+
+
+def _wait(passed: Sequence[Done], runs: Path) -> None:
+    """Until another process has let go of one of these."""
+    if passed and all(_in_use(done, runs) for done in passed):
+        folders = ", ".join(dict.fromkeys(done.in_use.folder for done in passed if done.in_use))
+        print(f"waiting for what another process works on: {folders}", file=sys.stderr, flush=True)
+        while all(_in_use(done, runs) for done in passed):
+            time.sleep(POLL_S)
+
+
+def _in_use(done: Done, runs: Path) -> bool:
+    return done.in_use is not None and Record(runs, done.in_use).status == "running"
+
+
 def _side_by_side(
-    groups: Sequence[list[Measurement]], work: Callable[..., Iterator[Done]], workers: int
+    groups: Sequence[list[Measurement]], work: functools.partial[Iterator[Done]], workers: int
 ) -> Iterator[Done]:
     """Each group's outcomes as they come; a group is done by one process."""
     if workers == 1 or len(groups) < 2:
         for group in groups:
             yield from work(group, quiet=False)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        longest_first = sorted(groups, key=lambda group: -_length(group[0].run))
-        waiting = {pool.submit(_listed, work, group): group for group in longest_first}
-        for finished in as_completed(waiting):
-            try:
-                yield from finished.result()
-            except FAILURES as error:  # the process died
-                yield from (_failure(spec, spec, error) for spec in waiting[finished])
+    longest_first = sorted(groups, key=lambda group: -_length(group[0].run))
+    for group, outcome in side_by_side(longest_first, functools.partial(_listed, work), workers):
+        if isinstance(outcome, str):
+            yield from (_failure(spec, spec, outcome) for spec in group)
+        else:
+            yield from outcome
 
 
 def _length(run: Run) -> float:
@@ -122,7 +168,7 @@ def _length(run: Run) -> float:
     return run.epochs * (entry.plus_cost if run.plus else entry.cost)
 
 
-def _listed(work: Callable[..., Iterator[Done]], group: list[Measurement]) -> list[Done]:
+def _listed(work: functools.partial[Iterator[Done]], group: list[Measurement]) -> list[Done]:
     return list(work(group, quiet=True))
 
 
@@ -130,26 +176,25 @@ def _measure(group: list[Measurement], *, runs: Path, data: Path, device: str, q
     """Pretrain the run of all of `group`, then measure one after another; where the run fails, all of them did."""
     start, run = time.perf_counter(), group[0].run
     try:
+        if Record(runs, run).status == "running":  # found out again by its lock, but that comes after reading data
+            raise InUse(run.folder)
         reproduce(run, runs, data, device, quiet=quiet)
+    except InUse:
+        yield from (Done(spec, in_use=run) for spec in group)
+        return
     except FAILURES as error:
-        yield from (_failure(spec, run, error) for spec in group)
+        yield from (_failure(spec, run, str(error) or type(error).__name__) for spec in group)
         return
     for spec in group:
         try:
             reproduce(spec, runs, data, device, quiet=quiet)
             yield Done(spec, time.perf_counter() - start)
+        except InUse:
+            yield Done(spec, in_use=spec)
         except FAILURES as error:
-            yield _failure(spec, spec, error)
+            yield _failure(spec, spec, str(error) or type(error).__name__)
         start = time.perf_counter()
 
 
-def _failure(spec: Measurement, where: Run | Measurement, error: Exception) -> Done:
-    return Done(spec, failed=" ".join(str(error).split()) or type(error).__name__, folder=where.folder)
-
-
-def _begin() -> None:
-    """In a new process: end with the one that fills the tables, and compute with one thread."""
-    import torch
-
-    end_with_the_parent()
-    torch.set_num_threads(1)
+def _failure(spec: Measurement, where: Run | Measurement, reason: str) -> Done:
+    return Done(spec, failed=" ".join(reason.split()), folder=where.folder)

@@ -1,0 +1,181 @@
+"""Workers: processes that work side by side, and how a signal ends the filling of tables with all of them.
+
+Workers hear nothing of the terminal: the parent tells them to stop, and they save what they train.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection, resource_tracker
+from typing import Any, Generic, TypeVar
+
+from ..pretrain.parent import end_with_the_parent
+
+STOPPED = 130  # exit status after a signal, as a shell says of Ctrl-C
+GRACE_S = 10.0  # for saving; then a worker is killed, and goes on from the checkpoint before
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a polite kill, a terminal that is closed
+OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)  # sent to every process of a terminal at once
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+
+class Stopped(SystemExit):
+    """A signal ended the work; what was saved stays."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(STOPPED)
+        name = signal.Signals(number).name
+        self.reason = f"stopped by {name}; what was saved stays, run the same command again to go on"
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """While this lasts `handler` hears SIGNALS, but for those that were ignored, as under nohup."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
+
+
+def stop(number: int, frame: Any) -> None:
+    """Handler of a signal: raise Stopped."""
+    raise Stopped(number)
+
+
+def side_by_side(
+    tasks: Sequence[Task], work: Callable[[Task], Outcome], count: int
+) -> Iterator[tuple[Task, Outcome | str]]:
+    """Each task with its outcome as they come, from `count` processes of one thread each, in the order of `tasks`.
+
+    In place of an outcome how its process ended, where it did so; another one does what is left. After a signal no
+    task is started, the workers are told and Stopped is raised once they have ended; a second one kills them.
+    """
+    waiting, working, idle = deque(tasks), dict[_Worker[Task, Outcome], Task](), list[_Worker[Task, Outcome]]()
+    with _ear() as ear, handled(ear.hear):
+        try:
+            while waiting or working:
+                while waiting and len(working) < count and not ear.heard:
+                    worker = idle.pop() if idle else _Worker(work)
+                    working[worker] = waiting.popleft()
+                    worker.send(working[worker])
+                readable = connection.wait([ear.pipe, *(worker.pipe for worker in working)])
+                if ear.heard:
+                    with contextlib.suppress(OSError):  # of a terminal that is gone
+                        print("stopping; what runs is asked to save", file=sys.stderr, flush=True)
+                    raise Stopped(ear.heard[0])
+                for worker in [each for each in working if each.pipe in readable]:
+                    task = working.pop(worker)
+                    try:
+                        outcome: Outcome | str = worker.pipe.recv()
+                        idle.append(worker)
+                    except (EOFError, OSError):
+                        outcome = worker.ending()
+                    yield task, outcome
+        except BaseException:
+            _terminate(list(working), ear)
+            raise
+        finally:
+            for worker in idle:
+                worker.close()
+
+
+class _Ear:
+    """What signals were heard, and a pipe that can be read from then on."""
+
+    def __init__(self, pipe: int, end: int) -> None:
+        self.pipe, self._end = pipe, end
+        self.heard: list[int] = []
+
+    def hear(self, number: int, frame: Any) -> None:
+        self.heard.append(number)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._end, b"!")
+
+
+@contextlib.contextmanager
+def _ear() -> Iterator[_Ear]:
+    pipe, end = os.pipe()
+    os.set_blocking(end, False)
+    try:
+        yield _Ear(pipe, end)
+    finally:
+        os.close(pipe)
+        os.close(end)
+
+
+class _Worker(Generic[Task, Outcome]):
+    """A process that does one task after another."""
+
+    def __init__(self, work: Callable[[Task], Outcome]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work))
+        _start(self.process)
+        theirs.close()
+
+    def send(self, task: Task) -> None:
+        with contextlib.suppress(OSError):  # it has ended, which shows when its pipe is read
+            self.pipe.send(task)
+
+    def ending(self) -> str:
+        """How it ended by itself."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        return f"its process was ended by {signal.Signals(-code).name}" if code < 0 else f"its process left with {code}"
+
+    def close(self) -> None:
+        """Let it end, for there is nothing more to do."""
+        self.pipe.close()
+        self.process.join(GRACE_S)
+        self.process.kill()
+        self.process.join()
+
+
+def _start(process: multiprocessing.process.BaseProcess) -> None:
+    """Start a process that a terminal's signals do not reach, not even before its first line."""
+    resource_tracker.ensure_running()  # first, for its start unblocks them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _terminate(workers: Sequence[_Worker[Any, Any]], ear: _Ear) -> None:
+    """Tell them to save and end; kill what is left after GRACE_S, or at another signal."""
+    for worker in workers:
+        worker.process.terminate()
+    end, heard = time.monotonic() + GRACE_S, len(ear.heard)
+    while any(worker.process.is_alive() for worker in workers):
+        if time.monotonic() > end or len(ear.heard) > heard:
+            for worker in workers:
+                worker.process.kill()
+        time.sleep(0.02)
+
+
+def _serve(pipe: connection.Connection, work: Callable[[Any], Any]) -> None:
+    """In a new process: end with the one that fills the tables, and compute with one thread."""
+    for number in OF_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
+    end_with_the_parent()
+    import torch
+
+    torch.set_num_threads(1)
+    with contextlib.suppress(EOFError):  # the parent has nothing more to do
+        while True:
+            pipe.send(work(pipe.recv()))
