@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,18 +22,25 @@ from compmod.pretrain.colour import (
 )
 from compmod.pretrain.data import DATASETS, Images
 from compmod.pretrain.evaluate.features import extract, network_input
+from compmod.pretrain.evaluate.finetune import fine_tune
 from compmod.pretrain.evaluate.knn import knn_accuracy, nearest, vote
 from compmod.pretrain.evaluate.linear import linear_probe
+from compmod.pretrain.evaluate.probe import evaluate
 from compmod.pretrain.geometry import gaussian_blur, resized_crop, rotate
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods.base import Embedded, build_method
+from compmod.pretrain.optim import build_optimizer
 from compmod.pretrain.presets import preset
 from compmod.pretrain.randomness import permutation, uniform
-from compmod.pretrain.run import PLUS
+from compmod.pretrain.run import PLUS, Evaluation, FineTuning, Optimizer
+from compmod.pretrain.session import Session
+from compmod.pretrain.trainer import train
+from compmod.pretrain.two_level import build_objective
 from compmod.pretrain.views import Views
+from safetensors.torch import load_file
 from small_runs import IMAGES, SIDE, small, small_batch
+from small_tables import tiny_run
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 DIGITS = DATASETS["digits"]
 
@@ -141,3 +152,74 @@ def test_features_do_not_depend_on_the_default_dtype(in_both: Callable[..., tupl
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)).requires_grad_(False)
     chosen = Images(images().numpy(), np.zeros(12, dtype=np.int64), "made up")
     assert same(*in_both(lambda: extract(trunk, chosen, DIGITS, "cpu", 5)))
+
+
+@pytest.mark.parametrize(
+    "name", [name + plus for name, entry in METHODS.items() for plus in ("", PLUS) if entry.plus or not plus]
+)
+def test_a_step_of_a_built_method_does_not_depend_on_the_default_dtype(
+    name: str, in_both: Callable[..., tuple[object, object]]
+) -> None:
+    objective = build_objective(small(name), SIDE, IMAGES)  # in float32
+    batch = small_batch(name, dtype=torch.float32)
+    kept = [view.clone() for view in batch.views]
+
+    def step() -> object:
+        mine = copy.deepcopy(objective)
+        optimizer = build_optimizer(mine.psi, small(name).optimizer, 0.01)
+        logged = mine.backward(batch, lr=0.01)
+        optimizer.step()
+        mine.after_step(0.1)
+        return logged, dict(mine.state_dict())
+
+    assert same(*in_both(step))
+    assert same(list(batch.views), kept)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "lars", "larc"])
+def test_an_update_does_not_depend_on_the_default_dtype(
+    name: Literal["adam", "sgd", "lars", "larc"], in_both: Callable[..., tuple[object, object]]
+) -> None:
+    def updated() -> object:
+        weight, bias = (nn.Parameter(rows(5, 4).clone()), nn.Parameter(rows(1, 4)[0].clone()))
+        optimizer = build_optimizer([weight, bias], Optimizer(name=name, lr=0.1, weight_decay=1e-3), 0.1)
+        for _ in range(3):
+            weight.grad, bias.grad = rows(5, 4) / 3, rows(1, 4)[0] / 3
+            optimizer.step()
+        return weight.detach(), bias.detach()
+
+    assert same(*in_both(updated))
+
+
+@contextmanager
+def elsewhere(state: str) -> Iterator[None]:
+    """What another part of the caller's program may have left on."""
+    before = torch.get_default_dtype()
+    with ExitStack() as on:
+        if state == "float64":
+            torch.set_default_dtype(torch.float64)
+            on.callback(torch.set_default_dtype, before)
+        elif state == "no gradients":
+            on.enter_context(torch.no_grad())
+        elif state == "inference":
+            on.enter_context(torch.inference_mode())
+        elif state == "device":
+            on.enter_context(torch.device("meta"))
+        yield
+
+
+@pytest.mark.parametrize("state", ["float64", "no gradients", "inference", "device"])
+def test_a_run_and_its_measurements_do_not_depend_on_what_the_caller_has_set(state: str, tmp_path: Path) -> None:
+    run = tiny_run()
+    session = Session(device="cpu", online_every=1, linear_epochs=1, quiet=True)
+    specs = Evaluation(run=run, linear_epochs=2), FineTuning(run=run, epochs=1, batch_size=32)
+    found = []
+    for there, around in ((tmp_path / "usual", ""), (tmp_path / "other", state)):
+        with elsewhere(around):
+            record = train(run, there, tmp_path, session)
+            results = [
+                evaluate(there, specs[0], tmp_path, "cpu").results,
+                fine_tune(there, specs[1], tmp_path, session).results,
+            ]
+        found.append((load_file(record.path / "encoder.safetensors"), results))
+    assert same(*found)
