@@ -37,8 +37,8 @@ def resized_crop(
 
     Boxes are whole pixels inside the image. Bicubic overshoots: the result may leave [0, 1] a little.
     """
-    rows_NSH = _resize_matrix(top_N, height_N, torch.zeros_like(flip_N), x_NCHW.shape[2], size)
-    columns_NSW = _resize_matrix(left_N, width_N, flip_N, x_NCHW.shape[3], size)
+    rows_NSH = _resize_matrix(top_N, height_N, torch.zeros_like(flip_N), x_NCHW.shape[2], size, x_NCHW.dtype)
+    columns_NSW = _resize_matrix(left_N, width_N, flip_N, x_NCHW.shape[3], size, x_NCHW.dtype)
     return _apply_separably(x_NCHW, rows_NSH, columns_NSW)
 
 
@@ -46,7 +46,7 @@ def resized_crop(
 def rotate(x_NCHW: Tensor, degrees_N: Tensor) -> Tensor:
     """Turn each image counter-clockwise about its centre: bilinear, black where nothing was."""
     height, width = x_NCHW.shape[2:]
-    angle_N = torch.deg2rad(degrees_N)
+    angle_N = torch.deg2rad(degrees_N.to(x_NCHW.dtype))
     cos_N, sin_N, zero_N = angle_N.cos(), angle_N.sin(), torch.zeros_like(angle_N)
     # affine_grid measures each axis in half its own length, hence the ratios where the axes mix.
     theta_N23 = torch.stack([cos_N, -sin_N * height / width, zero_N, sin_N * width / height, cos_N, zero_N], dim=1)
@@ -61,19 +61,24 @@ def gaussian_blur(x_NCHW: Tensor, sigma_N: Tensor, kernel_size: int) -> Tensor:
     if kernel_size % 2 == 0 or kernel_size // 2 >= min(height, width):
         raise ValueError(f"kernel_size must be odd and below twice the side of {height} x {width}, not {kernel_size}")
     offset_K = torch.arange(kernel_size, device=x_NCHW.device) - kernel_size // 2
-    weight_NK = torch.softmax(-0.5 * (offset_K / sigma_N[:, None]) ** 2, dim=1)
+    weight_NK = torch.softmax(-0.5 * (offset_K / sigma_N[:, None].to(x_NCHW.dtype)) ** 2, dim=1)
     return _apply_separably(x_NCHW, _blur_matrix(weight_NK, height), _blur_matrix(weight_NK, width))
 
 
-def _resize_matrix(start_N: Tensor, length_N: Tensor, flip_N: Tensor, extent: int, size: int) -> Tensor:
-    """The matrices, images x size x extent, that resize pixels start .. start + length of a line of `extent`."""
+def _resize_matrix(
+    start_N: Tensor, length_N: Tensor, flip_N: Tensor, extent: int, size: int, dtype: torch.dtype
+) -> Tensor:
+    """The matrices, images x size x extent, that resize pixels start .. start + length of a line of `extent`.
+
+    They are of type `dtype`, made of whole numbers: without it torch's default type would decide.
+    """
     pixel_E = torch.arange(extent, device=start_N.device)
     output_S = torch.arange(size, device=start_N.device)
-    scale_N1 = length_N[:, None] / size
+    scale_N1 = length_N[:, None].to(dtype) / size
     stretch_N1 = scale_N1.clamp(min=1)
     inside_NE = (pixel_E >= start_N[:, None]) & (pixel_E < (start_N + length_N)[:, None])
-    source_NE = torch.where(inside_NE, (pixel_E - start_N[:, None] + 0.5) / stretch_N1, _FAR)
-    target_NS = (torch.where(flip_N[:, None], size - 1 - output_S, output_S) + 0.5) * (scale_N1 / stretch_N1)
+    source_NE = torch.where(inside_NE, ((pixel_E - start_N[:, None]).to(dtype) + 0.5) / stretch_N1, _FAR)
+    target_NS = (torch.where(flip_N[:, None], size - 1 - output_S, output_S).to(dtype) + 0.5) * (scale_N1 / stretch_N1)
     weight_NSE = _bicubic(source_NE[:, None, :] - target_NS[:, :, None])
     return weight_NSE.div_(weight_NSE.sum(2, keepdim=True))
 

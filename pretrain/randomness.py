@@ -37,7 +37,7 @@ def permutation(seed: int, epoch: int, n: int) -> Tensor:
 
     Sorting hashes, and not `torch.randperm`, so that the order is the same under every version of torch.
     """
-    counter_N = torch.arange(n) * _signed(_INCREMENT) + _signed(_key("permutation", seed, epoch))
+    counter_N = torch.arange(n, device="cpu") * _signed(_INCREMENT) + _signed(_key("permutation", seed, epoch))
     return torch.argsort(_mix(counter_N), stable=True)
 
 

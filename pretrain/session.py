@@ -125,6 +125,26 @@ def working(record: Record) -> Iterator[Stop | None]:
 
 
 @contextlib.contextmanager
+def own_settings() -> Iterator[None]:
+    """Float32 on the CPU by default and gradients on, whatever the caller has set: a number depends on its spec alone.
+
+    Without it another default type would draw other initial weights.
+    """
+    before = torch.get_default_dtype()
+    elsewhere = torch.get_default_device().type != "cpu"
+    torch.set_default_dtype(torch.float32)
+    try:
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.device("cpu") if elsewhere else contextlib.nullcontext(),  # such a context slows every operation
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
 def numerics(precision: str) -> Iterator[None]:
     """TF32 where the spec says so, and only convolution algorithms that give the same bits every time."""
     cudnn = torch.backends.cudnn

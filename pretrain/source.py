@@ -50,6 +50,7 @@ FILES: dict[str, tuple[str, ...]] = {  # what part of the work -> the files that
         "pretrain/loader.py",
         "pretrain/networks.py",
         "pretrain/randomness.py",
+        "pretrain/session.py",
     ),
     "fine-tuning": (
         "pretrain/batch_norm.py",

@@ -32,7 +32,7 @@ from .provenance import provenance
 from .randomness import uniform
 from .record import Record, write_whole
 from .run import Evaluation, Run
-from .session import Interrupted, Session, Stop, numerics, resolve_device, working
+from .session import Interrupted, Session, Stop, numerics, own_settings, resolve_device, working
 from .two_level import Objective, build_objective
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
@@ -46,6 +46,7 @@ class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite."""
 
 
+@own_settings()
 def train(spec: Run, runs: Path, data: Path, session: Session) -> Record:
     """Pretrain `spec` in its folder below `runs`, or go on where it stopped; at once when it is done.
 

@@ -65,8 +65,8 @@ class Views:
         self.size = augmentation.size or dataset.view_size
         self.seed = seed
         self.view = view
-        self._mean_C11 = torch.tensor(dataset.mean)[:, None, None]
-        self._std_C11 = torch.tensor(dataset.std)[:, None, None]
+        self._mean_C11 = torch.tensor(dataset.mean, dtype=torch.float32)[:, None, None]
+        self._std_C11 = torch.tensor(dataset.std, dtype=torch.float32)[:, None, None]
 
     @torch.no_grad()
     def __call__(self, pixels_NCHW: Tensor, index_N: Tensor, epoch: int) -> Tensor:
@@ -96,7 +96,7 @@ class Views:
         numbers_NR = uniform(self.seed, epoch, index_N.cpu(), self.view, NUMBERS)
         parameters = draw(self.augmentation, numbers_NR, height, width)
         mean_C11, std_C11 = _send(self._mean_C11, device), _send(self._std_C11, device)
-        out_NCSS = torch.empty(len(index_N), 3, self.size, self.size, device=device)
+        out_NCSS = torch.empty(len(index_N), 3, self.size, self.size, dtype=torch.float32, device=device)
         values = 3 * max(height * width, self.size**2)
         step = max(1, _CHUNK.get(device.type, _CHUNK_ELSEWHERE) // values)
         for start in range(0, len(index_N), step):
@@ -129,7 +129,8 @@ def draw(augmentation: Augmentation, numbers_NR: Tensor, height: int, width: int
 
 def _colour_jitter(augmentation: Augmentation, u_NR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The first three fields of Draw: torchvision's ColorJitter, its four operations in random order."""
-    strength_3 = torch.tensor([augmentation.brightness, augmentation.contrast, augmentation.saturation]).double()
+    strengths = [augmentation.brightness, augmentation.contrast, augmentation.saturation]
+    strength_3 = torch.tensor(strengths, dtype=torch.float32).double()  # float32: what released views were made with
     least_3 = (1 - strength_3).clamp(min=0)
     factor_N3 = least_3 + (1 + strength_3 - least_3) * u_NR[:, 2:5]
     applied_N1 = u_NR[:, :1] < augmentation.jitter

@@ -23,7 +23,7 @@ from ..pretrain.evaluate.probe import finished_backbone
 from ..pretrain.provenance import provenance
 from ..pretrain.randomness import generator
 from ..pretrain.record import Record, write_whole
-from ..pretrain.session import Interrupted, Session, Stop, numerics, resolve_device, working
+from ..pretrain.session import Interrupted, Session, Stop, numerics, own_settings, resolve_device, working
 from ..pretrain.trainer import NonFiniteLoss
 from .coco import Split, read_folder
 from .convert import Converted, to_detectron2
@@ -41,6 +41,7 @@ from .weights import pixels_of, read_weights
 LOGGED_EVERY = 20  # steps a printed line averages over
 
 
+@own_settings()
 def transfer(runs: Path, spec: Detection, coco: Path, session: Session, weights: Path | None = None) -> Record:
     """Fine-tune Mask R-CNN on a finished run's trunk and score it, or go on where that stopped; at once when done.
 

@@ -25,13 +25,14 @@ from ..protocols import SWEPT
 from ..provenance import provenance
 from ..record import Record
 from ..run import FineTuning
-from ..session import Interrupted, Session, Stop, numerics, resolve_device, working
+from ..session import Interrupted, Session, Stop, numerics, own_settings, resolve_device, working
 from ..trainer import NonFiniteLoss
 from .classifier import Classifier, examples, steps_per_epoch
 from .labelled import Labelled, labelled
 from .probe import finished_backbone
 
 
+@own_settings()
 def fine_tune(runs: Path, spec: FineTuning, data: Path, session: Session) -> Record:
     """Fine-tune a finished run and store the result inside its folder, or go on where that stopped; at once when done.
 

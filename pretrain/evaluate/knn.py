@@ -103,12 +103,12 @@ def _factor(rows_ND: Tensor, mean_D: Tensor) -> tuple[Tensor, Tensor]:
     That feature is -b.b/2 of a training row b and 1 of a test row, so that the product is the score.
     """
     count, width = rows_ND.shape
-    factor_NF = torch.empty(count, width + 1, device=rows_ND.device)
+    factor_NF = torch.empty(count, width + 1, dtype=torch.float32, device=rows_ND.device)
     norm_N = torch.empty(count, dtype=torch.float64, device=rows_ND.device)
     for start in range(0, count, PREPARED):
         chosen = slice(start, start + PREPARED)
         centred_PD = torch.sub(rows_ND[chosen], mean_D, out=factor_NF[chosen, :-1])
-        norm_N[chosen] = centred_PD.double().square_().sum(1).sqrt_()
+        norm_N[chosen] = centred_PD.double().square().sum(1).sqrt()
     return factor_NF, norm_N
 
 

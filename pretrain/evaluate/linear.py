@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -42,16 +43,19 @@ def linear_probe(
     """Train a linear layer with bias by Adam on `train_ND` (images x features) and score it on `test_MD`.
 
     The rate falls exponentially, per epoch, from 1e-2 in the first to 1e-6 in the last. The last, smaller batch is
-    kept. Weights and order are functions of `seed`; the global random state is neither read nor changed.
+    kept. Weights and order are functions of `seed`; the global random state is neither read nor changed. It computes in
+    float32, or in the features' own type where that is wider.
     """
     _check(train_ND, train_labels, classes, "training")
     _check(test_MD, test_labels, classes, "test")
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, not {epochs} and {batch_size}")
     device = train_ND.device
+    dtype = functools.reduce(torch.promote_types, (train_ND.dtype, test_MD.dtype, torch.float32))
+    train_ND, test_MD = train_ND.to(dtype), test_MD.to(device, dtype)
     train_labels, test_labels = train_labels.to(device).long(), test_labels.to(device).long()
     count, width = train_ND.shape
-    weight_CD, bias_C = _initial(classes, width, seed, device)
+    weight_CD, bias_C = (tensor.to(device, dtype) for tensor in _initial(classes, width, seed))
     adam = torch.optim.Adam([weight_CD, bias_C], lr=FIRST_LR, weight_decay=WEIGHT_DECAY, fused=True)
     correct_E = torch.zeros(epochs, dtype=torch.long, device=device)
     with full_precision(device), torch.no_grad():
@@ -96,13 +100,13 @@ def _step(adam: torch.optim.Adam, weight_CD: Tensor, bias_C: Tensor, batch_BD: T
     return loss
 
 
-def _initial(classes: int, width: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Weights and bias as `nn.Linear` draws them: uniform within 1 / sqrt(inputs)."""
+def _initial(classes: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Weights and bias as `nn.Linear` draws them, in float32 on the CPU: uniform within 1 / sqrt(inputs)."""
     source = generator(seed, "linear probe")
     bound = 1 / math.sqrt(width)
-    weight_CD = torch.empty(classes, width).uniform_(-bound, bound, generator=source)
-    bias_C = torch.empty(classes).uniform_(-bound, bound, generator=source)
-    return weight_CD.to(device), bias_C.to(device)
+    weight_CD = torch.empty(classes, width, dtype=torch.float32).uniform_(-bound, bound, generator=source)
+    bias_C = torch.empty(classes, dtype=torch.float32).uniform_(-bound, bound, generator=source)
+    return weight_CD, bias_C
 
 
 def _check(features_ND: Tensor, labels: Tensor, classes: int, name: str) -> None:

@@ -20,11 +20,13 @@ from ..networks import build_backbone
 from ..provenance import provenance
 from ..record import Record
 from ..run import Evaluation, Run
+from ..session import own_settings
 from .features import extract
 from .knn import knn_accuracy
 from .linear import linear_probe
 
 
+@own_settings()
 def probe(
     backbone: nn.Module, spec: Evaluation, root: Path, device: torch.device | str, workers: int = 0
 ) -> dict[str, float]:
@@ -56,6 +58,7 @@ def probe(
     }
 
 
+@own_settings()
 def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | str, workers: int = 0) -> Record:
     """Probe the encoder of a finished run and store the result inside that run's folder; at once when that is done.
 
@@ -111,6 +114,7 @@ def labelled_images(dataset: str, copy: str, train_images: int, seed: int, root:
     return train
 
 
+@own_settings()
 def finished_backbone(runs: Path, run: Run) -> nn.Module:
     """The backbone of a finished run with its trained weights. Raises ValueError when it is unfinished or damaged."""
     record = Record(runs, run)
