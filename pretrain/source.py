@@ -121,6 +121,7 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/official.py": "reads images, and their digest stands beside every number",
     "pretrain/parent.py": "ends processes that are no longer wanted",
     "pretrain/place.py": "says which of several processes this is",
+    "pretrain/printable.py": "makes text fit for a terminal",
     "pretrain/progress.py": "shows progress and logs",
     "pretrain/protocols.py": "writes settings into a spec, whose digest holds them",
     "pretrain/provenance.py": "describes a number that is already there",

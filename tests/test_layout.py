@@ -24,6 +24,7 @@ LIGHT = (
     "compmod.pretrain.parent",
     "compmod.pretrain.place",
     "compmod.pretrain.presets",
+    "compmod.pretrain.printable",
     "compmod.pretrain.protocols",
     "compmod.pretrain.recipes.augmentations",
     "compmod.pretrain.recipes.fusions",
