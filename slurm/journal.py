@@ -65,9 +65,9 @@ class Entry:
 
 
 _FIELDS: Mapping[str, Field] = {  # of a line; other people wrote it
-    "digest": Text(r"[0-9A-Za-z]+"),
+    "digest": Text(r"[0-9A-Za-z]{1,64}"),
     "folder": Text(r"(?!/)(?!(.*/)?\.\.(/|$))[^\0]+"),  # below the runs folder
-    "job_id": Text(r"[0-9]+(_[0-9]+)?|local-[\w-]+_[0-9]+"),  # goes to scancel, and names files
+    "job_id": Text(r"[0-9]{1,18}(_[0-9]{1,18})?|local-[\w-]{1,99}_[0-9]{1,18}"),  # goes to scancel, and names files
     "cluster": Text(),
     "where": Text(),
     "user": Text(),

@@ -7,6 +7,7 @@ empty: the error names the file, its owner and what mends it. What others wrote 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pwd
 import re
@@ -32,14 +33,15 @@ class Text:
     """A string of a field, which the whole of `pattern` matches."""
 
     pattern: str = r"[^\0]*"
+    most: int = LONGEST  # characters
 
     def __contains__(self, value: object) -> bool:
-        if not isinstance(value, str) or len(value) > LONGEST or not re.fullmatch(self.pattern, value, re.DOTALL):
+        if not isinstance(value, str) or len(value) > self.most or not re.fullmatch(self.pattern, value, re.DOTALL):
             return False
         return not any("\ud800" <= character <= "\udfff" for character in value)  # which no file system can hold
 
     def __str__(self) -> str:
-        return f"a text of at most {LONGEST} characters" + (f" like {self.pattern}" if "^" not in self.pattern else "")
+        return f"a text of at most {self.most} characters" + (f" like {self.pattern}" if "^" not in self.pattern else "")
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,23 @@ def fields_of(
 
 def read_regular(path: Path) -> bytes:
     """A file's content. Raises FileNotFoundError where there is none, Unreadable where it cannot be read."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
-        with open(handle, "rb", buffering=0) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unreadable(f"{path} is no regular file; remove it")
+    with open_regular(path) as file:
+        try:
             return file.read()
+        except OSError as error:
+            raise blocked("read", path, error) from error
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """A file to read, which neither waits for a writer nor is a folder; raises as `read_regular`."""
+    try:
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+        raise Unreadable(f"{path} is no regular file; remove it")
+    except IsADirectoryError as error:
+        raise Unreadable(f"{path} is no regular file; remove it") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise Unreadable(f"{path} is a link to nothing; remove it") from error
@@ -142,14 +155,14 @@ def names_in(folder: Path) -> list[str]:
         raise blocked("list", folder, error) from error
 
 
-def append_text(runs: Path, path: Path, text: str) -> None:
+def append_text(runs: Path, path: Path, text: str, mask: int = 0o644) -> None:
     """Add to a file of this user's own, on disk when this returns. Raises Unreadable where that cannot be."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, mask)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise Unreadable(f"{path} is no regular file; remove it")
-            share(runs, path, 0o644)
+            share(runs, path, mask)
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":  # a crash cut the last line short
                 text = "\n" + text

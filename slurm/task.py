@@ -146,13 +146,13 @@ class Task:
             if any(each.when > time.time() - 4 * LATER_S and not retried([each]) for each in others):
                 return
         if rank:
-            note(Path(self.runs), self.digest, self._failure(record, kind, error_line))
+            self._note(self._failure(record, kind, error_line))
         else:
             self._again(record, kind, error_line, signals.fate())
 
     def _again(self, record: Record, kind: Kind, error: str, fate: signals.Fate) -> None:
         runs = Path(self.runs)
-        note(runs, self.digest, self._failure(record, kind, error))
+        self._note(self._failure(record, kind, error))
         if not self.requeue:
             refused = "its cluster is not to queue jobs again"
         elif not retried(histories(runs, [self.digest]).get(self.digest, ())):
@@ -160,6 +160,12 @@ class Task:
         else:
             refused = signals.requeue(fate)
         print(f"{record.path.name}: {error}; {refused or 'queued again'}", flush=True)
+
+    def _note(self, failure: Failure) -> None:
+        try:
+            note(Path(self.runs), self.digest, failure)
+        except ValueError as error:  # which must not hide why the task ended
+            print(f"not noted: {error}", flush=True)
 
     def _failure(self, record: Record, kind: Kind, error: str) -> Failure:
         return Failure(
