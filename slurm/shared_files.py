@@ -41,7 +41,9 @@ class Text:
         return not any("\ud800" <= character <= "\udfff" for character in value)  # which no file system can hold
 
     def __str__(self) -> str:
-        return f"a text of at most {self.most} characters" + (f" like {self.pattern}" if "^" not in self.pattern else "")
+        return f"a text of at most {self.most} characters" + (
+            f" like {self.pattern}" if "^" not in self.pattern else ""
+        )
 
 
 @dataclass(frozen=True)

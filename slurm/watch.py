@@ -84,7 +84,11 @@ def shown(status: Status, width: int) -> Group:
         parts += ["", _queued(by_state["queued"])]
     if by_state["stopped"]:
         parts += ["", _plain(f"{len(by_state['stopped'])} begun by hand and stopped; compmod submit goes on with them")]
-    parts += ["", *(_plain(f"warning: {printable(remark)}", "yellow") for remark in status.remarks)] if status.remarks else []
+    parts += (
+        ["", *(_plain(f"warning: {printable(remark)}", "yellow") for remark in status.remarks)]
+        if status.remarks
+        else []
+    )
     return Group(*parts)
 
 
@@ -209,7 +213,11 @@ def _work_columns(wide: bool) -> list[str]:
 def _work(task: Task, wide: bool) -> list[str]:
     """What identifies a task; a pretraining is named by its method alone."""
     digest = task.spec.digest
-    short = [digest, printable(task.entry.job_id) if task.entry else "", " ".join(map(str, task.tables))] if wide else [digest[:6]]
+    short = (
+        [digest, printable(task.entry.job_id) if task.entry else "", " ".join(map(str, task.tables))]
+        if wide
+        else [digest[:6]]
+    )
     name = task.run.label if isinstance(task.spec, Run) else f"{task.run.label} {what(task.spec)}"
     return [*short, name, task.run.data_label, str(task.run.seed)]
 
