@@ -62,7 +62,7 @@ def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above 
     if name in LIMITS:
         least, most = LIMITS[name]
         if not least <= value <= most:  # NaN is neither
-            bound = f"at most {most:,}" if value > most else f"at least {least}"
+            bound = f"at most {most:,}" if value > most else f"at least {least}" if value < least else "a finite number"
             raise ValueError(f"cluster {cluster}: {name} must be {bound}, not {_short(value)}")
     for word, text in _texts(name, value):
         if not text.isprintable():
