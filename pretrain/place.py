@@ -1,7 +1,12 @@
-"""Place: which process of a run this is, by what torchrun or SLURM put into the environment; imports no torch."""
+"""Place: which process of a run this is, by what torchrun or SLURM put into the environment; imports no torch.
+
+SLURM's counts may be a number for each node, such as `2(x3),1`; every variable that cannot be understood is named.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -29,7 +34,7 @@ def place_of(environment: Mapping[str, str]) -> Place:
     if names[1] not in environment:
         return Place(0, 1, 0)
     try:
-        place = Place(*(int(environment[name]) for name in names))
+        place = Place(*(_whole(environment[name]) for name in names))
     except (KeyError, ValueError):
         found = {name: environment.get(name, "unset") for name in names}
         raise ValueError(f"cannot tell this process's place from {found}; expected three whole numbers") from None
@@ -38,11 +43,74 @@ def place_of(environment: Mapping[str, str]) -> Place:
     return place
 
 
+def count_here(environment: Mapping[str, str], name: str) -> int | None:
+    """A count of SLURM's or torchrun's for this node, at least 1; None where the variable is not set, or empty.
+
+    Raises ValueError, naming the variable, where it is no such count.
+    """
+    given = environment.get(name, "").strip()
+    if not given:
+        return None
+    counts: list[int] = []
+    for part in given.split(","):
+        found = re.fullmatch(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?", part.strip())
+        count, nodes = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
+        if not count or not nodes:
+            raise ValueError(f"{name} is {given!r}; expected counts of at least 1, such as 8, or 2(x3),1 by node")
+        counts += [count] * min(nodes, 1_000_000)
+    node = environment.get("SLURM_NODEID", "")
+    here = int(node) if re.fullmatch("[0-9]{1,9}", node) else len(counts)
+    return counts[here] if here < len(counts) else max(counts)
+
+
+def cpus_per_task(environment: Mapping[str, str]) -> int | None:
+    """Cores that SLURM gives each process of this step. Raises ValueError where the variable is no count."""
+    return count_here(environment, "SLURM_CPUS_PER_TASK")
+
+
+def cores_here(environment: Mapping[str, str], usable: int) -> int:
+    """Cores of this process alone, of the `usable` ones it may run on (sched_getaffinity), at least 1.
+
+    SLURM binds each task to its own cores, or says how many they are; torchrun's processes share those of one.
+    Raises ValueError, naming the variable, on counts that cannot be understood.
+    """
+    given = cpus_per_task(environment)
+    cores = min(usable, given) if given else usable
+    if beside := count_here(environment, "LOCAL_WORLD_SIZE"):  # torchrun's processes share what its task has
+        return max(1, cores // beside)
+    if given or "SLURM_PROCID" not in environment:
+        return max(1, cores)
+    of_node = count_here(environment, "SLURM_CPUS_ON_NODE")
+    if of_node and usable < of_node:  # bound to a part of what the job has here
+        return max(1, cores)
+    names = ("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE")
+    tasks = next((count for name in names if (count := count_here(environment, name))), 1)
+    return max(1, (min(usable, of_node) if of_node else usable) // tasks)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
-    """Address and port of the first process of a SLURM job step: its first node, a port by the job's number."""
-    first = _scontrol("show", "hostnames", environment.get("SLURM_STEP_NODELIST", "")).split()[0]
+    """Address and port of the first process of a SLURM job step: its first node, a port by the job's number.
+
+    Raises ValueError, naming the variable, where SLURM's variables do not say that.
+    """
+    listed = environment.get("SLURM_STEP_NODELIST", "")
+    hosts = _scontrol("show", "hostnames", listed).split() if listed else []
+    if not hosts:
+        raise ValueError(f"SLURM_STEP_NODELIST is {listed!r}; expected the names of this step's nodes")
+    first = hosts[0]
     low, high = _PORTS
-    key = int(environment.get("SLURM_JOB_ID", 0)) * 31 + int(environment.get("SLURM_STEP_ID", 0))
+    numbers = {}
+    for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"):
+        try:
+            numbers[name] = _whole(environment.get(name) or "0")
+        except ValueError:
+            raise ValueError(f"{name} is {environment[name]!r}; expected a whole number") from None
+    key = numbers["SLURM_JOB_ID"] * 31 + numbers["SLURM_STEP_ID"]
     return {"MASTER_ADDR": _address(first), "MASTER_PORT": str(low + key % (high - low))}
 
 
@@ -56,5 +124,15 @@ def _address(node: str) -> str:
     return node
 
 
+def _whole(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
+
+
 def _scontrol(*arguments: str) -> str:
-    return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout
+    try:
+        return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = " ".join((getattr(error, "stderr", "") or str(error)).split())
+        raise ValueError(f"scontrol {' '.join(arguments)} does not tell the nodes of this step: {said}") from error

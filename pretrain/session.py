@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 from .distributed import first_says, rank
+from .place import cores_here, usable_cores
 from .record import Record
 
 INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
@@ -42,9 +43,7 @@ class Session:
     @property
     def loader_workers(self) -> int:
         """How many processes decode images for this one."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        beside = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
-        return self.workers if self.workers >= 0 else max(1, cores // beside)
+        return self.workers if self.workers >= 0 else cores_here(os.environ, usable_cores())
 
 
 class Interrupted(SystemExit):

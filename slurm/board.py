@@ -23,6 +23,7 @@ from .journal import Entry
 from .pace import pace
 from .places import Places
 from .queue import Queued
+from .shared_files import open_regular
 from .status import State, Status, Task
 
 LOG_BYTES = 16_384  # of the end of a log
@@ -50,12 +51,14 @@ class Board:
         """How everything stands now; without `ask`, the queues' last answers hold."""
         statuses = self._statuses()
         unfinished = {digest for digest, status in statuses.items() if status != "done"}
-        entries = {digest: entry for digest, entry in journal.entries(self.runs).items() if digest in unfinished}
+        remarks: list[str] = []
+        noted = journal.entries(self.runs, remarks)
+        entries = {digest: entry for digest, entry in noted.items() if digest in unfinished}
         if ask:
             self.places.ask(entries.values())
-        failures = histories(self.runs, unfinished)
+        failures = histories(self.runs, unfinished, remarks)
         tasks = [self._task(digest, statuses, entries.get(digest), failures.get(digest, ())) for digest in self.wanted]
-        return Status(numbers=self.numbers, tasks=tuple(tasks), remarks=self.places.remarks)
+        return Status(numbers=self.numbers, tasks=tuple(tasks), remarks=(*self.places.remarks, *remarks))
 
     def _statuses(self) -> dict[str, str]:
         """By digest, what each record says; folders that are not there are not looked into."""
@@ -152,10 +155,10 @@ def wanted(tables: Iterable[Table]) -> dict[str, tuple[Work, tuple[int, ...]]]:
 def log_tail(path: Path) -> str:
     """The end of a log, as far as its newest start wrote it; "" where there is none."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
             text = file.read().decode(errors="replace")
-    except OSError:
+    except (OSError, ValueError):
         return ""
     before, found, after = text.rpartition(ATTEMPT)
     return after.partition("\n")[2] if found else before + after

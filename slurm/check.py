@@ -95,9 +95,8 @@ def _account(cluster: Cluster) -> Finding:
 
 def _test(name: str, resources: Resources, cluster: Cluster) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "test.sh"
-        script.write_text(sbatch_text(Job(kind="evaluate", steps=(), resources=resources), cluster, Path(folder)))
-        status, said = _ask("sbatch", "--test-only", str(script))
+        text = sbatch_text(Job(kind="evaluate", steps=(), resources=resources), cluster, Path(folder))
+        status, said = _ask("sbatch", "--test-only", given=text)
     return Finding(not status, name, said.replace("sbatch: ", "") or "accepted")
 
 
@@ -105,13 +104,13 @@ def _run(cluster: Cluster) -> Finding:
     """A job of our own shape that imports what tasks import."""
     _, resources = next(_sizes(cluster))
     folder = Path(tempfile.mkdtemp(prefix="compmod-check-", dir="."))  # a folder that the nodes see, unlike /tmp
-    script, log = (folder / "check.sh").resolve(), (folder / "log").resolve()
+    log = (folder / "log").resolve()
     python = cluster.python or shlex.quote(sys.executable)
     text = sbatch_text(Job(kind="evaluate", steps=(), resources=resources), cluster, folder.resolve())
     head = text.partition("# command")[0]
-    script.write_text(f'{head}\nsrun --output {log} {python} -c "{PROGRAM}"\n')
+    script = f'{head}\nsrun --output {shlex.quote(str(log))} {python} -P -c "{PROGRAM}"\n'
     try:
-        status, said = _ask("sbatch", "--parsable", str(script))
+        status, said = _ask("sbatch", "--parsable", given=script)
         if status:
             return Finding(False, "run", said)
         number, until = said.partition(";")[0], time.monotonic() + RUN_S
@@ -120,17 +119,19 @@ def _run(cluster: Cluster) -> Finding:
                 _ask("scancel", number)
                 return Finding(False, "run", f"job {number} has not ended in {RUN_S / 60:.0f} minutes: {job.reason}")
             time.sleep(1)
-        words = log.read_text().split() if log.is_file() else []
+        words = log.read_text(errors="replace").split() if log.is_file() else []
         return Finding("torch" in words, "run", " ".join(words[-12:]) or f"job {number} wrote no log")
     finally:
         shutil.rmtree(folder)
 
 
-def _ask(*command: str) -> tuple[int, str]:
-    """Exit status and what a command says, in one line."""
+def _ask(*command: str, given: str = "") -> tuple[int, str]:
+    """Exit status and what a command says, in one line; scripts are `given`, for others may write where files lie."""
     try:
         with clean_environment():
-            done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
+            done = subprocess.run(
+                command, input=given, capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 1, str(error)
     return done.returncode, " ".join((done.stdout + done.stderr).split())

@@ -10,12 +10,14 @@ import dataclasses
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..pretrain.printable import printable
 from ..pretrain.record import write_whole
+from .shared_files import blocked, read_regular
 
 VARIABLE = "COMPMOD_CLUSTERS"  # names another file
 HERE = "compmod.toml"
@@ -25,8 +27,23 @@ SECTION = "cluster"  # of the file: [cluster.NAME]
 Setting = str | int | float | bool
 
 
+LIMITS: Mapping[str, tuple[float, float]] = {  # of numbers, both ends included; no cluster asks for more
+    "gpus_per_node": (0, 1_024),
+    "nodes": (1, 65_535),
+    "cpus_per_gpu": (1, 4_096),
+    "mem_gb": (0, 1_000_000),
+    "hours": (0, 87_840),  # ten years
+    "least_minutes": (1, 5_270_400),
+    "warning_s": (0, 65_535),  # SLURM's own limit, man sbatch
+    "max_parallel": (0, 4_000_000),
+    "max_array": (1, 4_000_000),  # SLURM's own limit, man slurm.conf
+}
+OURS = ("array", "dependency", "error", "open-mode", "output", "signal", "wrap")  # options of sbatch that we set
+LARGEST = 2**63  # of numbers in options
+
+
 def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above Cluster, for CLUSTERS holds one
-    """Raise ValueError unless `value` is of the kind that its default is."""
+    """Raise ValueError unless `value` is of the kind that its default is, in its limits, and of one printed line."""
     if name == "setup":
         right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
     elif name == "sbatch":
@@ -41,7 +58,48 @@ def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above 
     else:
         right, expected = isinstance(value, str), "a string"
     if not right:
-        raise ValueError(f"cluster {cluster}: {name} must be {expected}, not {value!r}")
+        raise ValueError(f"cluster {cluster}: {name} must be {expected}, not {_short(value)}")
+    if name in LIMITS:
+        least, most = LIMITS[name]
+        if not least <= value <= most:  # NaN is neither
+            bound = f"at most {most:,}" if value > most else f"at least {least}" if value < least else "a finite number"
+            raise ValueError(f"cluster {cluster}: {name} must be {bound}, not {_short(value)}")
+    for word, text in _texts(name, value):
+        if not text.isprintable():
+            raise ValueError(f"cluster {cluster}: {word} must be one line without control characters, not {text!r}")
+    if name == "sbatch":
+        _check_options(cluster, value)
+
+
+def _check_options(cluster: str, options: tuple[tuple[str, Any], ...]) -> None:
+    """Raise ValueError on an option of sbatch that is no name, no finite number, or ours to set."""
+    for option, value in options:
+        if not re.fullmatch("[a-z][a-z0-9-]*", option.replace("_", "-")):
+            raise ValueError(f"cluster {cluster}: sbatch has an option {option!r}; expected a name such as mail-type")
+        if option.replace("_", "-") in OURS:
+            raise ValueError(f"cluster {cluster}: sbatch.{option} is set by compmod itself, as {', '.join(OURS)} are")
+        if isinstance(value, int | float) and not -LARGEST < value < LARGEST:  # NaN is neither
+            raise ValueError(
+                f"cluster {cluster}: sbatch.{option} must be a finite number of 64 bits, not {_short(value)}"
+            )
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every string in a setting, with its name."""
+    if isinstance(value, str):
+        yield name, value
+    elif name == "setup":
+        yield from ((f"line {place + 1} of setup", line) for place, line in enumerate(value))
+    elif name == "sbatch":
+        yield from ((f"sbatch.{option}", text) for option, text in value if isinstance(text, str))
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # thousands of digits
+        return "such a number"
+    return text if len(text) < 100 else f"{text[:97]}..."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +129,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check(self.name, field.name, getattr(self, field.name), field.default)
+            _check(printable(str(self.name)), field.name, getattr(self, field.name), field.default)
         if self.executor not in ("slurm", "local"):
             raise ValueError(f"cluster {self.name}: unknown executor {self.executor!r}; known: slurm, local")
-        least = {"gpus_per_node": 0, "mem_gb": 0, "warning_s": 0, "max_parallel": 0}
-        for name in ("nodes", "cpus_per_gpu", "least_minutes", "max_array", *least):
-            if getattr(self, name) < least.get(name, 1):
-                raise ValueError(
-                    f"cluster {self.name}: {name} must be at least {least.get(name, 1)}, not {getattr(self, name)}"
-                )
         if not 60 * self.hours >= self.least_minutes:
             raise ValueError(
                 f"cluster {self.name}: hours {self.hours} must be at least least_minutes {self.least_minutes}"
@@ -120,15 +172,21 @@ def clusters(file: Path | None = None) -> dict[str, Cluster]:
     """Every cluster that is known: those built in, and those of the file. Raises ValueError on a mistake in it."""
     file = clusters_file() if file is None else file
     try:
-        text = file.read_text()
+        content = read_regular(file)
     except FileNotFoundError:
         return dict(CLUSTERS)
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(content.decode())
+        if others := sorted(set(document) - {SECTION}):
+            raise ValueError(f"unknown section {others[0]!r}; expected [{SECTION}.NAME]")
         entries = document.get(SECTION, {})
         if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
             raise ValueError(f"expected sections [{SECTION}.NAME]")
         return CLUSTERS | {name: _read(name, entry) for name, entry in entries.items()}
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except RecursionError:
+        raise ValueError(f"{file}: nested too deep") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -151,9 +209,12 @@ def new_entry(name: str, file: Path | None = None) -> Path:
         raise ValueError(f"cluster {name!r} is there already, built in or in {file}; take another name or edit it")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"a cluster's name has letters, digits, _ and - only, not {name!r}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    before = file.read_text() if file.is_file() else ""
-    write_whole(file, (before + "\n" * bool(before) + _TEMPLATE.format(name=name)).encode())
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        before = file.read_text(encoding="utf-8") if file.is_file() else ""
+        write_whole(file, (before + "\n" * bool(before) + _TEMPLATE.format(name=name)).encode())
+    except OSError as error:
+        raise blocked("write", file, error) from error
     return file
 
 
@@ -182,9 +243,12 @@ _TEMPLATE = """\
 
 
 def _read(name: str, entry: dict[str, Any]) -> Cluster:
+    if not name.isprintable() or not name.strip():
+        raise ValueError(f"a cluster's name must be printed characters, not {name!r}")
     valid = {field.name for field in dataclasses.fields(Cluster)} - {"name"}
     if unknown := sorted(set(entry) - valid):
-        raise ValueError(f"cluster {name}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(valid))}")
+        named = ", ".join(map(repr, unknown))
+        raise ValueError(f"cluster {name}: unknown setting {named}; known: {', '.join(sorted(valid))}")
     given = dict(entry)
     if isinstance(given.get("setup"), list):
         given["setup"] = tuple(given["setup"])

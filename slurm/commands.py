@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ..pretrain.printable import printable
 from ..tables.options import Copies, Data, Numbers, Runs, ScaleOption, Seeds, named_copies
 from ..tables.plan import Step
 from ..tables.plan_command import plan_text
@@ -101,6 +102,7 @@ def told(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
             f"{_count(sent.arranged.waiting)} left for later: their pretraining runs outside {cluster.name}; "
             "submit again when it is done."
         )
+    lines += [f"warning: {printable(remark)}" for remark in sent.remarks]
     if sent.plan.damaged:
         lines += ["Damaged, and so not submitted; remove the folder to have it done again:", *sent.plan.damaged]
     return "\n".join(lines)

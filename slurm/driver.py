@@ -1,6 +1,6 @@
-"""Driver: works through one submission on this machine, `python -m compmod.slurm.driver FOLDER`; local.py starts it.
+"""Driver: works through one submission on this machine, `python -m compmod.slurm.driver FOLDER FD`; local.py starts it.
 
-Submitit's local executor runs each task. Slots belong to the runs folder, so that several drivers share them.
+The plan comes through the open file FD. Submitit's local executor runs each task. Slots belong to the runs folder, so that several drivers share them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..pretrain.record import Record
 from ..pretrain.run import Run
 from .journal import entries
 from .local import COMING, states, tell
+from .shared_files import share
 from .signals import LOCAL_NUMBER
 from .task import PROGRAM, Task
 
@@ -37,7 +38,7 @@ class Driver:
     tasks: dict[str, Task]  # by number
     slots: int
     gpus: int
-    executor: LocalExecutor
+    executor: Any  # as _Executor
     states: dict[str, str] = field(default_factory=dict)
     running: dict[str, tuple[LocalJob[Any], int]] = field(default_factory=dict)  # with the lock of its slot
     told: set[str] = field(default_factory=set)  # to stop
@@ -96,7 +97,7 @@ class Driver:
             if self.gpus:
                 self.executor.update_parameters(gpus_per_node=1, visible_gpus=[place % self.gpus])
             os.environ[LOCAL_NUMBER] = number
-            job: Any = self.executor.submit(self.tasks[number])  # a LocalJob, says the executor's code, not its types
+            job = self.executor.launch(number)
             (self.folder / f"{number}_0_log.out").symlink_to(job.paths.stdout.name)
             self.running[number] = (job, lock)
             self.states[number] = "RUNNING"
@@ -110,16 +111,18 @@ class Driver:
         if status in ("done", "running"):
             return status == "done"
         ours = {task.digest: self.states[each] for each, task in self.tasks.items()}
-        noted = entries(runs).get(spec.run.digest)
-        if ours.get(spec.run.digest) not in COMING and not (noted and noted.job_id in states(runs)):
+        noted = entries(runs, remarks=[]).get(spec.run.digest)
+        if ours.get(spec.run.digest) not in COMING and not (noted and noted.job_id in states(runs, remarks=[])):
             self.states[number] = "FAILED"
         return False
 
     def _take_slot(self) -> tuple[int, int] | None:
         """A free slot of the machine, and its lock, which the system frees however this process ends."""
         for place in range(self.slots):
-            lock = os.open(self.folder.parent / f"slot-{place}", os.O_RDWR | os.O_CREAT, 0o666)
+            path = self.folder.parent / f"slot-{place}"
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
+                share(self.folder.parent, path, 0o666)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return place, lock
             except BlockingIOError:
@@ -128,17 +131,20 @@ class Driver:
 
 
 class _Executor(LocalExecutor):
-    """Submitit's, but a task is our own program."""
+    """Submitit's, but a task is our own program, and nothing is pickled."""
 
-    @property
-    def _submitit_command_str(self) -> str:
-        return f"{self.python} {PROGRAM} {shlex.quote(str(self.folder))}"
+    file = Path()  # of the tasks
+
+    def launch(self, number: str) -> LocalJob[Any]:
+        """Start the task of that number, which ends with its place in the file."""
+        place = number.rpartition("_")[2]
+        return self._submit_command(f"{self.python} {PROGRAM} {shlex.quote(str(self.file))} {place}")
 
 
-def drive(folder: Path) -> None:
+def drive(folder: Path, plan: dict[str, Any]) -> None:
     """The driver's main function; the lock came with it."""
-    plan = json.loads((folder / "plan.json").read_text())
     executor = _Executor(folder, python=plan["python"] or None)
+    executor.file = Path(plan["file"])
     executor.update_parameters(timeout_min=FOREVER_MIN, stderr_to_stdout=True, setup=tuple(plan["setup"]))
     tasks = {number: Task(**fields) for number, fields in plan["tasks"].items()}
     driver = Driver(folder, tasks, plan["slots"], plan["gpus"], executor)
@@ -152,4 +158,5 @@ def drive(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    drive(Path(sys.argv[1]))
+    with open(int(sys.argv[2]), "rb") as given:
+        drive(Path(sys.argv[1]), json.load(given))

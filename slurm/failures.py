@@ -6,17 +6,28 @@ States are those of squeue and sacct (man squeue, JOB STATE CODES); lines of slu
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 import re
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+from .shared_files import (
+    Field,
+    Number,
+    Text,
+    Unreadable,
+    Word,
+    append_text,
+    fields_of,
+    make_folder,
+    names_in,
+    read_lines,
+)
 
 Kind = Literal[
     "out of memory",
@@ -131,33 +142,32 @@ def retried(history: Sequence[Failure]) -> bool:
 
 
 def note(runs: Path, digest: str, failure: Failure) -> None:
-    """Append a failure to those of the spec with this digest: a file for each job, so that its owner can write it."""
+    """Append a failure to those of the spec with this digest: a file for each job, so that its owner can write it.
+
+    Raises Unreadable where that cannot be written.
+    """
     folder = Path(runs) / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(PermissionError):  # another user made it; who may add runs may note failures
-        folder.chmod(Path(runs).stat().st_mode & 0o7777)
-    line = json.dumps(dataclasses.asdict(failure), ensure_ascii=False) + "\n"
-    file = os.open(
-        folder / f"{digest}-{failure.job_id or 'local'}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666
-    )
-    try:
-        os.write(file, line.encode())  # one call, so that a reader sees the line or, after a crash, a part to pass over
-    finally:
-        os.close(file)
+    make_folder(runs, folder)
+    line = json.dumps(dataclasses.asdict(failure), ensure_ascii=True) + "\n"
+    append_text(runs, folder / f"{digest}-{failure.job_id or 'local'}.jsonl", line, 0o666)
 
 
-def histories(runs: Path, digests: Iterable[str] | None = None) -> Mapping[str, tuple[Failure, ...]]:
-    """The failures of every digest, or of those given, oldest first."""
+def histories(
+    runs: Path, digests: Iterable[str] | None = None, remarks: list[str] | None = None
+) -> Mapping[str, tuple[Failure, ...]]:
+    """The failures of every digest, or of those given, oldest first; what is damaged or unreadable adds to `remarks`."""
     wanted = None if digests is None else set(digests)
+    said = [] if remarks is None else remarks
     found: dict[str, list[Failure]] = {}
     try:
-        names = os.listdir(Path(runs) / FOLDER)
-    except (FileNotFoundError, NotADirectoryError):
+        names = names_in(Path(runs) / FOLDER)
+    except Unreadable as error:
+        said.append(f"{error}; why tasks ended is not known")
         return {}
     for name in names:
         digest, _, rest = name.partition("-")
         if rest.endswith(".jsonl") and (wanted is None or digest in wanted):
-            found.setdefault(digest, []).extend(_read(Path(runs) / FOLDER / name))
+            found.setdefault(digest, []).extend(_read(Path(runs) / FOLDER / name, said))
     return {digest: tuple(sorted(some, key=lambda failure: failure.when)) for digest, some in found.items() if some}
 
 
@@ -179,18 +189,27 @@ def _of_error(error: BaseException) -> Kind:
     return kind_in("".join(traceback.format_exception(error))) or "bug"
 
 
-def _read(path: Path) -> list[Failure]:
-    names = {field.name for field in dataclasses.fields(Failure)}
-    failures = []
+_FIELDS: Mapping[str, Field] = {
+    "kind": Word(get_args(Kind)),
+    "error": Text(most=1_000_000),
+    "job_id": Text(),
+    "node": Text(),
+    "updates": Number(0, 1e15),
+    "when": Number(0, 1e11, whole=False),
+}
+
+
+def _read(path: Path, remarks: list[str]) -> list[Failure]:
     try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:  # removed meanwhile, or not ours to read
+        failures, remark = read_lines(path, _failure)
+    except FileNotFoundError:  # removed meanwhile
         return []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            if entry["kind"] in get_args(Kind):
-                failures.append(Failure(**{name: value for name, value in entry.items() if name in names}))
-        except (ValueError, TypeError, KeyError):  # cut short by a crash
-            continue
+    except Unreadable as error:
+        remarks.append(str(error))
+        return []
+    remarks += [remark][: bool(remark)]
     return failures
+
+
+def _failure(fields: dict[str, Any], where: str) -> Failure:
+    return Failure(**fields_of(fields, _FIELDS, where, optional=("job_id", "node", "updates")))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ..pretrain.printable import printable
 from ..pretrain.run import Run
 from ..tables.command import ALL, numbers
 from ..tables.options import Copies, Data, Runs, ScaleOption, Seeds
@@ -35,10 +37,11 @@ def cancel_command(
     if not words:
         raise ValueError(f"cancel needs the numbers of tables, {ALL}, or digests; compmod status lists them")
     of_tables, beginnings = _parted(words)
+    remarks: list[str] = []
     submitted = {
         digest: entry
-        for digest, entry in journal.entries(runs).items()
-        if not (Path(runs) / entry.folder / "results.json").exists()
+        for digest, entry in journal.entries(runs, remarks).items()
+        if not os.path.exists(Path(runs) / entry.folder / "results.json")
     }
     places = Places(runs)
     places.ask(submitted.values())
@@ -52,8 +55,8 @@ def cancel_command(
     print(f"cancelled {_said(ended)}", flush=True)
     if kept:
         print(f"left {_said([live[digest] for digest in kept])}, which jobs of other tables wait for", flush=True)
-    for remark in places.remarks:
-        print(f"warning: {remark}", flush=True)
+    for remark in (*places.remarks, *remarks):
+        print(f"warning: {printable(remark)}", flush=True)
 
 
 def retry_command(
@@ -97,6 +100,8 @@ def retry_command(
         steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
         said = _counted(sum(isinstance(spec, Run) for spec in steps), len(steps))
         print(f"submitted again to {name}: {said}", flush=True)
+        for remark in sent.remarks:
+            print(f"warning: {printable(remark)}", flush=True)
 
 
 def cut(tables: Sequence[Table], digests: Collection[str]) -> list[Table]:

@@ -1,7 +1,7 @@
 """Journal: what was submitted, by digest; lines appended to a file of each user's own below the runs folder.
 
 Several people may share the runs folder on a shared file system: each writes only files of their own and reads all.
-One lock of the folder is held while somebody submits.
+One lock of the folder is held while somebody submits. A journal that cannot be read is never taken for an empty one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,28 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..tables.throughput import Work
+from .shared_files import (
+    Field,
+    Number,
+    Text,
+    Unreadable,
+    append_text,
+    blocked,
+    fields_of,
+    make_folder,
+    names_in,
+    read_lines,
+    share,
+)
 
 FOLDER = ".slurm"  # below the runs folder
 JOURNALS = f"{FOLDER}/journal"
@@ -49,6 +64,19 @@ class Entry:
         return Path(self.logs) / f"{self.job_id}_0_log.out"
 
 
+_FIELDS: Mapping[str, Field] = {  # of a line; other people wrote it
+    "digest": Text(r"[0-9A-Za-z]{1,64}"),
+    "folder": Text(r"(?!/)(?!(.*/)?\.\.(/|$))[^\0]+"),  # below the runs folder
+    "job_id": Text(r"[0-9]{1,18}(_[0-9]{1,18})?|local-[\w-]{1,99}_[0-9]{1,18}"),  # goes to scancel, and names files
+    "cluster": Text(),
+    "where": Text(),
+    "user": Text(),
+    "submitted": Number(0, 1e11, whole=False),
+    "logs": Text(),
+    "attempt": Number(1, 1e9),
+}
+
+
 def new_entries(
     specs: Iterable[Work], job_ids: Iterable[str], runs: Path, *, cluster: str, where: str, logs: Path
 ) -> list[Entry]:
@@ -61,7 +89,7 @@ def new_entries(
             job_id=job_id,
             cluster=cluster,
             where=where,
-            user=getpass.getuser(),
+            user=user(),
             submitted=time.time(),
             logs=str(logs),
             attempt=before[spec.digest].attempt + 1 if spec.digest in before else 1,
@@ -71,64 +99,94 @@ def new_entries(
 
 
 def append(runs: Path, entries: Iterable[Entry]) -> None:
-    """Add lines to this user's journal, on disk when this returns."""
-    folder = Path(runs) / JOURNALS
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in (folder.parent, folder):
-        _share(runs, each)
-    text = "".join(json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
-    file = os.open(folder / f"{getpass.getuser()}.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        size = os.fstat(file).st_size
-        if size and os.pread(file, 1, size - 1) != b"\n":  # a crash cut the last line short
-            text = "\n" + text
-        os.write(file, text.encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
+    """Add lines to this user's journal, on disk when this returns. Raises Unreadable where that cannot be."""
+    lines = (json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
+    append_text(runs, _own(runs), "".join(lines))
 
 
-def entries(runs: Path) -> Mapping[str, Entry]:
-    """The newest entry of every digest, whoever wrote it; nothing where nothing was ever submitted."""
+def ready(runs: Path) -> None:
+    """Write an empty line to this user's journal: before anything is sent, it is known that it can be noted."""
+    append_text(runs, _own(runs), "\n")
+
+
+def entries(runs: Path, remarks: list[str] | None = None) -> Mapping[str, Entry]:
+    """The newest entry of every digest, whoever wrote it; nothing where nothing was ever submitted; as `history`."""
     found: dict[str, Entry] = {}
-    for entry in history(runs):
+    for entry in history(runs, remarks):
         if entry.digest not in found or found[entry.digest].submitted <= entry.submitted:
             found[entry.digest] = entry
     return found
 
 
-def history(runs: Path) -> Iterator[Entry]:
-    """Every entry, in the order of each file. Lines that a crash cut short are passed over."""
-    names = {field.name for field in dataclasses.fields(Entry)}
-    for path in sorted((Path(runs) / JOURNALS).glob("*.jsonl")):
-        for line in path.read_text(errors="replace").splitlines():
-            try:
-                fields = json.loads(line)
-                yield Entry(**{name: value for name, value in fields.items() if name in names})
-            except (ValueError, TypeError, AttributeError):
-                continue
+def history(runs: Path, remarks: list[str] | None = None) -> list[Entry]:
+    """Every entry, in the order of each file; damaged lines are passed over, with a remark a file.
+
+    Raises Unreadable where a journal cannot be read; with `remarks`, that becomes one of them.
+    """
+    found: list[Entry] = []
+    said: list[str] = []
+    try:
+        names = names_in(Path(runs) / JOURNALS)
+    except Unreadable as error:
+        names = []
+        _remark(error, remarks)
+    for path in (Path(runs) / JOURNALS / name for name in names if name.endswith(".jsonl")):
+        try:
+            lines, remark = read_lines(path, _entry)
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        except Unreadable as error:
+            _remark(error, remarks)
+            continue
+        found += lines
+        said += [remark][: bool(remark)]
+    if remarks is not None:
+        remarks += said
+    return found
 
 
-def _share(runs: Path, path: Path, mask: int = 0o7777) -> None:
-    """Give what is ours the rights of the runs folder, so that whoever may add runs may submit."""
-    if path.stat().st_uid == os.getuid():
-        path.chmod(Path(runs).stat().st_mode & mask)
+def user() -> str:
+    """Who submits, by a name that a file can have."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for its user
+        name = str(os.getuid())
+    return re.sub(r"[^\w.@+-]", "_", name).lstrip(".") or str(os.getuid())
+
+
+def _own(runs: Path) -> Path:
+    folder = Path(runs) / JOURNALS
+    make_folder(runs, folder)
+    return folder / f"{user()}.jsonl"
+
+
+def _entry(fields: dict[str, Any], where: str) -> Entry:
+    return Entry(**fields_of(fields, _FIELDS, where, optional=("attempt",)))
+
+
+def _remark(error: Unreadable, remarks: list[str] | None) -> None:
+    if remarks is None:
+        raise error
+    remarks.append(f"{error}; what was submitted there is not known")
 
 
 @contextlib.contextmanager
 def submitting(runs: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the runs folder's lock while jobs are chosen and submitted; wait a while for another who does.
 
-    Raises ValueError when the other one does not come to an end. Where the file system has no locks, a file that only
-    one can create stands for one; it names its owner, and stays behind where that one was killed.
+    Raises ValueError when the other one does not come to an end, or the lock cannot be taken. Where the file system
+    has no locks, a file that only one can create stands for one; it names its owner, and stays behind where that one
+    was killed.
     """
     path, until = Path(runs) / LOCK, time.monotonic() + patience_s
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _share(runs, path.parent)
+    make_folder(runs, path.parent)
     with contextlib.ExitStack() as held:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        held.callback(os.close, handle)
-        _share(runs, path, 0o666)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            held.callback(os.close, handle)
+            share(runs, path, 0o666)
+        except OSError as error:
+            raise blocked("write", path, error) from error
         try:
             _flock(handle, path, until)
         except OSError as error:
@@ -153,7 +211,7 @@ def _flock(handle: int, path: Path, until: float) -> None:
 
 
 def _create_alone(path: Path, until: float) -> None:
-    owner = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
+    owner = f"{user()} on {socket.gethostname()}, process {os.getpid()}"
     while True:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -163,7 +221,7 @@ def _create_alone(path: Path, until: float) -> None:
         except FileExistsError:
             if time.monotonic() > until:
                 with contextlib.suppress(OSError):
-                    owner = path.read_text()
+                    owner = path.read_text(errors="replace")
                 raise ValueError(
                     f"{path} says that {owner} is submitting; where that has ended, remove the file and try again"
                 ) from None

@@ -5,7 +5,6 @@ It survives the command that started it and holds the lock of its folder while i
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fcntl
 import itertools
@@ -15,17 +14,20 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..pretrain.record import write_whole
+from ..pretrain.stored_json import parse_object
 from ..tables.throughput import Work, device_of
 from .cluster import Cluster
 from .jobs import Job
-from .journal import FOLDER, append, new_entries
-from .task import Task
+from .journal import FOLDER, append, history, new_entries
+from .shared_files import Unreadable, blocked, make_folder, names_in, read_regular
+from .task import Task, store
 
 PREFIX = "local-"  # of job numbers
 DRIVERS = f"{FOLDER}/local"  # below the runs folder
@@ -37,15 +39,34 @@ def is_local(job_id: str) -> bool:
     return job_id.startswith(PREFIX)
 
 
-def states(runs: Path) -> dict[str, str]:
-    """PENDING or RUNNING, by number, of everything that the living drivers of this machine still have to do."""
+def states(runs: Path, remarks: list[str] | None = None) -> dict[str, str]:
+    """PENDING or RUNNING, by number, of everything that the living drivers of this machine still have to do.
+
+    Where a driver's word is damaged, everything that it was given counts as pending. Raises Unreadable where drivers
+    cannot be looked at; with `remarks`, that becomes one of them.
+    """
     found: dict[str, str] = {}
-    for folder in (Path(runs) / DRIVERS).glob("*"):
-        if not _alive(folder):
-            continue
-        with contextlib.suppress(OSError, ValueError):  # not written yet, or just removed
-            told = json.loads((folder / "states.json").read_text())
-            found.update({number: state for number, state in told.items() if state in COMING})
+    said: list[str] = []
+    try:
+        for name in names_in(Path(runs) / DRIVERS):
+            folder = Path(runs) / DRIVERS / name
+            if not folder.is_dir() or not _alive(folder):
+                continue
+            try:
+                told = parse_object(read_regular(folder / "states.json"), folder / "states.json")
+                found.update({number: state for number, state in told.items() if state in COMING})
+            except FileNotFoundError:  # not written yet, or just removed
+                continue
+            except ValueError as error:
+                said.append(f"{error}; all that its driver was given counts as pending")
+                given = {entry.job_id for entry in history(runs, []) if entry.job_id.startswith(f"{PREFIX}{name}_")}
+                found.update(dict.fromkeys(given, "PENDING"))
+    except Unreadable as error:
+        if remarks is None:
+            raise
+        said.append(f"{error}; what waits or runs there is not known")
+    if remarks is not None:
+        remarks += said
     return found
 
 
@@ -63,37 +84,66 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
         return []
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     folder = Path(runs) / DRIVERS / name
-    folder.mkdir(parents=True)
-    folder.chmod(0o755)
+    make_folder(runs, folder.parent)
+    folder.mkdir()
+    folder.chmod(Path(runs).stat().st_mode & 0o755 | 0o700)
     specs = [spec for job in jobs for spec in job.specs]
     tasks = [Task.of(spec, runs, data, requeue=False) for spec in specs]
     numbers = [f"{PREFIX}{name}_{place}" for place in range(len(specs))]
     order = {number: dataclasses.asdict(task) for number, task in zip(numbers, tasks, strict=True)}
     slots, gpus = _slots(specs, cluster)
-    plan = {"slots": slots, "gpus": gpus, "tasks": order, "setup": list(cluster.setup), "python": cluster.python}
-    write_whole(folder / "plan.json", json.dumps(plan).encode())
+    plan = {
+        "slots": slots,
+        "gpus": gpus,
+        "tasks": order,
+        "file": str(store(tasks, folder)),
+        "setup": list(cluster.setup),
+        "python": cluster.python,
+    }
     tell(folder, dict.fromkeys(numbers, "PENDING"))
     append(runs, new_entries(specs, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
-    _start(folder, slots)  # cut short before this, nothing is under way; after it, everything is in the journal
+    _start(
+        folder, slots, json.dumps(plan).encode()
+    )  # cut short before this, nothing is under way; after it, everything is in the journal
     firsts = itertools.accumulate((len(job.steps) for job in jobs[:-1]), initial=0)
     return [numbers[first] for first in firsts]
 
 
-def _start(folder: Path, slots: int) -> None:
-    """A driver that lives on without us, holding the folder's lock from the start."""
+def _start(folder: Path, slots: int, plan: bytes) -> None:
+    """A driver that lives on without us, holding the folder's lock from the start.
+
+    It inherits the plan, for that holds commands: from a file below the runs folder, others could give it theirs.
+    """
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT_"))}
     threads = str(max(1, _cores() // slots))
-    with open(folder / "lock", "w") as lock, open(folder / "driver.log", "wb") as log:
+    with (
+        open(folder / "lock", "w") as lock,
+        open(folder / "driver.log", "wb") as log,
+        tempfile.TemporaryFile() as given,  # without a name; a pipe would hold too little
+    ):
         fcntl.flock(lock, fcntl.LOCK_EX)
+        given.write(plan)
+        given.seek(0)
         subprocess.run(  # a shell that leaves it behind: it is no child of ours
-            ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "compmod.slurm.driver", str(folder)],
+            [
+                "sh",
+                "-c",
+                '"$@" &',
+                "sh",
+                sys.executable,
+                "-P",
+                "-m",
+                "compmod.slurm.driver",
+                str(folder),
+                str(given.fileno()),
+            ],
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(lock.fileno(),),
-            env={"OMP_NUM_THREADS": threads} | ours,
+            pass_fds=(lock.fileno(), given.fileno()),
+            env={"OMP_NUM_THREADS": threads} | ours | {"PYTHONSAFEPATH": "1"},  # also of submitit's controller
         )
 
 
@@ -116,14 +166,19 @@ def _gpus() -> int:
 
 
 def _alive(folder: Path) -> bool:
-    """Whether a driver holds the folder's lock."""
+    """Whether a driver holds the folder's lock. Raises Unreadable where that cannot be seen."""
     try:
-        with open(folder / "lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise blocked("read", folder / "lock", error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+    finally:
+        os.close(lock)
     return False
 
 

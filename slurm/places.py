@@ -32,12 +32,13 @@ class Places:
         """Ask of these submissions. What does not answer is remarked on, and its jobs are not known."""
         asked = list(entries)
         jobs: dict[str, Queued] = {}
-        remarks = []
+        remarks: list[str] = []
+        silent = False
         self._answering = {self._host}
         if any(not in_slurm(entry) and entry.where == self._host for entry in asked):
             from . import local  # imports submitit
 
-            jobs |= {job_id: Queued(job_id, state) for job_id, state in local.states(self.runs).items()}
+            jobs |= {job_id: Queued(job_id, state) for job_id, state in local.states(self.runs, remarks).items()}
         if any(map(in_slurm, asked)):
             try:
                 self._slurm = self._slurm or queue.cluster_name()
@@ -46,9 +47,10 @@ class Places:
                 self._answering.add(self._slurm)
                 self._account([job_id for job_id in here if job_id not in jobs])
             except SlurmError as error:
+                silent = True
                 remarks.append(f"{error}; what waits or runs there is not known")
         self._jobs = jobs
-        away = {entry.cluster: entry.where for entry in asked if not self.answers(entry)} if not remarks else {}
+        away = {entry.cluster: entry.where for entry in asked if not self.answers(entry)} if not silent else {}
         remarks += [f"cluster {name} ({where}) cannot be asked from here" for name, where in away.items()]
         self.remarks = tuple(remarks)
 

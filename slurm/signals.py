@@ -94,7 +94,7 @@ def fate() -> Fate:
         return "running"
     if found.get("Reason") == "TimeLimit":
         return "time limit"
-    again = int(found.get("Restarts", 0)) > int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    again = _count(found.get("Restarts")) > _count(os.environ.get("SLURM_RESTART_COUNT"))
     return "requeued" if again or state in ("PENDING", "REQUEUED") else "cancelled"
 
 
@@ -112,6 +112,11 @@ def requeue(found: Fate) -> str:
         return said or f"scontrol requeue ended with status {status}"
     _Heard.requeued = True
     return ""
+
+
+def _count(text: str | None) -> int:
+    """A number of restarts; none where it is not told: a signal is no time for errors."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _scontrol(*arguments: str) -> tuple[int, str]:

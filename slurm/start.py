@@ -1,16 +1,18 @@
-"""Start: the program that a task is, `python -m compmod.slurm.start FOLDER`: submitit's, but it hears signals first.
+"""Start: the program that a task is, `python -m compmod.slurm.start FILE PLACE`: it hears signals, then does the task.
 
-Submitit (1.5) sets its handlers after its imports, which take seconds, and takes a job of ten minutes or less for one
-that has used up its time. Neither may be so here, and whether a job is queued again is for `task.py` to say.
+FILE holds the tasks of an array as JSON and is named after its SHA-256, which SLURM keeps with the script that it was
+given: who may write the runs folder can neither change a task nor run anything here. No pickle is read or written.
 """
 
 from __future__ import annotations
 
-from .signals import leave_early, listen
+from .signals import job_id, leave_early, listen
+
+SEEN_S = 60.0  # until a file that another node wrote is seen here: caches of NFS last a minute
 
 
 def main() -> None:
-    """Do the work that submitit stored in the folder named on the command line."""
+    """Do the task that is named on the command line."""
     listen()  # before anything slow
     try:
         _work()
@@ -20,23 +22,34 @@ def main() -> None:
 
 def _work() -> None:
     import os
+    import socket
     import sys
+    import time
+    from pathlib import Path
 
-    os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("SLURM_CPUS_PER_TASK", "1"))  # before numpy and torch
-    from submitit.core.job_environment import JobEnvironment
-    from submitit.core.submission import process_job
+    from ..pretrain.place import cpus_per_task
 
-    folder = sys.argv[1]
-    JobEnvironment._handle_signals = _keep_ours  # type: ignore[assignment,method-assign]
-    environment = JobEnvironment()
-    os.environ["SUBMITIT_FOLDER"] = folder
-    result = environment.paths.result_pickle
-    result.with_suffix(result.suffix + ".save_tmp").unlink(missing_ok=True)  # a kill left it; submitit stumbles over it
-    process_job(folder)
+    os.environ["PYTHONSAFEPATH"] = "1"  # of processes that this one starts
+    try:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cpus_per_task(os.environ) or 1))  # before numpy and torch
+        from .board import ATTEMPT
+        from .shared_files import rights_of
+        from .task import stored
 
-
-def _keep_ours(environment: object, paths: object, submission: object) -> None:
-    """In place of submitit's handlers."""
+        print(f"{ATTEMPT}(job_id={job_id() or 'none'}, hostname={socket.gethostname()})", flush=True)
+        if len(sys.argv) != 3:
+            raise ValueError("usage: python -m compmod.slurm.start FILE PLACE")
+        file, until = Path(sys.argv[1]), time.monotonic() + SEEN_S
+        print(f"Reading task {sys.argv[2]} of {file}", flush=True)
+        while not os.path.lexists(file) and time.monotonic() < until:
+            time.sleep(0.2)
+        task = stored(file, sys.argv[2])
+        task.decoded()
+    except (ValueError, FileNotFoundError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+        raise SystemExit(2) from error
+    with rights_of(Path(task.runs)):
+        task()
 
 
 if __name__ == "__main__":

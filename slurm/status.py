@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -63,13 +64,17 @@ class Status:
             "remarks": list(self.remarks),
             "tasks": [_task_json(task) for task in self.tasks if task.state != "done"],
         }
-        return json.dumps(document, indent=2, ensure_ascii=False)
+        return json.dumps(document, indent=2, allow_nan=False)  # ASCII: a terminal obeys none of it
 
 
 def counted(tasks: Iterable[Task]) -> dict[State, int]:
     """How many stand in each state."""
     count = Counter(task.state for task in tasks)
     return {state: count[state] for state in STATES}
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _task_json(task: Task) -> dict[str, Any]:
@@ -96,9 +101,9 @@ def _task_json(task: Task) -> dict[str, Any]:
     }
     if task.pace:
         found |= {
-            "epoch": round(task.pace.epoch, 3),
+            "epoch": _finite(round(task.pace.epoch, 3)),
             "epochs": task.pace.epochs,
-            "images_per_second": task.pace.images_per_second,
-            "seconds_left": task.pace.seconds_left,
+            "images_per_second": _finite(task.pace.images_per_second),
+            "seconds_left": _finite(task.pace.seconds_left),
         }
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import Annotated, TextIO
 
 from tyro.conf import Positional, arg
 
+from ..pretrain.printable import printable
 from ..tables.options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
 from ..tables.scales import Scale
 from ..tables.table import TABLES, Table, build_table
@@ -17,6 +19,7 @@ from . import journal
 from .board import Board
 from .journal import Entry
 from .places import Places
+from .shared_files import open_regular
 from .watch import console, shown, watch
 
 SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
@@ -55,16 +58,19 @@ def logs_command(
     """Print the newest log of what was submitted: all starts of one job, one after another."""
     if lines < 0:
         raise ValueError(f"lines must be at least 0, not {lines}")
-    entry = named(digest, journal.entries(runs).values())
+    remarks: list[str] = []
+    entry = named(digest, journal.entries(runs, remarks).values())
+    for remark in remarks:
+        print(f"warning: {printable(remark)}", file=sys.stderr, flush=True)
     path = entry.log
     if not path.is_file():
         if not follow:
-            raise ValueError(f"job {entry.job_id} has written no log yet; expected {path}")
-        print(f"job {entry.job_id} has not started; waiting for {path}", file=sys.stderr, flush=True)
+            raise ValueError(f"job {entry.job_id} has written no log yet; expected {printable(str(path))}")
+        print(f"job {entry.job_id} has not started; waiting for {printable(str(path))}", file=sys.stderr, flush=True)
         _wait_for(path, entry, runs)
-    with open(path, errors="replace") as file:
+    with io.TextIOWrapper(io.BufferedReader(open_regular(path)), "utf-8", "replace") as file:
         text = file.read()
-        sys.stdout.write("".join(text.splitlines(keepends=True)[-lines:]))
+        sys.stdout.write(_shown("".join(text.splitlines(keepends=True)[-lines:])))
         sys.stdout.flush()
         if follow:
             _follow(file, entry, runs)
@@ -90,8 +96,14 @@ def named(word: str, entries: Iterable[Entry]) -> Entry:
 
 
 def _listed(entries: Sequence[Entry]) -> str:
-    named = [f"{entry.digest} ({entry.folder.rpartition('-')[0]})" for entry in entries[:LISTED]]
+    named = [f"{entry.digest} ({printable(entry.folder.rpartition('-')[0])})" for entry in entries[:LISTED]]
     return ", ".join(named) + (f" and {len(entries) - LISTED} more" if len(entries) > LISTED else "")
+
+
+def _shown(text: str) -> str:
+    """A log as lines that no terminal obeys; what was overwritten in place has lines of its own."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
 def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
@@ -101,7 +113,7 @@ def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
         if time.monotonic() - asked > ASK_S:
             asked = time.monotonic()
             if not _live(entry, runs):
-                raise ValueError(f"job {entry.job_id} ended and left no log at {path}")
+                raise ValueError(f"job {entry.job_id} ended and left no log at {printable(str(path))}")
 
 
 def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
@@ -109,7 +121,7 @@ def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
     asked, over = time.monotonic(), not _live(entry, runs)
     while True:
         text = file.read()
-        sys.stdout.write(text)
+        sys.stdout.write(_shown(text))
         sys.stdout.flush()
         if over and not text:
             return

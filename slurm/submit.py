@@ -7,7 +7,6 @@ out: so two people, or a command cut short and given again, submit nothing twice
 from __future__ import annotations
 
 import contextlib
-import getpass
 import io
 import os
 import shlex
@@ -15,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
@@ -31,9 +31,10 @@ from ..tables.table import Table
 from . import local
 from .cluster import Cluster
 from .jobs import Arranged, Job, Wish, arrange
-from .journal import FOLDER, append, entries, new_entries, submitting
-from .queue import NEVER, SlurmError, cluster_name, queued
-from .task import PROGRAM, Task
+from .journal import FOLDER, append, entries, history, new_entries, ready, submitting, user
+from .queue import NEVER, SlurmError, cancel, cluster_name, queued
+from .shared_files import make_folder, rights_of
+from .task import PROGRAM, Task, store
 
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # of SLURM's variables, which a job submitted from inside a job inherits
 
@@ -45,6 +46,7 @@ class Submission:
     plan: Plan
     arranged: Arranged
     numbers: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # on what is damaged
 
 
 def submit(
@@ -59,33 +61,43 @@ def submit(
 ) -> Submission:
     """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only say what would be.
 
-    Raises ValueError where somebody else is submitting, and SlurmError where SLURM does not do as it is asked: what
+    Raises ValueError where somebody else is submitting, or where it cannot be known what is, and SlurmError where SLURM does not do as it is asked: what
     was submitted until then stays, and the next call goes on from there.
     """
     runs = Path(runs).resolve()
     rates = measured_rates(runs, hardware)
+    remarks: list[str] = []
     if dry_run:
         found = plan(tables, runs, rates)
-        return Submission(found, arrange(found, cluster, under_way(found, runs, cluster, strict=False), wish))
+        arranged = arrange(found, cluster, under_way(found, runs, cluster, remarks, strict=False), wish)
+        return Submission(found, arranged, remarks=tuple(remarks))
     if not cluster.local:
         _require("sbatch")
     runs.mkdir(parents=True, exist_ok=True)
-    with submitting(runs):
+    with rights_of(runs), submitting(runs):
         found = plan(tables, runs, rates)
-        arranged = arrange(found, cluster, under_way(found, runs, cluster), wish)
+        arranged = arrange(found, cluster, under_way(found, runs, cluster, remarks), wish)
         send = local.send if cluster.local else _send
-        return Submission(found, arranged, tuple(send(arranged.jobs, runs, data, cluster)))
+        numbers = tuple(send(arranged.jobs, runs, data, cluster))
+        return Submission(found, arranged, numbers, tuple(remarks))
 
 
-def under_way(found: Plan, runs: Path, cluster: Cluster, *, strict: bool = True) -> dict[str, str]:
+def under_way(
+    found: Plan, runs: Path, cluster: Cluster, remarks: list[str] | None = None, *, strict: bool = True
+) -> dict[str, str]:
     """Digests of a plan's steps that wait or run, by journal and queues, with the job that can be waited for, or "".
 
     What another cluster or machine was given cannot be looked up from here, and counts as under way until its record
-    says otherwise. Raises SlurmError when SLURM does not answer; not `strict`, nothing in its queue is known then.
+    says otherwise. Raises SlurmError when SLURM does not answer, and ValueError where a journal cannot be read; not
+    `strict`, nothing is known then. What is damaged is added to `remarks`.
     """
+    said = [] if remarks is None else remarks
+    if strict:
+        history(runs)  # raises where one cannot be read: what it holds may wait already
+        local.states(runs)
     lacking = {step.spec.digest for step in found.steps}
-    noted = {digest: entry for digest, entry in entries(runs).items() if digest in lacking}
-    here: dict[str, Collection[str]] = {socket.gethostname(): local.states(runs)}  # numbers by place
+    noted = {digest: entry for digest, entry in entries(runs, said).items() if digest in lacking}
+    here: dict[str, Collection[str]] = {socket.gethostname(): local.states(runs, said)}  # numbers by place
     waiting: dict[str, str] = {}
     slurms = [entry for entry in noted.values() if not local.is_local(entry.job_id)]
     if slurms:
@@ -101,24 +113,33 @@ def under_way(found: Plan, runs: Path, cluster: Cluster, *, strict: bool = True)
     return waiting
 
 
-def sbatch_text(job: Job, cluster: Cluster, folder: Path, dependency: str = "") -> str:
-    """What sbatch is given for an array, as submitit writes it."""
+def sbatch_text(job: Job, cluster: Cluster, folder: Path, dependency: str = "", file: Path | None = None) -> str:
+    """What sbatch is given for an array, as submitit writes it; `file` holds the tasks, logs go to `folder`."""
+    command = _command(cluster, file or folder / "tasks-SHA256.json")
     given = _parameters(job, cluster, dependency) | ({"map_count": len(job.steps)} if len(job.steps) > 1 else {})
-    return _make_sbatch_string(command=_command(cluster, folder), folder=folder, **given)
+    return _make_sbatch_string(command=command, folder=folder, **given)
 
 
 class _Executor(SlurmExecutor):
-    """Submitit's, but a task is our own program."""
+    """Submitit's, of a script that is written already; nothing is pickled."""
 
-    cluster: Cluster
+    text = ""
 
-    @property
-    def _submitit_command_str(self) -> str:
-        return _command(self.cluster, self.folder)
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        return self.text
 
 
-def _command(cluster: Cluster, folder: Path) -> str:
-    return f"{cluster.python or shlex.quote(sys.executable)} {PROGRAM} {shlex.quote(str(folder))}"
+def _sbatch(text: str) -> str:
+    """Give sbatch a script; the number of its job. No folder that others may write ever holds what sbatch reads."""
+    with tempfile.TemporaryDirectory(prefix="compmod-") as private:
+        executor = _Executor(private)
+        executor.text = text
+        return executor._submit_command("").job_id
+
+
+def _command(cluster: Cluster, file: Path) -> str:
+    python = cluster.python or shlex.quote(sys.executable)
+    return f"{python} {PROGRAM} {shlex.quote(str(file))} ${{SLURM_ARRAY_TASK_ID:-0}}"
 
 
 def _parameters(job: Job, cluster: Cluster, dependency: str) -> dict[str, Any]:
@@ -167,32 +188,48 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
     if not jobs:
         return []
     where, numbers = cluster_name(), list[str]()
-    folder = runs / FOLDER / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{getpass.getuser()}-{uuid.uuid4().hex[:6]}"
-    folder.mkdir(parents=True)
-    folder.chmod(0o755)  # a task unpickles what lies in it: nobody else may write there
+    ready(runs)
+    folder = runs / FOLDER / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{user()}-{uuid.uuid4().hex[:6]}"
+    make_folder(runs, folder.parent)
+    folder.mkdir()
+    folder.chmod(runs.stat().st_mode & 0o755 | 0o700)
     for place, job in enumerate(jobs):
-        executor = _Executor(folder)
-        executor.cluster = cluster
-        executor.update_parameters(**_parameters(job, cluster, dependency(job, jobs, numbers)))
         settings = {
             "minutes": job.resources.minutes,
             "warning_s": warning_s(job.resources.minutes, cluster),
             "requeue": cluster.requeue,
         }
-        tasks = [Task.of(spec, runs, data, **settings) for spec in job.specs]
+        file = store([Task.of(spec, runs, data, **settings) for spec in job.specs], folder)
+        text = sbatch_text(job, cluster, folder, dependency(job, jobs, numbers), file)
+        array = f"array {place + 1} of {len(jobs)} ({job.kind}, {len(job.steps)} tasks)"
         with _undisturbed(), clean_environment(), contextlib.redirect_stderr(io.StringIO()):
             try:
-                sent = executor.submit_array(tasks)
+                number = _sbatch(text)
             except (FailedJobError, FailedSubmissionError) as error:
                 said = " ".join(str(error).split())
                 raise SlurmError(
-                    f"sbatch refused array {place + 1} of {len(jobs)} ({job.kind}, {len(tasks)} tasks): {said}; "
-                    f"{place} were submitted, and the same command goes on"
+                    f"sbatch refused {array}: {said}; {place} were submitted, and the same command goes on"
                 ) from error
-            ids = [each.job_id for each in sent]
-            append(runs, new_entries(job.specs, ids, runs, cluster=cluster.name, where=where, logs=folder))
-        numbers.append(ids[0].partition("_")[0])
+            try:
+                ids = [number] if len(job.steps) == 1 else [f"{number}_{task}" for task in range(len(job.steps))]
+                append(runs, new_entries(job.specs, ids, runs, cluster=cluster.name, where=where, logs=folder))
+            except (ValueError, OSError) as error:
+                raise SlurmError(
+                    f"{array} could not be noted: {error}; {_taken_back(number)}; {place} were submitted"
+                ) from error
+            with contextlib.suppress(OSError):  # to read; SLURM has its own
+                (folder / f"{number}_submission.sh").write_text(text)
+        numbers.append(number)
     return numbers
+
+
+def _taken_back(number: str) -> str:
+    """Cancel what nothing would know of; what came of it."""
+    try:
+        cancel([number])
+    except SlurmError as error:
+        return f"job {number} could not be cancelled ({error}): do it by scancel {number}"
+    return f"job {number} was cancelled"
 
 
 def dependency(job: Job, jobs: Sequence[Job], numbers: Sequence[str]) -> str:

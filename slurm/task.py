@@ -1,4 +1,4 @@
-"""Task: what one task of an array does, as submitit stores it: the spec as JSON and where things lie.
+"""Task: what one task of an array does, stored as JSON: the spec and where things lie.
 
 Every process of the task calls it. It ends with status 0 when the record is done, 75 when it was stopped and saved, and
 with the exception of a failure, noted for `compmod status`; then jobs that follow by `afterok` do not start.
@@ -6,26 +6,32 @@ with the exception of a failure, noted for `compmod status`; then jobs that foll
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..pretrain.place import place_of
-from ..pretrain.record import Record
+from ..pretrain.record import Record, write_whole
 from ..pretrain.run import Run
 from ..pretrain.spec import Spec
+from ..pretrain.stored_json import parse_json
 from ..tables.reproduce import reproduce
 from ..tables.table import Measurement
 from ..tables.throughput import device_of
 from . import signals
 from .failures import Failure, Kind, classify, histories, note, retried
+from .shared_files import Field, Flag, Number, Text, Word, fields_of, read_regular
 
-PROGRAM = "-u -m compmod.slurm.start"  # of Python; it calls the task that submitit stored
+PROGRAM = "-P -u -m compmod.slurm.start"  # of Python; -P: it imports nothing from the folder that the job starts in
 SEEN_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
 OTHER_S = 1_800.0  # how long another process on the same spec is waited for: a node that was given up may go on
 LATER_S = 5.0  # the other processes leave after the first, whose exit must not be cut short by theirs
@@ -44,6 +50,15 @@ class Task:
     minutes: int = 0  # its time limit
     warning_s: int = 0
     requeue: bool = True
+
+    @classmethod
+    def from_fields(cls, fields: Any, where: object) -> Task:
+        """A task that was stored. Raises ValueError, naming the field, on one that is unknown or of another kind."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("spec"), dict):
+            raise ValueError(f"{where}: a task is an object with a spec")
+        if unknown := sorted(set(fields) - set(_FIELDS) - {"spec"}):
+            raise ValueError(f"{where}: unknown field {unknown[0]!r}; known: spec, {', '.join(_FIELDS)}")
+        return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where))
 
     @classmethod
     def of(cls, spec: Run | Measurement, runs: Path, data: Path, **settings: Any) -> Task:
@@ -84,8 +99,14 @@ class Task:
 
     def decoded(self) -> Run | Measurement:
         """The spec. Raises ValueError where it is no longer the one that was submitted."""
-        spec = Spec.from_dict(self.spec)
-        assert isinstance(spec, Run | Measurement)
+        try:
+            spec = Spec.from_dict(self.spec)
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"damaged spec of task {self.digest}: {error}") from error
+        if not isinstance(spec, Run | Measurement):
+            raise ValueError(
+                f"task {self.digest} holds a {type(spec).__name__}; expected a Run or a measurement of one"
+            )
         if spec.digest != self.digest:
             raise ValueError(f"{self.digest} was submitted by another version of compmod, where defaults differ")
         return spec
@@ -125,13 +146,13 @@ class Task:
             if any(each.when > time.time() - 4 * LATER_S and not retried([each]) for each in others):
                 return
         if rank:
-            note(Path(self.runs), self.digest, self._failure(record, kind, error_line))
+            self._note(self._failure(record, kind, error_line))
         else:
             self._again(record, kind, error_line, signals.fate())
 
     def _again(self, record: Record, kind: Kind, error: str, fate: signals.Fate) -> None:
         runs = Path(self.runs)
-        note(runs, self.digest, self._failure(record, kind, error))
+        self._note(self._failure(record, kind, error))
         if not self.requeue:
             refused = "its cluster is not to queue jobs again"
         elif not retried(histories(runs, [self.digest]).get(self.digest, ())):
@@ -139,6 +160,12 @@ class Task:
         else:
             refused = signals.requeue(fate)
         print(f"{record.path.name}: {error}; {refused or 'queued again'}", flush=True)
+
+    def _note(self, failure: Failure) -> None:
+        try:
+            note(Path(self.runs), self.digest, failure)
+        except ValueError as error:  # which must not hide why the task ended
+            print(f"not noted: {error}", flush=True)
 
     def _failure(self, record: Record, kind: Kind, error: str) -> Failure:
         return Failure(
@@ -148,6 +175,43 @@ class Task:
             node=_node(),
             updates=newest_update(record.path),
         )
+
+
+_FIELDS: Mapping[str, Field] = {
+    "digest": Text("[0-9a-f]+"),
+    "runs": Text(r"/[^\0]*"),
+    "data": Text(r"/[^\0]*"),
+    "device": Word(("cpu", "auto")),
+    "minutes": Number(0, 1e8),
+    "warning_s": Number(0, 1e8),
+    "requeue": Flag(),
+}
+
+
+def store(tasks: Sequence[Task], folder: Path) -> Path:
+    """Write tasks to one file that is named after its content: whoever knows the name sees a change of the content."""
+    content = json.dumps([dataclasses.asdict(task) for task in tasks], allow_nan=False).encode()
+    path = Path(folder) / f"tasks-{hashlib.sha256(content).hexdigest()}.json"
+    write_whole(path, content)
+    return path
+
+
+def stored(path: Path, place: str) -> Task:
+    """The task of that place in a file that `store` wrote; the name comes from the one who submitted.
+
+    Raises FileNotFoundError where there is no file, ValueError where it is not what was submitted.
+    """
+    named = re.fullmatch(r"tasks-([0-9a-f]{64})\.json", path.name)
+    if not named:
+        raise ValueError(f"{path} is no file of tasks; expected tasks-SHA256.json")
+    content = read_regular(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != named[1]:
+        raise ValueError(f"{path} was changed after it was submitted: its SHA-256 is {found}; submit again")
+    tasks = parse_json(content, path)
+    if not isinstance(tasks, list) or not re.fullmatch("[0-9]{1,9}", place) or int(place) >= len(tasks):
+        raise ValueError(f"{path} holds no task {place!r}")
+    return Task.from_fields(tasks[int(place)], f"{path}, task {place}")
 
 
 def newest_update(folder: Path) -> int:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from ..pretrain.printable import printable
 from ..pretrain.run import Evaluation, Run
 from ..tables.throughput import Work
 from ..transfer.spec import Detection
@@ -83,7 +84,11 @@ def shown(status: Status, width: int) -> Group:
         parts += ["", _queued(by_state["queued"])]
     if by_state["stopped"]:
         parts += ["", _plain(f"{len(by_state['stopped'])} begun by hand and stopped; compmod submit goes on with them")]
-    parts += ["", *(_plain(f"warning: {remark}", "yellow") for remark in status.remarks)] if status.remarks else []
+    parts += (
+        ["", *(_plain(f"warning: {printable(remark)}", "yellow") for remark in status.remarks)]
+        if status.remarks
+        else []
+    )
     return Group(*parts)
 
 
@@ -140,7 +145,7 @@ def _running(tasks: Sequence[Task], wide: bool) -> Table:
         left = duration(pace.seconds_left) if pace and pace.seconds_left is not None else ""
         if pace and pace.silent_s > SILENT_S:
             left = f"silent {duration(pace.silent_s)}"
-        more = [task.elapsed, task.nodes] if wide else []
+        more = [printable(task.elapsed), printable(task.nodes)] if wide else []
         stops = _counted(task.stops) if wide else f"{sum(task.stops.values())}x" if task.stops else ""
         table.add_row(*_work(task, wide), epoch, rate, left, *more, stops)
     return _with_rest(table, len(tasks))
@@ -164,7 +169,7 @@ def _failed(tasks: Sequence[Task], wide: bool) -> RenderableType:
 
 def _why(task: Task) -> Text:
     why = Text(task.kind or task.state, style="red")
-    return why.append(f": {task.reason}" if task.reason else "", style="default")
+    return why.append(f": {printable(task.reason)}" if task.reason else "", style="default")
 
 
 def _queued(tasks: Sequence[Task]) -> Table:
@@ -177,7 +182,7 @@ def _queued(tasks: Sequence[Task]) -> Table:
         kinds = Counter(what(task.spec) for task in some)
         named = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         stops = sum((Counter(task.stops) for task in some), Counter[str]())
-        meaning = f"{reason}: {REASONS[reason]}" if reason in REASONS else reason or "to start soon"
+        meaning = f"{reason}: {REASONS[reason]}" if reason in REASONS else printable(reason) or "to start soon"
         table.add_row(str(len(some)), meaning, named, _counted(stops))
     return _with_rest(table, len(groups))
 
@@ -208,7 +213,11 @@ def _work_columns(wide: bool) -> list[str]:
 def _work(task: Task, wide: bool) -> list[str]:
     """What identifies a task; a pretraining is named by its method alone."""
     digest = task.spec.digest
-    short = [digest, task.entry.job_id if task.entry else "", " ".join(map(str, task.tables))] if wide else [digest[:6]]
+    short = (
+        [digest, printable(task.entry.job_id) if task.entry else "", " ".join(map(str, task.tables))]
+        if wide
+        else [digest[:6]]
+    )
     name = task.run.label if isinstance(task.spec, Run) else f"{task.run.label} {what(task.spec)}"
     return [*short, name, task.run.data_label, str(task.run.seed)]
 

@@ -49,6 +49,7 @@ LIGHT = (
     "compmod.slurm.pace",
     "compmod.slurm.places",
     "compmod.slurm.queue",
+    "compmod.slurm.shared_files",
     "compmod.slurm.signals",
     "compmod.slurm.start",
     "compmod.slurm.status",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 from compmod.cli import main
-from compmod.slurm.cluster import CLUSTERS, Cluster, cluster_named, clusters, clusters_file, new_entry
+from compmod.slurm.cluster import CLUSTERS, LIMITS, Cluster, cluster_named, clusters, clusters_file, new_entry
 from printing_slurm import PrintingSlurm
 
 
@@ -59,6 +60,67 @@ def test_a_mistake_in_the_file_is_named_with_the_file(tmp_path: Path, entry: str
     file = _file(tmp_path, entry)
     with pytest.raises(ValueError, match="^" + re.escape(f"{file}: {said}")):
         clusters(file)
+
+
+@pytest.mark.parametrize(
+    "entry, said",
+    [
+        *(
+            (f'{name} = "a\\nb"', f"{name} must be one line without control characters, not 'a\\nb'")
+            for name in ("partition", "account", "qos", "constraint", "gpu_type", "python")
+        ),
+        ('setup = ["true", "a\\u001b[2J"]', "line 2 of setup must be one line without control characters"),
+        ('sbatch = { comment = "a\\nsrun evil" }', "sbatch.comment must be one line without control characters"),
+        ('sbatch = { "a\\nb" = 1 }', "sbatch has an option 'a\\nb'; expected a name such as mail-type"),
+        ("sbatch = { nice = nan }", "sbatch.nice must be a finite number of 64 bits, not nan"),
+        ("sbatch = { nice = -inf }", "sbatch.nice must be a finite number of 64 bits, not -inf"),
+        (f"sbatch = {{ nice = {10**30} }}", "sbatch.nice must be a finite number of 64 bits"),
+        ('sbatch = { array = "0-9" }', "sbatch.array is set by compmod itself"),
+        ('sbatch = { open_mode = "truncate" }', "sbatch.open_mode is set by compmod itself"),
+        ("hours = inf", "hours must be at most 87,840, not inf"),
+        ("hours = nan", "hours must be a finite number, not nan"),
+        ("mem_gb = nan", "mem_gb must be a finite number, not nan"),
+        ("mem_gb = inf", "mem_gb must be at most 1,000,000, not inf"),
+        ("mem_gb = -1", "mem_gb must be at least 0, not -1"),
+        *((f"{name} = {10**25}", f"{name} must be at most ") for name in LIMITS),
+        ("parition = 1\nwight = 2", "unknown setting 'parition', 'wight'; known: account"),
+        ("partition = ['a']", "partition must be a string, not ['a']"),
+        ("requeue = 1979-05-27", "requeue must be true or false"),
+        ("nodes = 1.0", "nodes must be a whole number, not 1.0"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_file_and_field(tmp_path: Path, entry: str, said: str) -> None:
+    file = _file(tmp_path, f"[cluster.a]\n{entry}\n")
+    with pytest.raises(ValueError, match="^" + re.escape(f"{file}: cluster a: {said}")):
+        clusters(file)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"[cluster.a]\npartition = '\xff'\n", "not UTF-8 text: invalid start byte at byte 25"),
+        (b"\xff\xfe[\x00c\x00", "not UTF-8 text"),
+        (b"[clusters.big]\nnodes = 2\n", "unknown section 'clusters'; expected [cluster.NAME]"),
+        (b'[cluster."a\\nb"]\nnodes = 2\n', "a cluster's name must be printed characters, not 'a\\nb'"),
+        (b'[cluster.""]\n', "a cluster's name must be printed characters, not ''"),
+        (b"a = " + b"[" * 100_000, "nested too deep"),
+        (b"a = 1" + b"0" * 10_000, "Exceeds the limit"),
+        (b"[cluster.a]\nnodes = 0x" + b"f" * 10_000, "cluster a: nodes must be at most 65,535, not such a number"),
+    ],
+)
+def test_a_file_that_is_no_clusters_file_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "clusters.toml"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="^" + re.escape(f"{file}: {said}")):
+        clusters(file)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "dangling"):
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            clusters(path)
 
 
 def test_an_unknown_cluster_is_answered_with_those_there_are(tmp_path: Path) -> None:

@@ -56,14 +56,14 @@ class Pretended:
 class Pretending:
     """As the executor: it notes what it is to start."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tasks: dict[str, Task]) -> None:
+        self.folder, self.tasks = folder, tasks
         self.jobs: list[Pretended] = []
         self.parameters: list[dict[str, Any]] = []
 
-    def submit(self, task: Task) -> Pretended:
+    def launch(self, number: str) -> Pretended:
         """Start."""
-        self.jobs.append(Pretended(task, self.folder))
+        self.jobs.append(Pretended(self.tasks[number], self.folder))
         return self.jobs[-1]
 
     def update_parameters(self, **given: Any) -> None:
@@ -80,7 +80,7 @@ class Driven:
         table = tiny_table(range(seeds))
         self.specs = [*(spec.run for spec in table.specs), *table.specs]
         tasks = {f"local-s_{place}": Task.of(spec, self.runs, folder) for place, spec in enumerate(self.specs)}
-        self.executor: Any = Pretending(self.folder)
+        self.executor: Any = Pretending(self.folder, tasks)
         self.driver = Driver(self.folder, tasks, slots, gpus, self.executor)
         self.thread = threading.Thread(target=self.driver.work, daemon=True)
         self.thread.start()

@@ -19,12 +19,11 @@ from compmod.pretrain.record import Record
 from compmod.pretrain.run import Evaluation, Run
 from compmod.slurm import signals, task
 from compmod.slurm.failures import RETRIES, Failure, histories, note
-from compmod.slurm.task import Task, newest_update
+from compmod.slurm.task import Task, newest_update, store
 from compmod.tables.reproduce import reproduce
 from printing_slurm import PrintingSlurm
 from safetensors.torch import load_file
 from small_tables import tiny_run, tiny_table
-from submitit.core.utils import DelayedSubmission
 
 PATIENCE_S = 120.0
 NUMBER = "5_3"
@@ -51,13 +50,12 @@ class Started:
     def __init__(self, folder: Path, work: Task | None) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        if work is not None:
-            DelayedSubmission(work).dump(folder / f"{NUMBER}_submitted.pkl")
+        file = store([work], folder) if work is not None else folder / f"tasks-{'0' * 64}.json"
         array, index = NUMBER.split("_")
         ours = {"SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": array, "SLURM_ARRAY_TASK_ID": index}
         with open(folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "compmod.slurm.start", str(folder)],
+                [sys.executable, "-u", "-m", "compmod.slurm.start", str(file), "0"],
                 env=os.environ | ours | {"SUBMITIT_EXECUTOR": "slurm", "SLURM_CPUS_PER_TASK": "1"},
                 stdout=log,
                 stderr=log,
@@ -134,8 +132,8 @@ def test_a_run_that_is_told_to_stop_saves_queues_itself_again_and_ends_as_if_und
 def test_a_signal_before_the_work_has_begun_queues_the_job_again(
     slurm: PrintingSlurm, started: Callable[[Task | None], Started]
 ) -> None:
-    one = started(None)  # submitit waits for what it is to do
-    one.until(lambda: "Loading pickle" in one.log)
+    one = started(None)  # it waits until it sees the file
+    one.until(lambda: "Reading task" in one.log)
     one.process.send_signal(signal.SIGUSR2)
     assert one.status() == signals.STOPPED, one.log
     assert slurm.arguments("scontrol")[-1] == f"requeue {NUMBER}"
