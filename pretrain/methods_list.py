@@ -1,4 +1,7 @@
-"""The lists that `compmod methods` prints: all methods, or the presets of one; imports no torch."""
+"""The lists that `compmod methods` prints: all methods, or the options and presets of one.
+
+Importing this imports no torch; the options of a method stand in its code, which does.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def methods(
     name: Annotated[Positional[str], arg(help="one method, for its presets", metavar="[NAME]")] = "",
     format: Annotated[Format, arg(help="to read, or the markdown of the README")] = "text",
 ) -> None:
-    """List the methods, their papers, presets and costs; with a name, every preset of that method and its settings.
+    """List the methods, their papers, presets and costs; with a name, that method's options and presets.
 
     A cost is the time of one optimisation step relative to SimCLR's.
     """
@@ -44,7 +47,10 @@ def all_methods(format: Format) -> str:
 
 
 def one_method(name: str, format: Format) -> str:
-    """A table of every preset of one method, below its label and paper. Raises ValueError on an unknown name."""
+    """A table of every preset of one method, below its label, paper and options.
+
+    Raises ValueError on an unknown name.
+    """
     base = name.removesuffix(PLUS)
     if base not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
@@ -52,7 +58,15 @@ def one_method(name: str, format: Format) -> str:
     for dataset in _datasets():
         for variant, recipe in recipes(name, dataset).items():
             rows.append((dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), recipe.remark))
-    return f"{_title(METHODS[base])}\n\n{_table(_ONE, rows, format)}"
+    return f"{_title(METHODS[base])}\n\n{_options(METHODS[base])}\n\n{_table(_ONE, rows, format)}"
+
+
+def _options(entry: Entry) -> str:
+    """A line for each option of a method: name, type, range and default."""
+    from .methods.base import declared_options  # imports torch
+
+    lines = [f"- {name}: {option}" for name, option in declared_options(entry.load()).items()]
+    return "\n".join(["Options (--options NAME VALUE ...):", *lines]) if lines else "It has no options of its own."
 
 
 def _datasets() -> list[str]:

@@ -7,7 +7,7 @@ data sets and methods change is in `presets.py`. Nothing here imports torch, so 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from .data import DATASETS
 from .methods import METHODS
@@ -19,8 +19,9 @@ PLUS = "+"  # appended to a method's name: CompMod around it
 Share = Annotated[float, Range(0, 1)]  # also a probability
 Amount = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(ABOVE_ZERO)]
-Count = Annotated[int, Range(1)]
-Whole = Annotated[int, Range(0)]
+Count = Annotated[int, Range(1, cap=10**9)]
+Whole = Annotated[int, Range(0, cap=10**9)]
+Width = Annotated[int, Range(1, cap=10**6)]  # units of a layer, or whatever else costs memory times the batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Augmentation(Spec):
     in it and stand where the paper's Table 4 and BYOL need them).
     """
 
-    size: Whole = 0  # side of the view in pixels; 0 = the data set's own view size
+    size: Annotated[int, Range(0, cap=4096)] = 0  # side of the view in pixels; 0 = the data set's own view size
     jitter: Share = 0.8  # probability of colour jitter
     brightness: Amount = 0.4
     contrast: Amount = 0.4
@@ -63,7 +64,7 @@ class Backbone(Spec):
     """The trunk that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
     name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"
-    width: Count = 64  # channels of the first stage; the last has 8 times as many
+    width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
     stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
     zero_residual: bool = False  # residual branches start at zero: the scale of each one's last batch norm does
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
@@ -73,9 +74,9 @@ class Backbone(Spec):
 class Projector(Spec):
     """The MLP from representations to embeddings: `layers` linear layers, batch norm and ReLU between them."""
 
-    layers: Count = 3  # the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
-    hidden: Count = 1024
-    out: Count = 64
+    layers: Annotated[int, Range(1, cap=100)] = 3  # the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
+    hidden: Width = 1024
+    out: Width = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ class Comprehensive(Spec):
 
     lambda1: Amount = 0.01  # weight of L_mcr in the inner step; paper, Table 6
     lambda2: Amount = 0.1  # weight of L_comp in the outer step; paper, Table 6
-    order: Count = 4  # Taylor order; MEC's default
+    order: Annotated[int, Range(1, cap=100)] = 4  # Taylor order; MEC's default
     squared_error: Positive = 64.0  # decoding error eps^2 of the coding length; MEC's default
     scale: Literal["literal", "per_sample"] = "literal"
     fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"
@@ -144,11 +145,11 @@ class Run(Spec):
 
     method: str
     dataset: str
-    seed: Whole = 0
+    seed: Annotated[int, Range(0, cap=2**63 - 1)] = 0
     copy: str = ""  # name of a re-encoded copy of the data set, a folder below the data root; "" = the official files
     train_images: Whole = 0  # pretrain and probe on this many training images, a seeded draw; 0 = all
     epochs: Whole = 1000
-    batch_size: Annotated[int, Range(2)] = 512
+    batch_size: Annotated[int, Range(2, cap=10**6)] = 512
     views: tuple[Augmentation, ...] = (Augmentation(), Augmentation())
     backbone: Backbone = Backbone()
     projector: Projector = Projector()
@@ -160,6 +161,8 @@ class Run(Spec):
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
 
     def __post_init__(self) -> None:
+        if isinstance(self.options, tuple):  # a switch is 1 or 0, so that True and 1 are one experiment
+            object.__setattr__(self, "options", tuple(map(_counted, self.options)))
         super().__post_init__()
         if self.base_method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}, each also with '+'")
@@ -211,6 +214,10 @@ class Run(Spec):
         return f"{self.method}-{self.dataset}-{self.digest}"
 
 
+def _counted(option: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(int(part) if isinstance(part, bool) else part for part in option)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured(Spec):
     """Base of what is measured on a run, in a folder inside that run's."""
@@ -251,7 +258,7 @@ class FineTuning(Measured):
     backbone_lr: Amount = 0.0  # 0 = frozen, its batch norms in evaluation mode
     head_lr: Positive = 0.3
     epochs: Count = 100
-    batch_size: Annotated[int, Range(2)] = 256
+    batch_size: Annotated[int, Range(2, cap=10**6)] = 256
     optimizer: Literal["sgd", "lars"] = "sgd"
     momentum: Share = 0.9
     nesterov: bool = False

@@ -12,13 +12,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
 from .distributed import first_says, rank
 from .place import cores_here, usable_cores
 from .record import Record
+from .run import Amount, Count, Whole
+from .spec import Range, check_fields
 
 INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
 BY_HAND = 130  # the same after Ctrl-C, as a shell says of it
@@ -31,14 +33,19 @@ class Session:
     """How this process trains: what may differ between two processes that work on the same spec."""
 
     device: str = "auto"
-    checkpoint_minutes: float = 10.0
-    checkpoint_epochs: int = 0  # additionally every so many epochs; 0 = by time alone
-    log_every: int = 10  # steps a line of metrics.jsonl averages over
+    checkpoint_minutes: Amount = 10.0
+    checkpoint_epochs: Whole = 0  # additionally every so many epochs; 0 = by time alone
+    log_every: Count = 10  # steps a line of metrics.jsonl averages over
     memory_format: Literal["channels-last", "contiguous"] = "channels-last"
-    online_every: int = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
-    linear_epochs: int = 50  # of an online linear probe; a tenth of the real one
-    workers: int = -1  # processes that decode large images; -1 = a core's each, shared with the run's other processes
+    online_every: Whole = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
+    linear_epochs: Count = 50  # of an online linear probe; a tenth of the real one
+    workers: Annotated[
+        int, Range(-1, cap=4096)
+    ] = -1  # processes that decode large images; -1 = a core's each, shared with the run's other processes
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def loader_workers(self) -> int:

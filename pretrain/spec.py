@@ -18,19 +18,32 @@ from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get
 DIGEST_LENGTH = 12  # hexadecimal characters, 48 bits: a collision among 10,000 specs has odds below 1 in 5 million
 
 ABOVE_ZERO = math.nextafter(0.0, 1.0)  # the smallest number above 0, as the least of a range that leaves 0 out
+BELOW_ONE = math.nextafter(1.0, 0.0)  # the largest number below 1, as the most of a range that leaves 1 out
+LARGEST = 1e30  # times a batch or a width it still fits float32; nobody means more
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers a field may hold, both ends included: `Annotated[int, Range(1)]`."""
+    """The numbers a field may hold, both ends included: `Annotated[int, Range(1)]`.
+
+    `cap` is no property of the field: it stands far above what anybody means, where memory or arithmetic would fail.
+    """
 
     least: float
     most: float = math.inf
+    cap: float = LARGEST
 
     def __str__(self) -> str:
         if self.most < math.inf:
-            return f"{'above 0 and at most' if self.least == ABOVE_ZERO else f'from {self.least} to'} {self.most}"
+            most = "below 1" if self.most == BELOW_ONE else self.most
+            return f"above 0 and at most {most}" if self.least == ABOVE_ZERO else f"from {self.least} to {most}"
         return "above 0" if self.least == ABOVE_ZERO else f"at least {self.least}"
+
+    def fault(self, setting: float) -> str:
+        """What `setting` would have to be to lie inside; "" when it does."""
+        if setting > self.cap and self.most > self.cap:
+            return f"at most {self.cap:g}" if isinstance(self.cap, float) else f"at most {self.cap}"
+        return "" if self.least <= setting <= self.most else str(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +61,7 @@ class Spec:
         Spec._kinds[cls.__qualname__] = cls
 
     def __post_init__(self) -> None:
-        for name, hint in _hints(type(self)):  # type: ignore[arg-type]  # a class hashes; mypy asks its instances
-            setting = getattr(self, name)
-            if valid := _fault(setting, hint):
-                raise ValueError(f"{type(self).__qualname__}.{name} must be {valid}, not {setting!r}")
+        check_fields(self)
 
     @cached_property
     def digest(self) -> str:
@@ -89,6 +99,14 @@ class Spec:
         return spec
 
 
+def check_fields(instance: Any) -> None:
+    """Raise ValueError, naming class and field, unless every field of a dataclass is of its type and in its Range."""
+    for name, hint in _hints(type(instance)):
+        setting = getattr(instance, name)
+        if valid := fault(setting, hint):
+            raise ValueError(f"{type(instance).__qualname__}.{name} must be {valid}, not {setting!r}")
+
+
 def _canonical(setting: Any, kind: str, name: str) -> str:
     """One setting as JSON without spaces."""
     if isinstance(setting, Spec):
@@ -120,28 +138,42 @@ def _encode(setting: Any, name: str) -> Any:
 
 
 @cache
-def _hints(kind: type[Spec]) -> tuple[tuple[str, Any], ...]:
+def _hints(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
     """Name and type of every field, with its Range."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple((field.name, hints[field.name]) for field in dataclasses.fields(kind))
 
 
-def _fault(setting: Any, hint: Any) -> str:
+def fault(setting: Any, hint: Any) -> str:
     """What `setting` would have to be to be of the type `hint`; "" when it is."""
     origin, parts = get_origin(hint), get_args(hint)
     if isinstance(setting, float) and not math.isfinite(setting):
         return "a finite number"
     if origin is Annotated:
-        return _fault(setting, parts[0]) or next((str(part) for part in parts[1:] if not _inside(setting, part)), "")
+        ranges = [part for part in parts[1:] if isinstance(part, Range)]
+        return fault(setting, parts[0]) or next(filter(None, (part.fault(setting) for part in ranges)), "")
     if origin is Literal:
-        return "" if setting in parts else " or ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+        return "" if isinstance(setting, str) and setting in parts else described(hint)
     if origin in (Union, UnionType):
-        faults = [_fault(setting, part) for part in parts]
+        faults = [fault(setting, part) for part in parts]
         return "" if "" in faults else " or ".join(dict.fromkeys(faults))
     if origin is tuple:
         return _tuple_fault(setting, parts)
     kinds, words = _PLAIN.get(hint, ((hint,), f"of type {getattr(hint, '__name__', hint)}"))
+    if isinstance(setting, bool) and hint in (int, float):
+        return words
     return "" if isinstance(setting, kinds) else words
+
+
+def described(hint: Any) -> str:
+    """The type of a field and its range, in words: "a number above 0", "nce or softmax"."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        ranges = [part for part in parts[1:] if isinstance(part, Range)]
+        return " ".join([described(parts[0]), *map(str, ranges)])
+    if origin is Literal:
+        return " or ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    return _PLAIN[hint][1]
 
 
 _PLAIN: dict[Any, tuple[tuple[type, ...], str]] = {
@@ -153,10 +185,6 @@ _PLAIN: dict[Any, tuple[tuple[type, ...], str]] = {
 }
 
 
-def _inside(setting: Any, part: Any) -> bool:
-    return not isinstance(part, Range) or part.least <= setting <= part.most
-
-
 def _tuple_fault(setting: Any, parts: tuple[Any, ...]) -> str:
     if not isinstance(setting, tuple):
         return "a tuple"
@@ -164,7 +192,7 @@ def _tuple_fault(setting: Any, parts: tuple[Any, ...]) -> str:
         parts = parts[:1] * len(setting)
     if len(parts) != len(setting):
         return f"a tuple of {len(parts)}"
-    return next((fault for fault in map(_fault, setting, parts) if fault), "")
+    return next(filter(None, map(fault, setting, parts)), "")
 
 
 @cache

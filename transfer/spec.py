@@ -7,16 +7,17 @@ images a step. Nothing here imports torch, so a table can be read without it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from ..pretrain.run import Amount, Count, Measured, Positive, Run, Share, Whole
-from ..pretrain.spec import Spec
+from ..pretrain.run import Amount, Count, Measured, Positive, Run, Share, Whole, Width
+from ..pretrain.spec import Range, Spec
 
 Data = Literal["coco", "digit-scenes"]
 COCO: Final = "coco"
 SCENES: Final = "digit-scenes"
 Schedule = Literal["1x", "2x", "demo"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+Side = Annotated[int, Range(1, cap=10**4)]  # pixels
 REFERENCE_BATCH = 16  # images a step that published rates and lengths are quoted for
 
 
@@ -26,7 +27,7 @@ class Detector(Spec):
 
     architecture: Literal["c4", "fpn"] = "c4"  # c4: the last stage is the box head; fpn: a pyramid of every stage
     pixels: Literal["rgb", "msra"] = "rgb"  # msra: BGR less its mean, undivided, for weights of Detectron2's model zoo
-    batch_size: Count = REFERENCE_BATCH
+    batch_size: Width = REFERENCE_BATCH
     iterations: Whole = 90_000
     lr: Positive = 0.02
     momentum: Share = 0.9
@@ -35,16 +36,16 @@ class Detector(Spec):
     warmup_from: Share = 0.001  # share of the rate at the first step; it rises on a line
     drops: tuple[Count, ...] = (60_000, 80_000)  # steps at which the rate falls
     drop_factor: Positive = 0.1
-    train_sizes: tuple[Count, ...] = (640, 672, 704, 736, 768, 800)  # shorter side, one drawn for each image; pixels
-    test_size: Count = 800
-    longest: Count = 1_333  # longer side at most
+    train_sizes: tuple[Side, ...] = (640, 672, 704, 736, 768, 800)  # shorter side, one drawn for each image; pixels
+    test_size: Side = 800
+    longest: Side = 1_333  # longer side at most
     flip: Share = 0.5
-    anchors: tuple[Count, ...] = (32, 64, 128, 256, 512)  # sides in pixels, each in three shapes
-    train_proposals: tuple[Count, Count] = (12_000, 2_000)  # before and after suppression of overlaps; fpn: a level
-    test_proposals: tuple[Count, Count] = (6_000, 1_000)
-    regions: Count = 512  # of each image that the heads learn from
+    anchors: tuple[Side, ...] = (32, 64, 128, 256, 512)  # sides in pixels, each in three shapes
+    train_proposals: tuple[Width, Width] = (12_000, 2_000)  # before and after suppression of overlaps; fpn: a level
+    test_proposals: tuple[Width, Width] = (6_000, 1_000)
+    regions: Width = 512  # of each image that the heads learn from
     precise_bn: Whole = 200  # batches that statistics of batch norm are averaged over before scoring; 0 = running ones
-    detections: Count = 100  # of each image at most; COCO scores no more
+    detections: Width = 100  # of each image at most; COCO scores no more
     precision: Literal["float32", "tf32"] = "float32"
 
     def __post_init__(self) -> None:

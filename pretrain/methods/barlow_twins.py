@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from ..distributed import gather
-from ..run import Run
+from ..run import Amount, Positive, Run
 from .base import Embedded, Method, Targets, full_precision
 
 
 class BarlowTwins(Method):
     """Make the cross-correlation of two views' embeddings the identity."""
 
-    def __init__(self, run: Run, size: int, *, off_diagonal: float = 0.0051, scale: float = 1.0) -> None:
+    def __init__(self, run: Run, size: int, *, off_diagonal: Amount = 0.0051, scale: Positive = 1.0) -> None:
         super().__init__(run, size)
         self.off_diagonal = off_diagonal  # section 2.1 of the paper
         self.scale = scale  # solo-learn multiplies the loss by 0.1

@@ -16,7 +16,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from ..data import DATASETS
 from ..networks import build_backbone, mlp, projector_widths
 from ..regulariser import Regulariser
 from ..run import Run
+from ..spec import described, fault
 
 Targets = tuple[Any, ...]  # what a method holds fixed in a batch; each method has its own
 
@@ -55,7 +56,8 @@ class Embedded(NamedTuple):
 class Method(nn.Module):
     """Base of every method: a trunk, a projector and a loss.
 
-    A subclass's own settings are the keyword-only parameters of its `__init__`; `Run.options` sets them by name.
+    A subclass's own settings are the keyword-only parameters of its `__init__`, each with its range next to its
+    default (see `declared_options`); `Run.options` sets them by name.
     """
 
     def __init__(self, run: Run, size: int, *, projector: nn.Module | None = None) -> None:
@@ -101,27 +103,61 @@ def build_method(run: Run, size: int) -> Method:
     from . import METHODS
 
     kind = METHODS[run.base_method].load()
-    known = method_options(kind)
+    known = declared_options(kind)
     for name, value in run.options:
         if name not in known:
             raise ValueError(f"unknown option {name!r} of {run.base_method}; known: {', '.join(known) or 'none'}")
-        if isinstance(value, str) != isinstance(known[name], str):
-            expected = "a word" if isinstance(known[name], str) else "a number"
-            raise ValueError(f"option {name!r} of {run.base_method} is {expected}, not {value!r}")
+        if valid := known[name].fault(value):
+            listing = f"compmod methods {run.base_method} lists every option"
+            raise ValueError(f"option {name!r} of {run.base_method} must be {valid}, not {value!r}; {listing}")
     if len(dict(run.options)) < len(run.options):
         raise ValueError(f"an option of {run.base_method} is given twice; known: {', '.join(known)}")
-    settings: dict[str, Any] = dict(run.options)
+    settings: dict[str, Any] = {name: known[name].given(value) for name, value in run.options}
     return kind(run, size, **settings)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A method's own setting: the type and Range that its `__init__` annotates it with, and its default there."""
+
+    hint: Any
+    default: Any
+
+    def fault(self, value: Any) -> str:
+        """What `value` would have to be; "" when it is valid. A switch is on or off by 1 or 0."""
+        if self.hint is bool:
+            return "" if isinstance(value, int) and value in (0, 1) else "1 or 0 (on or off)"
+        found = fault(value, self.hint)
+        return described(self.hint) if found and not isinstance(value, int | float) else found
+
+    def given(self, value: Any) -> Any:
+        """A valid value as `__init__` takes it."""
+        return bool(value) if self.hint is bool else value
+
+    def __str__(self) -> str:
+        words = "1 or 0 (on or off)" if self.hint is bool else described(self.hint)
+        return f"{words}; {int(self.default) if self.hint is bool else self.default} by default"
+
+
+def declared_options(kind: type[Method]) -> dict[str, Option]:
+    """A method's own settings by name: the keyword-only parameters of its `__init__`, with what may be given.
+
+    A number says its range next to its default, such as `temperature: Positive = 0.5`; words are a Literal, switches
+    bool. Parameters whose default is None are for subclasses, and no options.
+    """
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    hints = get_type_hints(kind.__init__, include_extras=True)
+    own = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not None]
+    return {p.name: Option(hints[p.name], p.default) for p in own}
 
 
 def method_options(kind: type[Method]) -> dict[str, Any]:
     """A method's own settings and their defaults."""
-    parameters = inspect.signature(kind.__init__).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not None}
+    return {name: option.default for name, option in declared_options(kind).items()}
 
 
 def check_option(name: str, value: float, valid: bool, expected: str) -> None:
-    """Raise ValueError unless an option's value is `valid`; `expected` says in words what would be."""
+    """Raise ValueError unless an option's value is `valid` beside other settings; `expected` says what would be."""
     if not valid:
         raise ValueError(f"option {name!r} must be {expected}, not {value!r}")
 

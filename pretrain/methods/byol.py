@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..networks import mlp
-from ..run import Run
+from ..run import Run, Share, Width
 from .base import Batch, Embedded, Method, Targets, full_precision
 from .ema import Target, ema_momentum
 
@@ -15,7 +15,7 @@ from .ema import Target, ema_momentum
 class BYOL(Method):
     """Predict the other view's embedding as a slowly moving copy of the network sees it."""
 
-    def __init__(self, run: Run, size: int, *, momentum: float = 0.99, predictor_hidden: int = 1024) -> None:
+    def __init__(self, run: Run, size: int, *, momentum: Share = 0.99, predictor_hidden: Width = 1024) -> None:
         super().__init__(run, size)
         self.predictor = mlp((run.projector.out, predictor_hidden, run.projector.out))
         self.target = Target(self.backbone, self.projector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ..distributed import gather, world
 from ..networks import TwoTrunks, mlp, projector_widths
 from ..randomness import generator, uniform
-from ..run import Run
-from .base import Batch, Embedded, Method, Targets, check_option, full_precision
+from ..run import Positive, Run, Share, Width
+from .base import Batch, Embedded, Method, Targets, full_precision
 
 Form = Literal["nce", "softmax"]
 _NEGATIVES_DRAW = 1_000  # stands where a view's number stands: random numbers that no view uses
@@ -37,18 +37,13 @@ class CMC(Method):
         run: Run,
         size: int,
         *,
-        temperature: float = 0.07,
-        negatives: int = 4096,
-        bank_momentum: float = 0.5,
+        temperature: Positive = 0.07,
+        negatives: Width = 4096,
+        bank_momentum: Share = 0.5,
         form: Form = "nce",
     ) -> None:
         if run.backbone.colours == "rgb":
             raise ValueError("cmc compares two colour spaces: backbone.colours must be lab or ycbcr, not rgb")
-        check_option("temperature", temperature, temperature > 0, "above 0")
-        check_option("negatives", negatives, negatives >= 1, "at least 1")
-        check_option("bank_momentum", bank_momentum, 0 <= bank_momentum <= 1, "between 0 and 1")
-        if form not in get_args(Form):
-            raise ValueError(f"option 'form' must be one of {', '.join(get_args(Form))}, not {form!r}")
         super().__init__(run, size)
         self.seed, self.temperature, self.negatives = run.seed, temperature, negatives
         self.bank_momentum, self.form = bank_momentum, form

@@ -7,16 +7,18 @@ ImageNet-100 table, and is the default; "weighted" is the second paper's DCLW.
 from __future__ import annotations
 
 import math
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..distributed import gather
-from ..run import Run
-from .base import Embedded, Method, Targets, check_option, full_precision
+from ..run import Positive, Run
+from ..spec import BELOW_ONE, Range
+from .base import Embedded, Method, Targets, full_precision
 
-FORMS = ("debiased", "decoupled", "weighted")
+Form = Literal["debiased", "decoupled", "weighted"]
 
 
 class DCL(Method):
@@ -27,17 +29,14 @@ class DCL(Method):
         run: Run,
         size: int,
         *,
-        form: str = "debiased",
-        temperature: float = 0.5,  # debiased, the authors' code; the decoupled papers use 0.1
-        prior: float = 0.1,  # debiased: probability that a negative is of the anchor's class (STL-10, authors' code)
-        sigma: float = 0.5,  # weighted: width of the positives' weights (Yeh et al.)
+        form: Form = "debiased",
+        temperature: Positive = 0.5,  # debiased, the authors' code; the decoupled papers use 0.1
+        prior: Annotated[
+            float, Range(0, BELOW_ONE)
+        ] = 0.1,  # debiased: probability that a negative is of the anchor's class (STL-10, authors' code)
+        sigma: Positive = 0.5,  # weighted: width of the positives' weights (Yeh et al.)
     ) -> None:
         super().__init__(run, size)
-        if form not in FORMS:
-            raise ValueError(f"unknown form {form!r} of dcl; known: {', '.join(FORMS)}")
-        check_option("temperature", temperature, temperature > 0, "above 0")
-        check_option("prior", prior, 0 <= prior < 1, "from 0 to below 1")
-        check_option("sigma", sigma, sigma > 0, "above 0")
         self.form, self.temperature, self.prior, self.sigma = form, temperature, prior, sigma
 
     def loss(self, embedded: Embedded, targets: Targets) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..networks import mlp
 from ..regulariser import Outputs, Regulariser
-from ..run import Run
+from ..run import Amount, Positive, Run
 from .barlow_twins import standardise
-from .base import Batch, check_option, full_precision
+from .base import Batch, full_precision
 from .simclr import SimCLR, nt_xent_loss
 
 
@@ -29,14 +29,12 @@ class ICLMSR(SimCLR):
         run: Run,
         size: int,
         *,
-        temperature: float = 0.5,
+        temperature: Positive = 0.5,
         output_norm: bool = True,
-        strength: float = 0.1,  # of the regulariser in the trunk's loss; ours
-        balance: float = 1.0,  # of the meta network's own term in its loss; ours
+        strength: Amount = 0.1,  # of the regulariser in the trunk's loss; ours
+        balance: Amount = 1.0,  # of the meta network's own term in its loss; ours
     ) -> None:
         super().__init__(run, size, temperature=temperature, output_norm=output_norm)
-        check_option("strength", strength, strength >= 0, "0 or more")
-        check_option("balance", balance, balance >= 0, "0 or more")
         self.regulariser = MetaSemantic(self.backbone.features, run.projector.out, temperature, strength, balance)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from ..coding_rate import PER_SAMPLE_WEIGHT, coding_loss, inverse_lambda
 from ..distributed import gather
 from ..networks import mlp
-from ..run import Run
+from ..run import Amount, Positive, Run, Share, Width
+from ..spec import Range
 from .base import Batch, Embedded, Method, Targets, check_option, full_precision
 from .ema import Target, ema_momentum
 from .simsiam import normalised_projector
@@ -22,18 +25,14 @@ class MEC(Method):
         run: Run,
         size: int,
         *,
-        momentum: float = 0.996,  # of the target at the start; these defaults are the authors' code
-        predictor_hidden: int = 512,
-        order: int = 4,  # of the Taylor series of the log-determinant
-        squared_error: float = 64.0,  # eps of the coding length, already squared
-        warmup_epochs: float = 10.0,  # of lambda; none where embeddings are no wider than the squared error
+        momentum: Share = 0.996,  # of the target at the start; these defaults are the authors' code
+        predictor_hidden: Width = 512,
+        order: Annotated[int, Range(1, cap=100)] = 4,  # of the Taylor series of the log-determinant
+        squared_error: Positive = 64.0,  # eps of the coding length, already squared
+        warmup_epochs: Amount = 10.0,  # of lambda; none where embeddings are no wider than the squared error
     ) -> None:
         super().__init__(run, size)
-        check_option("momentum", momentum, 0 <= momentum <= 1, "from 0 to 1")
-        check_option("predictor_hidden", predictor_hidden, predictor_hidden >= 1, "1 or more")
-        check_option("order", order, order == 1 or (order > 1 and order % 2 == 0), "1 or even")
-        check_option("squared_error", squared_error, squared_error > 0, "above 0")
-        check_option("warmup_epochs", warmup_epochs, warmup_epochs >= 0, "0 or more")
+        check_option("order", order, order == 1 or order % 2 == 0, "1 or even")
         self.projector = normalised_projector(self.backbone.features, run.projector)
         self.predictor = mlp((run.projector.out, predictor_hidden, run.projector.out), bias=False)
         self.target = Target(self.backbone, self.projector)

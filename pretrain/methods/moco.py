@@ -5,6 +5,8 @@ The keys of each view have a queue of their own (solo-learn); of one direction t
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +14,8 @@ from torch import Tensor
 from ..distributed import gather, share, world
 from ..networks import mlp, projector_widths
 from ..randomness import permutation
-from ..run import Run
+from ..run import Positive, Run, Share
+from ..spec import Range
 from .base import Batch, Embedded, Method, Targets, at_least_float32, check_option, full_precision
 from .ema import Target, ema_momentum
 
@@ -28,16 +31,13 @@ class MoCo(Method):
         run: Run,
         size: int,
         *,
-        temperature: float = 0.2,  # solo-learn; MoCo v1: 0.07
-        momentum: float = 0.99,  # of the target at the start (solo-learn); MoCo v1 and v2: 0.999
-        final_momentum: float = 0.999,  # at the end, reached by a cosine; the same at both ends is a constant
-        queue: int = 32768,  # keys a direction (solo-learn); MoCo v1 and v2: 65536
+        temperature: Positive = 0.2,  # solo-learn; MoCo v1: 0.07
+        momentum: Share = 0.99,  # of the target at the start (solo-learn); MoCo v1 and v2: 0.999
+        final_momentum: Share = 0.999,  # at the end, reached by a cosine; the same at both ends is a constant
+        queue: Annotated[int, Range(1, cap=10**8)] = 32768,  # keys a direction (solo-learn); MoCo v1 and v2: 65536
         symmetric: bool = True,  # both directions (solo-learn); the papers query with the first view only
     ) -> None:
         super().__init__(run, size)
-        check_option("temperature", temperature, temperature > 0, "above 0")
-        check_option("momentum", momentum, 0 <= momentum <= 1, "from 0 to 1")
-        check_option("final_momentum", final_momentum, 0 <= final_momentum <= 1, "from 0 to 1")
         fits = queue > 0 and queue % run.batch_size == 0
         check_option("queue", queue, fits, f"a multiple of the whole batch of {run.batch_size}")
         head = run.projector

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import gather
-from ..run import Run
-from .base import Batch, Embedded, Method, Targets, check_option, full_precision
+from ..run import Amount, Positive, Run, Share
+from .base import Batch, Embedded, Method, Targets, full_precision
 from .ema import Target, ema_momentum
 
 LARGEST_SCALE = 5.0  # of the learned logits; `max_tau` of the unofficial code, a temperature of 0.2
@@ -25,15 +25,12 @@ class RELIC(Method):
         run: Run,
         size: int,
         *,
-        temperature: float = 0.5,  # ours: that of recipe S for SimCLR
-        alpha: float = 1.0,  # weight of the penalty; the unofficial code's
-        momentum: float = 0.99,  # of the target at the start; the unofficial code's
+        temperature: Positive = 0.5,  # ours: that of recipe S for SimCLR
+        alpha: Amount = 1.0,  # weight of the penalty; the unofficial code's
+        momentum: Share = 0.99,  # of the target at the start; the unofficial code's
         learned_temperature: bool = False,  # the unofficial code learns it, from 1; `temperature` is then unused
     ) -> None:
         super().__init__(run, size)
-        check_option("temperature", temperature, temperature > 0, "above 0")
-        check_option("alpha", alpha, alpha >= 0, "0 or more")
-        check_option("momentum", momentum, 0 <= momentum <= 1, "from 0 to 1")
         self.alpha = alpha
         self.temperature = temperature
         # That code also adds a learned number to every logit; it cancels in each softmax, so there is none here.

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import gather
-from ..run import Run
+from ..run import Positive, Run
 from .base import Embedded, Method, Targets, full_precision
 
 
 class SimCLR(Method):
     """InfoNCE between two views; every other image of the batch, in both views, is a negative."""
 
-    def __init__(self, run: Run, size: int, *, temperature: float = 0.5, output_norm: bool = True) -> None:
+    def __init__(self, run: Run, size: int, *, temperature: Positive = 0.5, output_norm: bool = True) -> None:
         super().__init__(run, size)
         self.temperature = temperature
         # The W-MSE code ends SimCLR's small-image head with one more batch norm, over both views.

@@ -6,16 +6,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks import mlp, projector_widths
-from ..run import Projector, Run
-from .base import Embedded, Method, Targets, check_option, full_precision
+from ..run import Projector, Run, Width
+from .base import Embedded, Method, Targets, full_precision
 
 
 class SimSiam(Method):
     """Predict the other view's embedding, which gets no gradient; there is no other network and no negative."""
 
-    def __init__(self, run: Run, size: int, *, predictor_hidden: int = 512) -> None:  # the paper's baseline
+    def __init__(self, run: Run, size: int, *, predictor_hidden: Width = 512) -> None:  # the paper's baseline
         super().__init__(run, size)
-        check_option("predictor_hidden", predictor_hidden, predictor_hidden >= 1, "1 or more")
         self.projector = normalised_projector(self.backbone.features, run.projector)
         self.predictor = mlp((run.projector.out, predictor_hidden, run.projector.out), bias=False)
 

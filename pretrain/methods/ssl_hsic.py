@@ -7,6 +7,8 @@ c is learned beside the network, by an objective of its own.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,8 +17,8 @@ from ..distributed import gather, world
 from ..hypergradient import frozen_statistics
 from ..networks import mlp
 from ..randomness import generator
-from ..run import Run
-from .base import Batch, Embedded, Method, Targets, at_least_float32, check_option, full_precision
+from ..run import Amount, Run, Share, Width
+from .base import Batch, Embedded, Method, Targets, at_least_float32, full_precision
 from .ema import Target, ema_momentum
 from .fourier import Draw, draw_fourier, fourier_features
 
@@ -25,7 +27,7 @@ LEAST_HSIC = 1e-12  # HSIC(Z, Z) below it is rounding in float32, and its root g
 LEAST_SCALE = 0.01  # ours: keeps c from crossing 0 when embeddings collapse; trained ones have c near 1
 ADAM_BETAS = (0.9, 0.999)  # Adam's defaults, which the authors use
 ADAM_EPS = 1e-8  # likewise
-FORMS = ("exact", "random", "auto")
+Form = Literal["exact", "random", "auto"]
 
 
 class SSLHSIC(Method):
@@ -41,22 +43,15 @@ class SSLHSIC(Method):
         size: int,
         *,
         target: bool = True,  # without it the two projections alone are compared, and there is no predictor
-        predictor_hidden: int = 1024,
-        momentum: float = 0.99,
-        gamma: float = 3.0,  # the authors' weight of sqrt HSIC(Z, Z)
-        features: int = 512,  # of one draw; the authors' number
-        form: str = "auto",  # "exact" kernel matrix, "random" Fourier features; auto: exact for whole batches up to 512
-        kernel_lr: float = 3e-4,  # the authors'
-        pairs: int = 4096,  # sampled a step for c; the authors take all pairs of two samples of 1024 rows
+        predictor_hidden: Width = 1024,
+        momentum: Share = 0.99,
+        gamma: Amount = 3.0,  # the authors' weight of sqrt HSIC(Z, Z)
+        features: Width = 512,  # of one draw; the authors' number
+        form: Form = "auto",  # exact kernel matrix, random Fourier features; auto: exact for whole batches up to 512
+        kernel_lr: Amount = 3e-4,  # the authors'
+        pairs: Width = 4096,  # sampled a step for c; the authors take all pairs of two samples of 1024 rows
     ) -> None:
         super().__init__(run, size)
-        check_option("momentum", momentum, 0 <= momentum <= 1, "from 0 to 1")
-        check_option("gamma", gamma, gamma >= 0, "0 or more")
-        check_option("features", features, features >= 1, "1 or more")
-        check_option("kernel_lr", kernel_lr, kernel_lr >= 0, "0 or more")
-        check_option("pairs", pairs, pairs >= 1, "1 or more")
-        if form not in FORMS:
-            raise ValueError(f"option 'form' must be one of {', '.join(FORMS)}, not {form!r}")
         width = run.projector.out
         self.predictor = mlp((width, predictor_hidden, width)) if target else None
         self.target = Target(self.backbone, self.projector) if target else None

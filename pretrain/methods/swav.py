@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import gather, share
-from ..run import Run
+from ..run import Amount, Count, Positive, Run, Width
+from ..spec import Range
 from .base import Batch, Embedded, Method, Targets, check_option, full_precision
 
 
@@ -28,20 +30,16 @@ class SwAV(Method):
         run: Run,
         size: int,
         *,
-        temperature: float = 0.1,
-        epsilon: float = 0.05,
-        iterations: int = 3,
-        prototypes: int = 3000,
-        queue: int = 3840,
-        queue_epoch: float = 50,
-        freeze_epochs: float = 2,
-        large: int = 2,
+        temperature: Positive = 0.1,
+        epsilon: Positive = 0.05,
+        iterations: Annotated[int, Range(1, cap=10**4)] = 3,
+        prototypes: Width = 3000,
+        queue: Annotated[int, Range(0, cap=10**8)] = 3840,
+        queue_epoch: Amount = 50,
+        freeze_epochs: Amount = 2,
+        large: Count = 2,
     ) -> None:
         super().__init__(run, size)
-        check_option("temperature", temperature, temperature > 0, "above 0")
-        check_option("epsilon", epsilon, epsilon > 0, "above 0")
-        check_option("iterations", iterations, iterations >= 1, "at least 1")
-        check_option("prototypes", prototypes, prototypes >= 1, "at least 1")
         whole_batches = queue >= 0 and queue % run.batch_size == 0
         check_option("queue", queue, whole_batches, f"0 or a multiple of the batch, {run.batch_size}")
         check_option("large", large, 1 <= large <= len(run.views), f"between 1 and the {len(run.views)} views")

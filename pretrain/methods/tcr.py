@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..distributed import gather
-from ..run import Run
-from .base import Embedded, Method, Targets, check_option, full_precision
+from ..run import Amount, Positive, Run
+from .base import Embedded, Method, Targets, full_precision
 
 
 class TCR(Method):
@@ -25,12 +25,10 @@ class TCR(Method):
         run: Run,
         size: int,
         *,
-        squared_error: float = 0.2,  # eps of the coding rate, already squared; NMCE's commands
-        alignment: float = 20.0,  # weight of the views' cosine to their mean; NMCE's commands: 20 to 200
+        squared_error: Positive = 0.2,  # eps of the coding rate, already squared; NMCE's commands
+        alignment: Amount = 20.0,  # weight of the views' cosine to their mean; NMCE's commands: 20 to 200
     ) -> None:
         super().__init__(run, size)
-        check_option("squared_error", squared_error, squared_error > 0, "above 0")
-        check_option("alignment", alignment, alignment >= 0, "0 or more")
         self.squared_error, self.alignment = squared_error, alignment
 
     def loss(self, embedded: Embedded, targets: Targets) -> Tensor:

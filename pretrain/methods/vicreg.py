@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..distributed import gather
 from ..networks import mlp, projector_widths
-from ..run import Run
-from .base import Embedded, Method, Targets, check_option, full_precision
+from ..run import Amount, Run
+from .base import Embedded, Method, Targets, full_precision
 
 EPSILON = 1e-4  # below the square root of a variance; the authors' code
 
@@ -21,15 +21,12 @@ class VICReg(Method):
         run: Run,
         size: int,
         *,
-        invariance: float = 25.0,  # the three weights: VICReg, section 4.2
-        variance: float = 25.0,
-        covariance: float = 1.0,
+        invariance: Amount = 25.0,  # the three weights: VICReg, section 4.2
+        variance: Amount = 25.0,
+        covariance: Amount = 1.0,
     ) -> None:
         super().__init__(run, size)
-        weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
-        for name, weight in weights.items():
-            check_option(name, weight, weight >= 0, "0 or more")
-        self.weights = weights
+        self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
         head = run.projector
         widths = projector_widths(self.backbone.features, head.layers, head.hidden, head.out)
         self.projector = mlp(widths, last_bias=False)  # the authors' code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from ..distributed import gather, world
 from ..randomness import permutation
-from ..run import Run
+from ..run import Count, Run
+from ..spec import Range
 from .base import Batch, Embedded, Method, Targets, check_option, full_precision
 
+Repeats = Annotated[int, Range(1, cap=10**4)]
 _FIRST_DRAW = -1_000  # stands where an epoch stands, counting down: orders of epochs are drawn from 0 up, subsets below
 
 
@@ -23,13 +26,12 @@ class WMSE(Method):
     `whitening` is the number of rows whitened together, `repeats` how often the batch is divided anew for that.
     """
 
-    def __init__(self, run: Run, size: int, *, whitening: int = 128, repeats: int = 1) -> None:
+    def __init__(self, run: Run, size: int, *, whitening: Count = 128, repeats: Repeats = 1) -> None:
         super().__init__(run, size)
-        divides = whitening >= 1 and run.batch_size % whitening == 0
+        divides = run.batch_size % whitening == 0
         check_option("whitening", whitening, divides, f"a divisor of the batch, {run.batch_size}")
         wide = whitening > run.projector.out
         check_option("whitening", whitening, wide, f"above the embedding width, {run.projector.out}")
-        check_option("repeats", repeats, repeats >= 1, "at least 1")
         self.seed, self.whitening, self.repeats = run.seed, whitening, repeats
 
     def embed(self, views: Sequence[Tensor]) -> Embedded:

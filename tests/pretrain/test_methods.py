@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
+import re
 from dataclasses import replace
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods.base import Method, build_method, method_options
+from compmod.pretrain.methods.base import Method, build_method, declared_options, method_options
 from compmod.pretrain.presets import preset
 from compmod.pretrain.run import Comprehensive
 from compmod.pretrain.two_level import Objective, build_objective
+from ranges import has_range
 from small_runs import IMAGES, SIDE, small, small_batch
 
 BUILT = list(METHODS)
@@ -120,6 +124,65 @@ def test_options_are_the_methods_keyword_parameters(name: str) -> None:
         assert isinstance(default, bool | int | float | str), option
 
 
+@pytest.mark.parametrize("name", BUILT)
+def test_every_option_declares_what_may_be_given_next_to_its_default(name: str) -> None:
+    for option, declared in declared_options(METHODS[name].load()).items():
+        assert has_range(declared.hint), f"{name}: {option} needs a Range, as in `temperature: Positive = 0.5`"
+        assert not declared.fault(declared.default), f"{name}: {option}"
+
+
+OPTIONS = [(name, option) for name in BUILT for option in declared_options(METHODS[name].load())]
+
+
+@pytest.mark.parametrize("name, option", OPTIONS)
+def test_an_option_outside_its_range_or_of_another_type_is_refused_with_its_name(name: str, option: str) -> None:
+    declared = declared_options(METHODS[name].load())[option]
+    kept = dict(small(name).options)
+    for value in wrong_values(declared.hint):
+        with pytest.raises(ValueError, match=rf"option '{option}' of {name} must be .*, not {re.escape(repr(value))}"):
+            build_method(replace(small(name), options=tuple((kept | {option: value}).items())), SIDE)
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match="finite number"):
+            replace(small(name), options=((option, value),))
+        assert declared.fault(value), value
+
+
+@pytest.mark.parametrize("name, option", OPTIONS)
+def test_the_bounds_of_an_option_are_valid(name: str, option: str) -> None:
+    declared = declared_options(METHODS[name].load())[option]
+    for value in bounds(declared.hint):
+        assert not declared.fault(value), value
+
+
+def bounds(hint: Any) -> tuple[Any, ...]:
+    if hint is bool:
+        return (0, 1, True, False)
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    kind, span = get_args(hint)
+    return span.least, min(span.most, span.cap if kind is float else int(span.cap))
+
+
+def wrong_values(hint: Any) -> tuple[Any, ...]:
+    """Just outside each bound, and of other types."""
+    if hint is bool:
+        return (2, -1, 0.5, "yes")
+    if get_origin(hint) is Literal:
+        return ("nonsense", 1, 0.5)
+    kind = get_args(hint)[0]
+    least, most = bounds(hint)
+    if kind is int:
+        return (least - 1, most + 1, least + 0.5, "many", -(10**40), 10**40)
+    return (math.nextafter(least, -math.inf) or -0.5, math.nextafter(most, math.inf), -1e300, 1e300, "hot")
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_switch_may_be_given_as_a_truth_value(value: bool) -> None:
+    run, counted = (replace(small("simclr"), options=(("output_norm", given),)) for given in (value, int(value)))
+    assert run.digest == counted.digest
+    assert isinstance(build_method(run, SIDE).output_norm, torch.nn.BatchNorm1d) is value
+
+
 def test_an_unknown_option_is_named_with_the_known_ones() -> None:
     run = replace(small("simclr"), options=(("temprature", 0.2),))
     with pytest.raises(ValueError, match="unknown option 'temprature' of simclr; known: temperature, output_norm"):
@@ -128,7 +191,7 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
 
 def test_an_option_of_the_wrong_type_is_named() -> None:
     run = replace(small("simclr"), options=(("temperature", "hot"),))
-    with pytest.raises(ValueError, match="option 'temperature' of simclr is a number, not 'hot'"):
+    with pytest.raises(ValueError, match="option 'temperature' of simclr must be a number above 0, not 'hot'"):
         build_method(run, 8)
 
 

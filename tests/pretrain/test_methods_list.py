@@ -8,7 +8,8 @@ import pytest
 from compmod.cli import main
 from compmod.pretrain.data import DATASETS
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods_list import all_methods, one_method
+from compmod.pretrain.methods.base import declared_options
+from compmod.pretrain.methods_list import Format, all_methods, one_method
 from compmod.pretrain.presets import recipes
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -74,3 +75,19 @@ def test_an_unknown_preset_is_one_line_with_the_known_ones(capsys: pytest.Captur
         main(["pretrain", "byol", "--dataset", "cifar10", "--preset", "mine"])
     assert leave.value.code == 2
     assert capsys.readouterr().err == ("error: unknown preset 'mine' of byol on cifar10; known: 2-layer, solo-learn\n")
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("format", ["text", "md"])
+def test_a_methods_own_list_shows_type_range_and_default_of_every_option(name: str, format: Format) -> None:
+    said = one_method(name, format)
+    for option, declared in declared_options(METHODS[name].load()).items():
+        assert f"- {option}: {declared}" in said.splitlines()
+
+
+def test_options_are_listed_in_words() -> None:
+    lines = one_method("dcl", "text").splitlines()
+    assert "- form: debiased, decoupled or weighted; debiased by default" in lines
+    assert "- prior: a number from 0 to below 1; 0.1 by default" in lines
+    assert "- symmetric: 1 or 0 (on or off); 1 by default" in one_method("moco", "text").splitlines()
+    assert "- queue: a whole number at least 1; 32768 by default" in one_method("moco", "text").splitlines()

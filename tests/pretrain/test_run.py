@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from compmod.pretrain.data import DATASETS
@@ -20,7 +21,10 @@ from compmod.pretrain.run import (
     Run,
     Schedule,
 )
+from compmod.pretrain.session import Session
 from compmod.pretrain.spec import Spec
+from compmod.transfer.spec import Detector
+from ranges import has_range
 
 SIMCLR = Run(method="simclr", dataset="cifar10")
 
@@ -214,3 +218,41 @@ def test_a_rate_quoted_for_no_batch_holds_for_any() -> None:
 def test_a_run_holds_no_path_device_or_worker_count() -> None:
     names = set(SIMCLR.to_dict()["Run"]) | set(Backbone().to_dict()["Backbone"])
     assert not {"device", "workers", "runs", "data", "path", "cluster"} & names
+
+
+KINDS = [kind for kind in (*Spec._kinds.values(), Session) if kind.__module__.startswith("compmod.")]
+FIELDS = [(kind, field.name) for kind in KINDS for field in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize("kind, name", FIELDS, ids=[f"{kind.__name__}.{name}" for kind, name in FIELDS])
+def test_every_number_of_every_spec_declares_its_range(kind: type[Any], name: str) -> None:
+    if (kind, name) != (Run, "options"):  # whose ranges the methods declare
+        hint = get_type_hints(kind, include_extras=True)[name]
+        assert has_range(hint), f"{kind.__name__}.{name} needs a Range"
+
+
+@pytest.mark.parametrize(
+    "kind, changes, message",
+    [
+        (Augmentation, {"size": 99_999}, "Augmentation.size must be at most 4096, not 99999"),
+        (Backbone, {"width": 10**6}, "Backbone.width must be at most 10000, not 1000000"),
+        (Projector, {"hidden": 10**9}, "Projector.hidden must be at most 1000000, not 1000000000"),
+        (Projector, {"layers": 10**4}, "Projector.layers must be at most 100, not 10000"),
+        (Optimizer, {"lr": 1e308}, "Optimizer.lr must be at most 1e+30, not 1e+308"),
+        (Optimizer, {"lr": True}, "Optimizer.lr must be a number, not True"),
+        (Schedule, {"drops": (1e99,)}, "Schedule.drops must be at most 1e+30, not (1e+99,)"),
+        (Run, {"epochs": 10**40}, f"Run.epochs must be at most 1000000000, not {10**40}"),
+        (Run, {"epochs": True}, "Run.epochs must be a whole number, not True"),
+        (Run, {"batch_size": 10**9}, "Run.batch_size must be at most 1000000, not 1000000000"),
+        (Run, {"seed": 2**63}, f"Run.seed must be at most {2**63 - 1}, not {2**63}"),
+        (Session, {"log_every": 0}, "Session.log_every must be at least 1, not 0"),
+        (Session, {"checkpoint_minutes": math.nan}, "Session.checkpoint_minutes must be a finite number, not nan"),
+        (Session, {"workers": -2}, "Session.workers must be at least -1, not -2"),
+        (Detector, {"longest": 10**6}, "Detector.longest must be at most 10000, not 1000000"),
+        (Detector, {"lr": 1e300}, "Detector.lr must be at most 1e+30, not 1e+300"),
+    ],
+)
+def test_a_number_that_nobody_means_is_refused(kind: type[Any], changes: dict[str, Any], message: str) -> None:
+    needed = {"method": "simclr", "dataset": "cifar10"} if kind is Run else {}
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        kind(**(needed | changes))

@@ -220,17 +220,3 @@ def test_the_loss_leaves_every_state_as_it_was() -> None:
 def test_rgb_trunks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"backbone\.colours must be lab or ycbcr, not rgb"):
         build("rgb")
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"form": "nse"}, "'form' must be one of nce, softmax, not 'nse'"),
-        ({"negatives": 0}, "'negatives' must be at least 1, not 0"),
-        ({"bank_momentum": 1.5}, "'bank_momentum' must be between 0 and 1, not 1.5"),
-        ({"temperature": 0.0}, "'temperature' must be above 0, not 0.0"),
-    ],
-)
-def test_an_option_out_of_range_is_named_with_its_range(options: dict[str, int | float | str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build(**options)

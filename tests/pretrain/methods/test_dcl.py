@@ -127,13 +127,3 @@ def test_the_form_chooses_the_loss(form: str, expected: Callable[..., Tensor]) -
     method = DCL(small("dcl"), SIDE, form=form).double()
     embedded = method.embed(small_batch("dcl").views)
     torch.testing.assert_close(method.loss(embedded, ()), expected(*embedded.embeddings))
-
-
-def test_an_unknown_form_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown form 'biased' of dcl; known: debiased, decoupled, weighted"):
-        DCL(small("dcl"), SIDE, form="biased")
-
-
-def test_a_prior_of_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="option 'prior' must be from 0 to below 1, not 1"):
-        DCL(small("dcl"), SIDE, prior=1.0)

@@ -132,9 +132,3 @@ def test_steps_of_the_meta_network_lower_the_balance() -> None:
 def test_the_meta_network_is_no_part_of_what_the_trunks_optimizer_moves() -> None:
     objective = Objective(icl_msr())
     assert not any(name.startswith("regulariser.") for name in objective.psi)
-
-
-@pytest.mark.parametrize("name", ["strength", "balance"])
-def test_an_option_out_of_range_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"option '{name}' must be 0 or more"):
-        icl_msr(**{name: -1.0})

@@ -105,7 +105,7 @@ def test_the_heads_are_those_of_the_authors_code() -> None:
     assert biases == [False, True]
 
 
-@pytest.mark.parametrize("order", [0, 3, -2])
+@pytest.mark.parametrize("order", [3, 5])
 def test_an_odd_order_is_refused(order: int) -> None:
     with pytest.raises(ValueError, match=f"option 'order' must be 1 or even, not {order}"):
         build(order=order)

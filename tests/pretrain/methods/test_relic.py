@@ -126,9 +126,3 @@ def test_the_target_moves_by_its_momentum_after_a_step() -> None:
     method.after_step(0.0, method.embed(views()).detach(), method.targets(batch()))
     for before, after in zip(start, method.target.parameters(), strict=True):
         torch.testing.assert_close(after, before + 0.1)
-
-
-@pytest.mark.parametrize("name, value", [("temperature", 0.0), ("alpha", -1.0), ("momentum", 1.5)])
-def test_an_option_out_of_range_is_named(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"option '{name}' must be"):
-        relic(**{name: value})

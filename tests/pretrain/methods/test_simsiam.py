@@ -77,8 +77,3 @@ def test_the_predictor_is_a_bottleneck_with_one_batch_norm() -> None:
     layers = list(build().predictor.children())
     assert [type(layer) for layer in layers] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
     assert [layer.weight.shape for layer in layers if isinstance(layer, nn.Linear)] == [(6, 8), (8, 6)]
-
-
-def test_a_predictor_without_units_is_refused() -> None:
-    with pytest.raises(ValueError, match="option 'predictor_hidden' must be 1 or more, not 0"):
-        SimSiam(small("simsiam"), SIDE, predictor_hidden=0)

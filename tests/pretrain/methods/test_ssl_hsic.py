@@ -344,9 +344,3 @@ def test_the_target_moves_by_its_momentum_after_a_step() -> None:
     method.after_step(0.0, embedded, targets)
     for before, after in zip(start, method.target.parameters(), strict=True):
         torch.testing.assert_close(after, before + 0.1)
-
-
-@pytest.mark.parametrize("name, value", [("form", "dense"), ("gamma", -1.0), ("features", 0), ("pairs", 0)])
-def test_an_option_out_of_range_is_named(name: str, value: float | str) -> None:
-    with pytest.raises(ValueError, match=f"option '{name}' must be"):
-        ssl_hsic(**{name: value})

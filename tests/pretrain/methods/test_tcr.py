@@ -79,9 +79,3 @@ def test_every_view_is_part_of_the_loss() -> None:
     embedded = method.embed(views)
     torch.testing.assert_close(method.loss(embedded, ()), tcr_loss(embedded.embeddings, 0.2, 20.0))
     assert method.loss(embedded, ()) != tcr_loss(embedded.embeddings[:2], 0.2, 20.0)
-
-
-@pytest.mark.parametrize("name, value, expected", [("squared_error", 0.0, "above 0"), ("alignment", -1.0, "0 or more")])
-def test_an_option_out_of_range_is_refused(name: str, value: float, expected: str) -> None:
-    with pytest.raises(ValueError, match=f"option '{name}' must be {expected}, not {value}"):
-        TCR(small("tcr"), SIDE, **{name: value})
