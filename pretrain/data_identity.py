@@ -120,16 +120,16 @@ def _read(dataset: str, split: Split, root: Path, copy: str) -> Images | Files:
 
 
 def _of_an_older_record(spec: Run | Measured, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Older records hold digests of what was used: of a whole split unless it was drawn from, or never left the disk."""
+    """The digests of what was used, where that was a whole split; those of large images were made otherwise."""
     run = spec if isinstance(spec, Run) else spec.run
-    if DATASETS[run.dataset].large:
+    if DATASETS[run.dataset].large or not isinstance(spec, Run | Evaluation | FineTuning):
         return {}
     used = provenance.get("data_digest")
     if isinstance(spec, Run):
         if run.train_images:
             return {}
         return {"pretrain": used} | ({} if DATASETS[run.dataset].unlabelled_images else {"train": used})
-    if not isinstance(spec, Evaluation | FineTuning) or spec.split != "test":
+    if spec.split != "test":
         return {}
     drawn = run.train_images or (isinstance(spec, FineTuning) and spec.share < 1)
     return {"test": used} | ({} if drawn else {"train": provenance.get("train_digest")})

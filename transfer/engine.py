@@ -6,6 +6,7 @@ the model and the optimiser.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import shutil
 import sys
@@ -18,8 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ..pretrain import checkpoint
+from ..pretrain.data_identity import check_run, compare, recorded
 from ..pretrain.distributed import any_says, average_, broadcast_, first_says, processes, rank, world
+from ..pretrain.encoder import check_same_encoder, encoder_checksum
 from ..pretrain.evaluate.probe import finished_backbone
+from ..pretrain.large_images import image_contents
 from ..pretrain.provenance import provenance
 from ..pretrain.randomness import generator
 from ..pretrain.record import Record, write_whole
@@ -38,29 +42,58 @@ from .scoring import average_precision, detect
 from .spec import COCO, SCENES, Detection, Detector
 from .weights import pixels_of, read_weights
 
+RENAMED = "a folder of another name for --coco"  # how other data get a name of their own
 LOGGED_EVERY = 20  # steps a printed line averages over
 
 
 def transfer(runs: Path, spec: Detection, coco: Path, session: Session, weights: Path | None = None) -> Record:
     """Fine-tune Mask R-CNN on a finished run's trunk and score it, or go on where that stopped; at once when done.
 
-    `coco` is the folder of the images, `weights` the file that the spec names by its content. Under torchrun or a SLURM
-    job step every process calls this, and they share each batch. Raises ValueError on bad input or when someone else
-    works on it, NonFiniteLoss, and Interrupted after a signal.
+    `coco` is the folder of the images, `weights` the file that the spec names by its content. A finished detection is
+    compared with that folder, where it is there. Under torchrun or a SLURM job step every process calls this, and they
+    share each batch. Raises ValueError on bad input, on other data than it was begun with, or when someone else works
+    on it, NonFiniteLoss, and Interrupted after a signal.
     """
     session = replace(session, device=resolve_device(session.device))
     record = Record(runs, spec)
     with processes(session.device):
         if first_says(record.status == "done"):
+            _check_finished(record, coco)
             return record
         if spec.detector.batch_size % world():
             raise ValueError(f"batch_size {spec.detector.batch_size} cannot be shared equally by {world()} processes")
         trunk = trunk_weights(runs, spec, weights)
         splits = read_folder(coco) if spec.data == COCO else None  # its faults are named before the folder is made
+        if splits:
+            check_run(runs, spec, folder_digests(splits), RENAMED)
         with working(record) as stop:
             if stop:
-                Engine(record, spec, trunk, splits or _scenes(record), session, stop).fit()
+                checksum = "" if spec.weights else encoder_checksum(Record(runs, spec.run))
+                Engine(record, spec, trunk, splits or _scenes(record), session, stop, checksum).fit()
     return record
+
+
+def folder_digests(splits: tuple[Split, Split]) -> dict[str, str]:
+    """A SHA-256 of each split of a COCO folder: of the annotations, and of its images as `image_contents` reads them."""
+    found = {}
+    for name, split in zip(("train", "test"), splits, strict=True):
+        images = image_contents([split.path(image) for image in split.images])
+        found[name] = hashlib.sha256(f"{split.digest} {images}".encode()).hexdigest()
+    return found
+
+
+def _check_finished(record: Record, coco: Path) -> None:
+    """Raise ValueError where the folder there now holds other data than those of a finished detection.
+
+    Where there is none, the result stays readable. Scenes are rendered by the code.
+    """
+    spec = record.spec
+    assert isinstance(spec, Detection), "it is of a detection"
+    if spec.data != COCO or not (coco / "annotations").is_dir():
+        return
+    before = recorded(spec, record.provenance or {})
+    if before:
+        compare(record.path, spec.data_name, before, folder_digests(read_folder(coco)), RENAMED)
 
 
 def trunk_weights(runs: Path, spec: Detection, weights: Path | None) -> Converted:
@@ -120,7 +153,10 @@ class Engine:
         splits: tuple[Split, Split],
         session: Session,
         stop: Stop,
+        encoder: str = "",
     ) -> None:
+        self.encoder = encoder  # SHA-256 of the file that the trunk is from, where its run noted it
+        self.contents = folder_digests(splits)
         self.record, self.spec, self.session, self.stop = record, spec, session, stop
         self.train, self.val = splits
         self.detector = spec.detector
@@ -221,7 +257,8 @@ class Engine:
         self.clock = self.saved = time.monotonic()
         state = {
             "digest": self.spec.digest,
-            "data": self.train.digest,
+            "splits": self.contents,
+            "encoder": self.encoder,
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -234,17 +271,20 @@ class Engine:
 
     def _load(self) -> None:
         """Go on from the newest sound checkpoint; without one, from the start."""
-        state = checkpoint.load_on_all(self.record.path / "checkpoints")
+        folder = self.record.path / "checkpoints"
+        state = checkpoint.load_on_all(folder)
         if state is None:
             return
-        assert state["digest"] == self.spec.digest, "the folder is named by the digest"
-        if state["data"] != self.train.digest:
-            raise ValueError(f"{self.train.file} is not what {self.record.path} was begun with; give that folder")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-        self.step, self.summed = state["step"], state["summed"]
-        self.losses, self.seconds = state["losses"], state["seconds"]
+        before = checkpoint.contents(state, folder, self.spec.digest)
+        compare(self.record.path, self.spec.data_name, before, self.contents, RENAMED)
+        check_same_encoder(self.record.path, state, self.encoder)
+        with checkpoint.restoring(folder):
+            self.step = checkpoint.whole_number(state["step"], self.detector.iterations)
+            self.model.load_state_dict(state["model"])
+            checkpoint.restore_optimizer(self.optimizer, state["optimizer"])
+            self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+            self.summed = checkpoint.whole_number(state["summed"])
+            self.losses, self.seconds = dict(state["losses"]), float(state["seconds"])
 
     def _finish(self, found: list[dict[str, Any]]) -> None:
         self.seconds += time.monotonic() - self.clock
@@ -265,6 +305,8 @@ class Engine:
             device=str(self.device),
             data_digest=self.val.digest,
             extra={
+                "splits": self.contents,
+                "encoder_sha256": self.encoder,
                 "train_digest": self.train.digest,
                 "processes": world(),
                 "detectron2": found_version(),
