@@ -7,7 +7,7 @@ of every split that the work read, whole, before any subset or validation split 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class Present:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._digests: dict[tuple[str, str, Split], str] = {}
+        self._folders: dict[Path, Mapping[str, str]] = {}
 
     def digest(self, dataset: str, copy: str, split: Split) -> str:
         """SHA-256 of a whole split; "" where the data are absent. Raises ValueError where they are faulty."""
@@ -41,6 +42,18 @@ class Present:
             there = is_there(entry, self.root, copy)
             self._digests[key] = _read(dataset, split, self.root, copy).digest if there else ""
         return self._digests[key]
+
+    def of_labelled(self, spec: Evaluation | FineTuning) -> dict[str, str]:
+        """The digests of the labelled splits that a measurement draws from."""
+        run = spec.run
+        splits: tuple[Split, ...] = ("train", "test") if spec.split == "test" else ("train",)
+        return {split: self.digest(run.dataset, run.copy, split) for split in splits}
+
+    def of_folder(self, folder: Path, read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        """The digests of a folder that `read` reads, by split."""
+        if folder not in self._folders:
+            self._folders[folder] = read()
+        return self._folders[folder]
 
 
 def pretraining_digests(images: Images | Files) -> dict[str, str]:
@@ -70,6 +83,15 @@ def compare(folder: Path, name: str, before: Mapping[str, str], now: Mapping[str
             )
 
 
+def recorded_in(record: Record) -> dict[str, str]:
+    """`recorded` of a finished record; a damaged provenance is reported and tells nothing."""
+    try:
+        return recorded(record.spec, record.provenance or {})
+    except ValueError as error:
+        print(f"warning: {error}; its data cannot be compared", file=sys.stderr)
+        return {}
+
+
 def check_finished(record: Record, present: Present) -> None:
     """Raise ValueError where the data there now are not those of a finished pretraining, probe or fine-tuning.
 
@@ -78,7 +100,7 @@ def check_finished(record: Record, present: Present) -> None:
     run = record.spec if isinstance(record.spec, Run) else record.spec.run
     if not DATASETS[run.dataset].folder:
         return
-    before = recorded(record.spec, _provenance(record))
+    before = recorded_in(record)
     now = {split: present.digest(run.dataset, run.copy, split) for split in before if split in _SPLITS}  # type: ignore[arg-type]
     compare(record.path, run.data_name, before, now)
 
@@ -89,7 +111,7 @@ def check_run(runs: Path, measured: Measured, now: Mapping[str, str], renamed: s
     `now` holds the digests of the splits of `measured.data_name`.
     """
     folder = Record(runs, measured.run).path
-    for file in [folder / "provenance.json", *sorted(folder.glob("*/provenance.json"))]:
+    for file in [folder / "results.json", *sorted(folder.glob("*/results.json"))]:
         try:
             other = Record.open(file.parent)
             before = recorded(other.spec, other.provenance or {})
@@ -100,15 +122,6 @@ def check_run(runs: Path, measured: Measured, now: Mapping[str, str], renamed: s
 
 
 _SPLITS = ("pretrain", "train", "test")
-
-
-def _provenance(record: Record) -> dict[str, Any]:
-    """Where a finished record's numbers come from; a damaged file is reported and tells nothing."""
-    try:
-        return record.provenance or {}
-    except ValueError as error:
-        print(f"warning: {error}; its data cannot be compared", file=sys.stderr)
-        return {}
 
 
 def _read(dataset: str, split: Split, root: Path, copy: str) -> Images | Files:

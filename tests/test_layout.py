@@ -19,6 +19,7 @@ PICKLE_ROOMS = {"pretrain/official.py", "pretrain/data.py"}  # may hold an unpic
 LIGHT = (
     "compmod",
     "compmod.pretrain.data",
+    "compmod.pretrain.data_identity",
     "compmod.pretrain.methods",
     "compmod.pretrain.methods_list",
     "compmod.pretrain.parent",
@@ -99,6 +100,7 @@ LIGHT = (
     "compmod.transfer.doctor",
     "compmod.transfer.export",
     "compmod.transfer.install",
+    "compmod.transfer.folder_digests",
     "compmod.transfer.spec",
 )
 

@@ -6,7 +6,6 @@ the model and the optimiser.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import shutil
 import sys
@@ -19,11 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ..pretrain import checkpoint
-from ..pretrain.data_identity import check_run, compare, recorded
+from ..pretrain.data_identity import check_run, compare
 from ..pretrain.distributed import any_says, average_, broadcast_, first_says, processes, rank, world
 from ..pretrain.encoder import check_same_encoder, encoder_checksum
 from ..pretrain.evaluate.probe import finished_backbone
-from ..pretrain.large_images import image_contents
 from ..pretrain.provenance import provenance
 from ..pretrain.randomness import generator
 from ..pretrain.record import Record, write_whole
@@ -33,6 +31,7 @@ from .coco import Split, read_folder
 from .convert import Converted, to_detectron2
 from .detectron import utils
 from .examples import training_batches
+from .folder_digests import RENAMED, check_finished_detection, folder_digests
 from .install import find
 from .maskrcnn import build_detector
 from .pictures import SHEET, sheet
@@ -42,7 +41,6 @@ from .scoring import average_precision, detect
 from .spec import COCO, SCENES, Detection, Detector
 from .weights import pixels_of, read_weights
 
-RENAMED = "a folder of another name for --coco"  # how other data get a name of their own
 LOGGED_EVERY = 20  # steps a printed line averages over
 
 
@@ -58,7 +56,7 @@ def transfer(runs: Path, spec: Detection, coco: Path, session: Session, weights:
     record = Record(runs, spec)
     with processes(session.device):
         if first_says(record.status == "done"):
-            _check_finished(record, coco)
+            check_finished_detection(record, coco)
             return record
         if spec.detector.batch_size % world():
             raise ValueError(f"batch_size {spec.detector.batch_size} cannot be shared equally by {world()} processes")
@@ -71,29 +69,6 @@ def transfer(runs: Path, spec: Detection, coco: Path, session: Session, weights:
                 checksum = "" if spec.weights else encoder_checksum(Record(runs, spec.run))
                 Engine(record, spec, trunk, splits or _scenes(record), session, stop, checksum).fit()
     return record
-
-
-def folder_digests(splits: tuple[Split, Split]) -> dict[str, str]:
-    """A SHA-256 of each split of a COCO folder: of the annotations, and of its images as `image_contents` reads them."""
-    found = {}
-    for name, split in zip(("train", "test"), splits, strict=True):
-        images = image_contents([split.path(image) for image in split.images])
-        found[name] = hashlib.sha256(f"{split.digest} {images}".encode()).hexdigest()
-    return found
-
-
-def _check_finished(record: Record, coco: Path) -> None:
-    """Raise ValueError where the folder there now holds other data than those of a finished detection.
-
-    Where there is none, the result stays readable. Scenes are rendered by the code.
-    """
-    spec = record.spec
-    assert isinstance(spec, Detection), "it is of a detection"
-    if spec.data != COCO or not (coco / "annotations").is_dir():
-        return
-    before = recorded(spec, record.provenance or {})
-    if before:
-        compare(record.path, spec.data_name, before, folder_digests(read_folder(coco)), RENAMED)
 
 
 def trunk_weights(runs: Path, spec: Detection, weights: Path | None) -> Converted:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,13 @@ def fine_tune(runs: Path, spec: FineTuning, data: Path, session: Session) -> Rec
             return record
         backbone = finished_backbone(runs, spec.run)
         images = labelled(spec, data)
-        check_run(runs, spec, images.contents)
+        contents = Present(data).of_labelled(spec)
+        check_run(runs, spec, contents)
         steps_per_epoch(len(images.train), spec.batch_size)  # names a wrong size before the folder is made
         with working(record) as stop:
             if stop:
                 checksum = encoder_checksum(Record(runs, spec.run))
-                FineTuner(record, spec, backbone, images, session, stop, checksum).fit()
+                FineTuner(record, spec, backbone, images, session, stop, checksum, contents).fit()
     return record
 
 
@@ -99,7 +101,9 @@ class FineTuner:
         session: Session,
         stop: Stop,
         encoder: str = "",
+        contents: Mapping[str, str] | None = None,
     ) -> None:
+        self.contents = dict(contents or {})  # digests of the whole splits that `images` are drawn from
         self.encoder = encoder  # SHA-256 of the file that `backbone` is from, where its run noted it
         self.record, self.spec, self.images, self.session, self.stop = record, spec, images, session, stop
         self.device = torch.device(session.device)
@@ -158,7 +162,7 @@ class FineTuner:
         self.clock = self.saved = time.monotonic()
         state = {
             "digest": self.spec.digest,
-            "splits": dict(self.images.contents),
+            "splits": self.contents,
             "encoder": self.encoder,
             "step": self.step,
             "learner": self.classifier.learner.state_dict(),
@@ -176,7 +180,7 @@ class FineTuner:
         if state is None:
             return
         before = checkpoint.contents(state, folder, self.spec.digest)
-        compare(self.record.path, self.spec.data_name, before, self.images.contents)
+        compare(self.record.path, self.spec.data_name, before, self.contents)
         check_same_encoder(self.record.path, state, self.encoder)
         with checkpoint.restoring(folder):
             self.step = checkpoint.whole_number(state["step"], self.total)
@@ -189,7 +193,7 @@ class FineTuner:
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock
-        train, test, drawn, _ = self.images
+        train, test, drawn = self.images
         last = self.epochs[-1]
         best = max(self.epochs, key=lambda row: row["top1"])  # the first of equals
         results: dict[str, Any] = {
@@ -209,7 +213,7 @@ class FineTuner:
             device=str(self.device),
             data_digest=test.digest,
             extra={
-                "splits": dict(self.images.contents),
+                "splits": self.contents,
                 "encoder_sha256": self.encoder,
                 "train_digest": train.digest,
                 "train_images": len(train),

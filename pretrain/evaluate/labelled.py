@@ -6,9 +6,7 @@ data set, a draw that takes equally many images of every class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,7 +33,6 @@ class Labelled(NamedTuple):
     train: Images | Files
     test: Images | Files
     drawn: str  # how `train` came about, as results state it
-    contents: Mapping[str, str] = MappingProxyType({})  # digests of the whole splits that they are drawn from
 
 
 def labelled(spec: FineTuning, root: Path) -> Labelled:
@@ -44,7 +41,7 @@ def labelled(spec: FineTuning, root: Path) -> Labelled:
     Validation images are a fifth of the labelled share: whoever has few labels has few to choose settings by.
     """
     run = spec.run
-    train, digest = labelled_images(run.dataset, run.copy, run.train_images, run.seed, root)
+    train = labelled_images(run.dataset, run.copy, run.train_images, run.seed, root)
     drawn = "all"
     if spec.lists:
         assert isinstance(train, Files), "the lists are of images on disk"
@@ -52,9 +49,8 @@ def labelled(spec: FineTuning, root: Path) -> Labelled:
     elif spec.share < 1:
         train, drawn = train.take(balanced(train.labels, train.groups, spec.share, run.seed)), "seeded draw"
     if spec.split == "validation":
-        return Labelled(*validation_split(train, run.seed), drawn, {"train": digest})
-    test = read(run.dataset, "test", root, copy=run.copy)
-    return Labelled(train, test, drawn, {"train": digest, "test": test.digest})
+        return Labelled(*validation_split(train, run.seed), drawn)
+    return Labelled(train, read(run.dataset, "test", root, copy=run.copy), drawn)
 
 
 def listed(files: Files, list_path: Path, checksum: str) -> Files:

@@ -119,19 +119,23 @@ def _read_spec(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | F
 def _read(
     dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path
 ) -> tuple[Images | Files, Images | Files, dict[str, str]]:
-    train, digest = labelled_images(dataset, copy, train_images, seed, root)
+    whole = read(dataset, "train", root, copy=copy)
+    contents, train = {"train": whole.digest}, _drawn(whole, train_images, seed)
     if split == "validation":
-        return *validation_split(train, seed), {"train": digest}
+        return *validation_split(train, seed), contents
     test = read(dataset, "test", root, copy=copy)
-    return train, test, {"train": digest, "test": test.digest}
+    return train, test, contents | {"test": test.digest}
 
 
-def labelled_images(dataset: str, copy: str, train_images: int, seed: int, root: Path) -> tuple[Images | Files, str]:
-    """The labelled images of those that a run trains on, and the digest of all that they are drawn from."""
-    train = read(dataset, "train", root, copy=copy)
+def labelled_images(dataset: str, copy: str, train_images: int, seed: int, root: Path) -> Images | Files:
+    """The labelled images of those that a run trains on."""
+    return _drawn(read(dataset, "train", root, copy=copy), train_images, seed)
+
+
+def _drawn(train: Images | Files, train_images: int, seed: int) -> Images | Files:
     if 0 < train_images < len(train):  # STL-10 has fewer labelled images than a run may draw from all of them
-        return subset(train, train_images, seed), train.digest
-    return train, train.digest
+        return subset(train, train_images, seed)
+    return train
 
 
 def finished_backbone(runs: Path, run: Run) -> nn.Module:

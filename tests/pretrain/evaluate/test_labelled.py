@@ -140,7 +140,7 @@ def test_a_fine_tuning_by_the_published_list_reads_it_below_the_data_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = a_list(tmp_path / "imagenet_subsets", "n00000001_2", "n00000002_0")
-    monkeypatch.setattr(room, "labelled_images", lambda *_: (files(tmp_path), ""))
+    monkeypatch.setattr(room, "labelled_images", lambda *_: files(tmp_path))
     monkeypatch.setattr(room, "read", lambda *_, **__: files(tmp_path))
     spec = FineTuning(run=Run(method="simclr", dataset="imagenet"), share=0.01, lists="simclr")
     with pytest.raises(ValueError, match="expected b61c91b8ddb75fabdb02a9bb2ae3bd74"):
