@@ -19,7 +19,7 @@ RENAMED = "a folder of another name for --coco"  # how other data get a name of 
 
 
 def folder_digests(splits: tuple[Split, Split]) -> dict[str, str]:
-    """A SHA-256 of each split of a COCO folder: of its annotations, and of what `image_contents` reads of its images."""
+    """A SHA-256 of each split: of its annotations, and of what `image_contents` reads of its images."""
     found = {}
     for name, split in zip(("train", "test"), splits, strict=True):
         images = image_contents([split.path(image) for image in split.images])

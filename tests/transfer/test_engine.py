@@ -154,7 +154,7 @@ def test_other_data_than_it_was_begun_with_are_refused(runs: Path, tmp_path: Pat
     begun = Engine(record, SPEC, trunk, tiny_coco(tmp_path / "tiny"), QUIET, Stop())
     begun.clock = 0.0
     begun._save()
-    with pytest.raises(ValueError, match=r"is not what .* was begun with; give that folder"):
+    with pytest.raises(ValueError, match=r"is of other data: the train images of COCO 2017 .* another name for --coco"):
         Engine(record, SPEC, trunk, other, QUIET, Stop())._load()
 
 
