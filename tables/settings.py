@@ -43,19 +43,23 @@ def mixed_contents(cells: Sequence[Filled]) -> list[str]:
     return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
 
 
-def _contents_of(cells: Sequence[Filled]) -> Iterator[str]:
+def differing_contents(cells: Sequence[Filled]) -> dict[tuple[str, str], dict[str, list[str]]]:
+    """The splits (data, split) of which the numbers of one column saw different images, and which saw which digest."""
     seen: dict[tuple[str, str], dict[str, list[str]]] = {}
     for filled in cells:
         for source in filled.outcome.sources:
             number = f"{filled.row.label} seed {source.seed}"
             for data, split, digest in source.contents:
                 seen.setdefault((data, split), {}).setdefault(digest, []).append(number)
+    return {split: numbers for split, numbers in seen.items() if len(numbers) > 1}
+
+
+def _contents_of(cells: Sequence[Filled]) -> Iterator[str]:
     told: set[tuple[str, ...]] = set()
-    for (data, split), numbers in seen.items():
-        whose = (data, *sorted(map(str, numbers.values())))
-        if len(numbers) < 2 or whose in told:  # the pretraining images are often the training images
+    for (data, split), numbers in differing_contents(cells).items():
+        if (data, *numbers) in told:  # the pretraining images are often the training images
             continue
-        told.add(whose)
+        told.add((data, *numbers))
         usual = max(numbers, key=lambda digest: len(numbers[digest]))
         others = "; ".join(
             f"{digest[:SHOWN]} ({', '.join(dict.fromkeys(some))})"
