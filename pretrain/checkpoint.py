@@ -6,9 +6,11 @@ kept, so that a file damaged later is noticed, reported and passed over.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from .distributed import first_says, rank
 from .record import write_whole
 
 KEPT = 2  # the newest, and one to fall back on
+LONGEST = 300  # characters of a reason: torch lists every tensor that does not fit
+WAY_OUT = "move it away to go on from the one before, or from the beginning"
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -58,6 +62,51 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     if damaged:
         print(f"warning: no sound checkpoint is left in {folder}; starting from the beginning", file=sys.stderr)
     return None
+
+
+def contents(state: Mapping[str, Any], folder: Path, digest: str) -> dict[str, str]:
+    """The digests of the data that a state was made on, by split; none in an older one.
+
+    Raises ValueError when the state, the newest in `folder`, is of another spec than that of this digest.
+    """
+    if state.get("digest") != digest:
+        found = str(state.get("digest", "none"))[:LONGEST]
+        raise ValueError(
+            f"checkpoint {_newest_first(folder)[0]} is of another spec: its digest is {found}, this one's "
+            f"is {digest}; {WAY_OUT}"
+        )
+    found = state.get("splits", {})
+    return {split: value for split, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
+
+
+@contextlib.contextmanager
+def restoring(folder: Path) -> Iterator[None]:
+    """While the newest state of `folder` is taken over: whatever does not fit is one ValueError with the file."""
+    path = _newest_first(folder)[0]
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        lacking = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:LONGEST]
+        raise ValueError(f"checkpoint {path} does not fit this run: {lacking}; {WAY_OUT}") from error
+
+
+def whole_number(value: Any, most: int | None = None) -> int:
+    """A stored count. Raises ValueError on anything else, or more than `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0 or (most is not None and value > most):
+        raise ValueError(f"{value!r} is no whole number from 0{'' if most is None else f' to {most}'}")
+    return value
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
+    """Load a state into an optimiser. Raises ValueError where it is that of other parameters."""
+    optimizer.load_state_dict(saved)
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape:
+                shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+                raise ValueError(f"the optimizer's {name} has the shape {shapes}")
 
 
 def _read(path: Path, content: bytes) -> dict[str, Any]:

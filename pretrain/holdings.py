@@ -32,6 +32,11 @@ def locate(entry: Dataset, root: Path, copy: str) -> Path:
     return folder
 
 
+def is_there(entry: Dataset, root: Path, copy: str) -> bool:
+    """Whether there is a folder to read the data set, or a copy of it, from; embedded data are always there."""
+    return not entry.folder or not _look(entry, root, copy)[2]
+
+
 def _look(entry: Dataset, root: Path, copy: str) -> tuple[Path, str, str]:
     """The folder to read; where there is none: the folder looked for, what was found, and what was expected."""
     if copy in (".", "..") or Path(copy).name != copy:

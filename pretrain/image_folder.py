@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from .bad_data import BadData
 from .class_names import CLASS_NAMES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CACHE_FORMAT = 2  # raise it when decoding changes, so that older caches are not read
 SUFFIXES = (".jpeg", ".jpg", ".png")  # of images, in any case
+CHECKSUM = 64  # bytes of one, at the end of a cache
 
 
 def read(
@@ -155,21 +157,23 @@ def _ordered(dataset: Dataset, order: Path, images: list[tuple[Path, int]]) -> l
 
 
 def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> NDArray[Any]:
-    """Decoded images, from the cache if it was made from files of these names, sizes and times."""
+    """Decoded images, from the cache if it was made from files of these names, sizes and times.
+
+    The time of the change is among them: who unpacks an archive sets that of modification back, but not this one.
+    """
     import numpy as np
 
     digest = hashlib.sha256(f"{CACHE_FORMAT} {dataset.size}\n".encode())
     for path in paths:
         state = path.stat()
-        digest.update(f"{path.relative_to(folder)}\t{state.st_size}\t{state.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{path.relative_to(folder)}\t{state.st_size}\t{state.st_mtime_ns}\t{state.st_ctime_ns}\n".encode()
+        )
     file = cache / f"{digest.hexdigest()[:16]}.npy"
-    if file.is_file():
-        try:
-            pixels: NDArray[Any] = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            pixels = np.empty(0)
-        if pixels.shape == (len(paths), 3, dataset.size, dataset.size) and pixels.dtype == np.uint8:
-            return pixels
+    pixels = kept(file)
+    shape = (len(paths), 3, dataset.size, dataset.size)
+    if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8:
+        return pixels
     pixels = decode(dataset, paths)
     if os.access(cache.parents[2], os.W_OK):  # a shared, read-only data root just decodes anew
         keep(pixels, file)
@@ -177,19 +181,49 @@ def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> N
 
 
 def keep(values: NDArray[Any], file: Path) -> None:
-    """Write the cache whole or not at all, and drop those of earlier states of the folder."""
+    """Write the cache whole or not at all, its SHA-256 at its end, and drop those of earlier states of the folder."""
     import numpy as np
 
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(aside, "wb") as handle:
+    with open(aside, "w+b") as handle:
         np.save(handle, values, allow_pickle=False)
+        handle.seek(0)
+        handle.write(_checksum(handle, os.fstat(handle.fileno()).st_size))
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(aside, file)
     for other in file.parent.glob("*.npy"):
         if other != file:
             other.unlink(missing_ok=True)
+
+
+def kept(file: Path) -> NDArray[Any] | None:
+    """What `keep` wrote to a file, if it is there; a damaged one is reported and gives None."""
+    import numpy as np
+
+    try:
+        with open(file, "rb") as handle:
+            length = os.fstat(handle.fileno()).st_size - CHECKSUM
+            if length > 0 and _checksum(handle, length) == handle.read():
+                handle.seek(0)
+                values: NDArray[Any] = np.load(handle, allow_pickle=False)
+                return values
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, OSError):
+        pass
+    print(f"warning: the cache {file} is damaged (its checksum differs) and is made anew", file=sys.stderr)
+    return None
+
+
+def _checksum(handle: BinaryIO, length: int) -> bytes:
+    """SHA-256, in hexadecimal, of so many bytes from where a file stands."""
+    digest = hashlib.sha256()
+    while length and (block := handle.read(min(length, 1 << 20))):
+        digest.update(block)
+        length -= len(block)
+    return digest.hexdigest().encode()
 
 
 def decode(dataset: Dataset, paths: list[Path]) -> NDArray[Any]:

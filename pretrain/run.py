@@ -202,11 +202,14 @@ class Run(Spec):
         return self.optimizer.learning_rate(self.batch_size)
 
     @property
+    def data_name(self) -> str:
+        """The data set and the copy, whole."""
+        return DATASETS[self.dataset].label + (f" (copy: {self.copy})" if self.copy else "")
+
+    @property
     def data_label(self) -> str:
         """The data as every table names it: data set, copy and subset."""
-        copy = f" (copy: {self.copy})" if self.copy else ""
-        subset = f", {self.train_images} images" if self.train_images else ""
-        return DATASETS[self.dataset].label + copy + subset
+        return self.data_name + (f", {self.train_images} images" if self.train_images else "")
 
     @property
     def folder(self) -> str:
@@ -223,6 +226,11 @@ class Measured(Spec):
     """Base of what is measured on a run, in a folder inside that run's."""
 
     run: Run
+
+    @property
+    def data_name(self) -> str:
+        """The data that it is measured on, whole: those of the run, unless it says otherwise."""
+        return self.run.data_name
 
     @property
     def folder(self) -> str:

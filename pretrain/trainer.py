@@ -6,9 +6,11 @@ only the step, the networks, the optimisers and the sums of the line being logge
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +23,10 @@ from torch import Tensor
 from . import checkpoint
 from .collapse import collapsed, spread
 from .data import DATASETS, Images, subset
+from .data_identity import Present, check_finished, compare, pretraining_digests
 from .distributed import any_says, broadcast_, first_says, processes, rank, world
-from .evaluate.probe import probe
+from .encoder import ENCODER
+from .evaluate.probe import probe, split_digests
 from .feed import Input, feed, read
 from .large_images import Files
 from .methods.base import Batch, build_method
@@ -50,8 +54,10 @@ class NonFiniteLoss(RuntimeError):
 def train(spec: Run, runs: Path, data: Path, session: Session) -> Record:
     """Pretrain `spec` in its folder below `runs`, or go on where it stopped; at once when it is done.
 
+    A finished run is compared with the data below `data`, where they are there; where they are not, it stays readable.
     Under torchrun or a SLURM job step every process of it calls this, and they share each batch. Raises ValueError on
-    bad input or when someone else works on the run, NonFiniteLoss, and Interrupted after a signal.
+    bad input, on other data than it was begun with, or when someone else works on the run, NonFiniteLoss, and
+    Interrupted after a signal.
     """
     session = replace(session, device=resolve_device(session.device))
     with processes(session.device):
@@ -60,27 +66,43 @@ def train(spec: Run, runs: Path, data: Path, session: Session) -> Record:
 
 def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
     if first_says(record.status == "done"):
+        check_finished(record, Present(data))
         return record
     build_method(spec, _view_size(spec))  # names a wrong option before any data is read
     if spec.batch_size % world():
         raise ValueError(f"batch_size {spec.batch_size} cannot be shared equally by {world()} processes")
-    images = read(spec.dataset, "pretrain", data, copy=spec.copy)
-    if spec.train_images:
-        images = subset(images, spec.train_images, spec.seed)
+    images, contents = _images(spec, data)
     if len(images) < spec.batch_size:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
     with working(record) as stop:
         if stop:
-            Trainer(record, spec, images, data, session, stop).fit()
+            Trainer(record, spec, images, data, session, stop, contents).fit()
     return record
+
+
+def _images(spec: Run, data: Path) -> tuple[Images | Files, dict[str, str]]:
+    """What a run trains on, and the digests of all that this is drawn from."""
+    images = read(spec.dataset, "pretrain", data, copy=spec.copy)
+    contents = pretraining_digests(images)
+    if spec.train_images:
+        images = subset(images, spec.train_images, spec.seed)
+    return images, contents
 
 
 class Trainer:
     """The state of one pretraining and the loop over it."""
 
     def __init__(
-        self, record: Record, run: Run, images: Images | Files, data: Path, session: Session, stop: Stop
+        self,
+        record: Record,
+        run: Run,
+        images: Images | Files,
+        data: Path,
+        session: Session,
+        stop: Stop,
+        contents: Mapping[str, str] | None = None,
     ) -> None:
+        self.contents = dict(contents or {})  # digests of the whole splits that were read
         self.record, self.run, self.images = record, run, images
         self.data, self.session, self.stop = data, session, stop
         self.device = torch.device(session.device)
@@ -211,11 +233,17 @@ class Trainer:
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
+        self._add_contents(split_digests(spec, self.data))
         found = probe(self.objective.method.backbone, spec, self.data, self.session.device)
         self.online.append({"epoch": float(epoch), **found})
         self.monitor.log("online", self.step, float(epoch), found)
         self.monitor.pause(time.monotonic() - paused)
         self.clock += time.monotonic() - paused
+
+    def _add_contents(self, others: dict[str, str]) -> None:
+        """Note the digests of more splits. Raises ValueError where this run has seen other images of one."""
+        compare(self.record.path, self.run.data_name, self.contents, others)
+        self.contents |= others
 
     def _checkpoint_due(self, epoch: int, position: int) -> bool:
         if time.monotonic() - self.saved >= 60 * self.session.checkpoint_minutes:
@@ -231,6 +259,7 @@ class Trainer:
         self.clock = self.saved = time.monotonic()
         state = {
             "digest": self.run.digest,
+            "splits": self.contents,
             "step": self.step,
             "objective": self.objective.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -246,20 +275,25 @@ class Trainer:
     def _load(self) -> None:
         """Go on from the newest sound checkpoint; without one, from the start."""
         metrics = self.record.path / "metrics.jsonl"
-        state = checkpoint.load_on_all(self.record.path / "checkpoints")
+        folder = self.record.path / "checkpoints"
+        state = checkpoint.load_on_all(folder)
         if state is None:
             if rank() == 0:
                 metrics.unlink(missing_ok=True)
             first_says(None)
             return
-        assert state["digest"] == self.run.digest, "the folder is named by the digest"
-        self.step = state["step"]
-        self.objective.load_state_dict(state["objective"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-        self.summed, self.seconds, self.online = state["summed"], state["seconds"], state["online"]
-        self.collapsed = state["collapsed"]
+        before = checkpoint.contents(state, folder, self.run.digest)
+        compare(self.record.path, self.run.data_name, before, self.contents)
+        self.contents = before | self.contents
+        with checkpoint.restoring(folder):
+            self.step = checkpoint.whole_number(state["step"], self.total)
+            self.objective.load_state_dict(state["objective"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                checkpoint.restore_optimizer(optimizer, saved)
+            self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+            self.summed, self.seconds, self.online = state["summed"], float(state["seconds"]), list(state["online"])
+            self.collapsed = state["collapsed"]
+            checkpoint.whole_number(state["metrics_bytes"])
         if rank() == 0:
             os.truncate(metrics, state["metrics_bytes"])  # lines after the checkpoint are made again
 
@@ -268,7 +302,7 @@ class Trainer:
         weights = {name: t.contiguous().cpu() for name, t in self.objective.method.backbone.state_dict().items()}
         # one entry: safetensors writes several in random order, and equal encoders shall be equal files
         content = serialise(weights, metadata={"digest": self.run.digest})
-        write_whole(self.record.path / "encoder.safetensors", content)
+        write_whole(self.record.path / ENCODER, content)
         results: dict[str, Any] = {
             "epochs": self.run.epochs,
             "steps": self.step,
@@ -286,7 +320,12 @@ class Trainer:
             seconds=self.seconds,
             device=str(self.device),
             data_digest=self.images.digest,
-            extra={"memory_format": self.session.memory_format, "processes": world()},
+            extra={
+                "splits": self.contents,
+                "encoder_sha256": hashlib.sha256(content).hexdigest(),
+                "memory_format": self.session.memory_format,
+                "processes": world(),
+            },
         )
         self.record.finish(results, origin)
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from .origin import Source
 from .outcome import Outcome, Runs
-from .settings import mixed_settings
+from .settings import mixed_contents, mixed_settings
 from .table import Cell, Column, Row, Table
 from .verdict import MARGIN, Judgement, judge, method_note
 
@@ -154,7 +154,14 @@ def notes(table: Table, cells: Sequence[Filled], results: Runs) -> list[str]:
 
     Backticks hold what is to be typed.
     """
-    return [*_legend(cells), *mixed_settings(table), *_gaps(table, cells), *table.notes, *_damaged(table, results)]
+    return [
+        *_legend(cells),
+        *mixed_settings(table),
+        *mixed_contents(cells),
+        *_gaps(table, cells),
+        *table.notes,
+        *_damaged(table, results),
+    ]
 
 
 def _legend(cells: Sequence[Filled]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..pretrain.data_identity import recorded
 from ..pretrain.run import Run
 from ..pretrain.source import changed
 from .table import Measurement
@@ -29,6 +30,9 @@ class Source:
     seconds: float | None  # wall time of the pretraining and the measurement, as far as known
     stale: tuple[str, ...] = ()  # files that determine the number and have changed since
     unknown: bool = False  # whether the pretraining or the measurement left no fingerprint of such files
+    contents: tuple[
+        tuple[str, str, str], ...
+    ] = ()  # (data, split, digest) of every whole split that was read, if known
 
     @property
     def checkout(self) -> str:
@@ -55,7 +59,12 @@ def source_of(spec: Measurement, pretraining: dict[str, Any], measurement: dict[
         seconds=float(sum(seconds)) if seconds else None,
         stale=tuple(sorted({*run_files, *files})) if run_files or files else (),
         unknown=run_unknown or unknown,
+        contents=tuple(dict.fromkeys([*_contents(spec.run, pretraining), *_contents(spec, measurement)])),
     )
+
+
+def _contents(spec: Run | Measurement, provenance: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(spec.data_name, split, digest) for split, digest in sorted(recorded(spec, provenance).items())]
 
 
 def _changes(spec: Run | Measurement, provenance: dict[str, Any]) -> tuple[tuple[str, ...], bool]:

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from .filled import Filled, decimal, fill
+from ..pretrain.data_identity import SHOWN
+from .filled import Filled, decimal, fill, of_column
 from .html import html_page, html_provenance, html_table
 from .latex import latex
 from .markdown import heading_frame, markdown
 from .outcome import Runs
+from .settings import differing_contents
 from .table import Format, Table
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def render_all(tables: Sequence[Table], runs: Path, form: Format = "md", *, prov
     if form == "html":
         return html_page(filled, results)
     if form == "csv":
-        return _frame([_line(table, cell) for table, cells in filled for cell in cells]).to_csv(index=False)
+        return _frame([_line(table, cell, cells) for table, cells in filled for cell in cells]).to_csv(index=False)
     if form == "latex":
         return "\n".join(latex(table, cells, results) for table, cells in filled)
     return "\n".join(markdown(table, cells, results, provenance=provenance) for table, cells in filled)
@@ -86,7 +88,7 @@ def render_all(tables: Sequence[Table], runs: Path, form: Format = "md", *, prov
 
 def long_frame(table: Table, cells: list[Filled]) -> pd.DataFrame:
     """One line a cell, with the columns CSV_COLUMNS; empty where there is nothing."""
-    return _frame([_line(table, filled) for filled in cells])
+    return _frame([_line(table, filled, cells) for filled in cells])
 
 
 def _frame(lines: list[dict[str, object]]) -> pd.DataFrame:
@@ -95,7 +97,15 @@ def _frame(lines: list[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(CSV_COLUMNS))
 
 
-def _line(table: Table, filled: Filled) -> dict[str, object]:
+def _data(filled: Filled, cells: Sequence[Filled]) -> str:
+    """The data of a cell by name, and by content where the column has several of one name."""
+    differing = differing_contents(of_column(cells, filled.column))
+    contents = (each for source in filled.outcome.sources for each in source.contents if each[:2] in differing)
+    named = [f"content of {split} {digest[:SHOWN]}" for _, split, digest in contents]
+    return "; ".join(dict.fromkeys([*(spec.run.data_label for spec in filled.cell.specs), *named]))
+
+
+def _line(table: Table, filled: Filled, cells: Sequence[Filled]) -> dict[str, object]:
     outcome, judgement = filled.outcome, filled.judgement
     return {
         "table": table.number,
@@ -104,7 +114,7 @@ def _line(table: Table, filled: Filled) -> dict[str, object]:
         "column": filled.column.name,
         "metric": filled.cell.metric,
         "scale": table.scale,
-        "data": "; ".join(dict.fromkeys(spec.run.data_label for spec in filled.cell.specs)),
+        "data": _data(filled, cells),
         "paper": filled.cell.paper.text if filled.cell.paper else "",
         "ours_mean": decimal(outcome.mean, CSV_DECIMALS),
         "ours_std": decimal(outcome.std, CSV_DECIMALS),

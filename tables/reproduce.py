@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..pretrain.data_identity import Present, check_finished
 from ..pretrain.methods import METHODS
 from ..pretrain.record import InUse, Record
 from ..pretrain.run import FineTuning, Run
+from ..transfer.folder_digests import check_finished_detection
 from ..transfer.spec import COCO, Detection
 from .table import Measurement, Table
 from .workers import STOPPED, handled, side_by_side, stop
@@ -27,10 +29,12 @@ FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; any
 def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False) -> Record:
     """Do what `spec` lacks and return its record: a pretraining, or a measurement and the pretraining under it.
 
-    Raises what training or measuring raises.
+    What is finished is compared with the data below `data`, where they are there. Raises what training or measuring
+    raises, and ValueError where those are other data.
     """
     record = Record(runs, spec)
     if record.status == "done":
+        check_data(record, Present(data))
         return record
     from ..pretrain.session import Session, resolve_device
     from ..pretrain.trainer import train
@@ -55,6 +59,14 @@ def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "au
     return evaluate(runs, spec, data, session.device, session.loader_workers)
 
 
+def check_data(record: Record, present: Present) -> None:
+    """Raise ValueError where the data there now are not those of a finished record; absent ones say nothing."""
+    if isinstance(record.spec, Detection):
+        check_finished_detection(record, present.root / (record.spec.copy or COCO), present)
+    else:
+        check_finished(record, present)
+
+
 @dataclass(frozen=True)
 class Done:
     """How one measurement went."""
@@ -74,6 +86,9 @@ def run_table(table: Table, runs: Path, data: Path, device: str = "auto", *, wor
 def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:
     """Fill what `tables` lack, one line of progress a measurement on standard error.
 
+    The data of what is finished are compared with those below `data`, where they are there, and nothing runs on data
+    that are others now.
+
     A run is pretrained once, whichever tables ask for it, and the same process then measures it, one protocol after
     another. With several `workers`, so many processes of one thread each, the longest runs first: small networks gain
     more from that than from threads. What another command does is passed over, and waited for at the end; what it
@@ -81,8 +96,13 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
     and Stopped after a signal.
     """
     unique = {spec.digest: spec for table in tables for spec in table.specs}
-    missing = [spec for spec in unique.values() if Record(runs, spec).status != "done"]
-    number, failed = 0, {}
+    failed = _other_data(unique.values(), runs, data)
+    wrong = {spec.data_name for spec in unique.values() if spec.folder in failed}
+    missing = [
+        spec
+        for spec in unique.values()
+        if Record(runs, spec).status != "done" and not wrong & {spec.data_name, spec.run.data_name}
+    ]
     with handled(stop), _status_of_a_stop():
         for number, done in enumerate(_all(missing, runs, data, device, workers), start=1):
             if done.failed:
@@ -96,6 +116,20 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
         whose = f"table {numbers}'s runs" if len(tables) == 1 else f"the runs of tables {numbers}"
         reasons = "; ".join(f"{folder}: {reason}" for folder, reason in failed.items())
         raise ValueError(f"{len(failed)} of {whose} failed: {reasons}")
+
+
+def _other_data(specs: Iterable[Measurement], runs: Path, data: Path) -> dict[str, str]:
+    """Of the data that are no longer those of a finished measurement: the first such folder, and what is wrong."""
+    present, found = Present(data), dict[str, tuple[str, str]]()
+    for spec in specs:
+        record = Record(runs, spec)
+        if spec.data_name in found or record.status != "done":
+            continue
+        try:
+            check_data(record, present)
+        except ValueError as error:
+            found[spec.data_name] = (spec.folder, " ".join(str(error).split()))
+    return dict(found.values())
 
 
 @contextlib.contextmanager

@@ -1,12 +1,17 @@
-"""Settings: whether the cells of a column come from one setting, so that mixed ones never share it silently."""
+"""Settings: whether the cells of a column come from one setting and the same images, or share it silently."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from ..pretrain.data_identity import SHOWN
 from ..pretrain.run import FineTuning
 from ..transfer.spec import Detection
 from .table import Column, Measurement, Table
+
+if TYPE_CHECKING:
+    from .filled import Filled
 
 ASPECTS = ("data", "backbone", "length of pretraining", "measurement", "images scored")
 Setting = tuple[str, ...]  # one word or more for each of ASPECTS
@@ -23,6 +28,48 @@ def mixed_settings(table: Table) -> list[str]:
         for sentence in _of_column(table, position):
             columns.setdefault(sentence, []).append(_name(column))
     return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
+
+
+def mixed_contents(cells: Sequence[Filled]) -> list[str]:
+    """A sentence for each split of which the numbers of a column have seen different images under one name.
+
+    It names columns, digests, rows and seeds; columns that mix alike share it. What a record does not tell is not held
+    against it.
+    """
+    columns: dict[str, list[str]] = {}
+    for column in dict.fromkeys(filled.column for filled in cells):
+        for sentence in _contents_of([filled for filled in cells if filled.column is column]):
+            columns.setdefault(sentence, []).append(_name(column))
+    return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
+
+
+def differing_contents(cells: Sequence[Filled]) -> dict[tuple[str, str], dict[str, list[str]]]:
+    """The splits (data, split) of which the numbers of one column saw different images, and which saw which digest."""
+    seen: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for filled in cells:
+        for source in filled.outcome.sources:
+            number = f"{filled.row.label} seed {source.seed}"
+            for data, split, digest in source.contents:
+                seen.setdefault((data, split), {}).setdefault(digest, []).append(number)
+    return {split: numbers for split, numbers in seen.items() if len(numbers) > 1}
+
+
+def _contents_of(cells: Sequence[Filled]) -> Iterator[str]:
+    told: set[tuple[str, ...]] = set()
+    for (data, split), numbers in differing_contents(cells).items():
+        if (data, *numbers) in told:  # the pretraining images are often the training images
+            continue
+        told.add((data, *numbers))
+        usual = max(numbers, key=lambda digest: len(numbers[digest]))
+        others = "; ".join(
+            f"{digest[:SHOWN]} ({', '.join(dict.fromkeys(some))})"
+            for digest, some in numbers.items()
+            if digest != usual
+        )
+        yield (
+            f"numbers come from different {split} images that are all called {data}, and do not compare: "
+            f"content {usual[:SHOWN]}, but {others}."
+        )
 
 
 def _of_column(table: Table, position: int) -> Iterator[str]:

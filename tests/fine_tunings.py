@@ -23,6 +23,7 @@ def finish(runs: Path, run: Run = RUN) -> Record:
     torch.manual_seed(0)
     record = Record(runs, run)
     record.start()
-    save_file(build_backbone(run.backbone, 16).state_dict(), record.path / "encoder.safetensors")
+    file = record.path / "encoder.safetensors"
+    save_file(build_backbone(run.backbone, 16).state_dict(), file, metadata={"digest": run.digest})
     record.finish({}, {})
     return record

@@ -20,6 +20,7 @@ LIGHT = (
     "compmod",
     "compmod.pretrain.bad_data",
     "compmod.pretrain.data",
+    "compmod.pretrain.data_identity",
     "compmod.pretrain.methods",
     "compmod.pretrain.methods_list",
     "compmod.pretrain.open_image",
@@ -106,6 +107,7 @@ LIGHT = (
     "compmod.transfer.export",
     "compmod.transfer.install",
     "compmod.transfer.masks",
+    "compmod.transfer.folder_digests",
     "compmod.transfer.spec",
 )
 

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ..pretrain import checkpoint
+from ..pretrain.data_identity import check_run, compare
 from ..pretrain.distributed import any_says, average_, broadcast_, first_says, processes, rank, world
+from ..pretrain.encoder import check_same_encoder, encoder_checksum
 from ..pretrain.evaluate.probe import finished_backbone
 from ..pretrain.provenance import provenance
 from ..pretrain.randomness import generator
@@ -29,6 +31,7 @@ from .coco import Split, read_folder
 from .convert import Converted, to_detectron2
 from .detectron import utils
 from .examples import training_batches
+from .folder_digests import RENAMED, check_finished_detection, folder_digests
 from .install import find
 from .maskrcnn import build_detector
 from .pictures import SHEET, sheet
@@ -45,22 +48,27 @@ LOGGED_EVERY = 20  # steps a printed line averages over
 def transfer(runs: Path, spec: Detection, coco: Path, session: Session, weights: Path | None = None) -> Record:
     """Fine-tune Mask R-CNN on a finished run's trunk and score it, or go on where that stopped; at once when done.
 
-    `coco` is the folder of the images, `weights` the file that the spec names by its content. Under torchrun or a SLURM
-    job step every process calls this, and they share each batch. Raises ValueError on bad input or when someone else
-    works on it, NonFiniteLoss, and Interrupted after a signal.
+    `coco` is the folder of the images, `weights` the file that the spec names by its content. A finished detection is
+    compared with that folder, where it is there. Under torchrun or a SLURM job step every process calls this, and they
+    share each batch. Raises ValueError on bad input, on other data than it was begun with, or when someone else works
+    on it, NonFiniteLoss, and Interrupted after a signal.
     """
     session = replace(session, device=resolve_device(session.device))
     record = Record(runs, spec)
     with processes(session.device):
         if first_says(record.status == "done"):
+            check_finished_detection(record, coco)
             return record
         if spec.detector.batch_size % world():
             raise ValueError(f"batch_size {spec.detector.batch_size} cannot be shared equally by {world()} processes")
         trunk = trunk_weights(runs, spec, weights)
         splits = read_folder(coco) if spec.data == COCO else None  # its faults are named before the folder is made
+        if splits:
+            check_run(runs, spec, folder_digests(splits), RENAMED)
         with working(record) as stop:
             if stop:
-                Engine(record, spec, trunk, splits or _scenes(record), session, stop).fit()
+                checksum = "" if spec.weights else encoder_checksum(Record(runs, spec.run))
+                Engine(record, spec, trunk, splits or _scenes(record), session, stop, checksum).fit()
     return record
 
 
@@ -121,7 +129,10 @@ class Engine:
         splits: tuple[Split, Split],
         session: Session,
         stop: Stop,
+        encoder: str = "",
     ) -> None:
+        self.encoder = encoder  # SHA-256 of the file that the trunk is from, where its run noted it
+        self.contents = folder_digests(splits)
         self.record, self.spec, self.session, self.stop = record, spec, session, stop
         self.train, self.val = splits
         self.detector = spec.detector
@@ -222,7 +233,8 @@ class Engine:
         self.clock = self.saved = time.monotonic()
         state = {
             "digest": self.spec.digest,
-            "data": self.train.digest,
+            "splits": self.contents,
+            "encoder": self.encoder,
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -235,17 +247,20 @@ class Engine:
 
     def _load(self) -> None:
         """Go on from the newest sound checkpoint; without one, from the start."""
-        state = checkpoint.load_on_all(self.record.path / "checkpoints")
+        folder = self.record.path / "checkpoints"
+        state = checkpoint.load_on_all(folder)
         if state is None:
             return
-        assert state["digest"] == self.spec.digest, "the folder is named by the digest"
-        if state["data"] != self.train.digest:
-            raise ValueError(f"{self.train.file} is not what {self.record.path} was begun with; give that folder")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-        self.step, self.summed = state["step"], state["summed"]
-        self.losses, self.seconds = state["losses"], state["seconds"]
+        before = checkpoint.contents(state, folder, self.spec.digest)
+        compare(self.record.path, self.spec.data_name, before, self.contents, RENAMED)
+        check_same_encoder(self.record.path, state, self.encoder)
+        with checkpoint.restoring(folder):
+            self.step = checkpoint.whole_number(state["step"], self.detector.iterations)
+            self.model.load_state_dict(state["model"])
+            checkpoint.restore_optimizer(self.optimizer, state["optimizer"])
+            self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+            self.summed = checkpoint.whole_number(state["summed"])
+            self.losses, self.seconds = dict(state["losses"]), float(state["seconds"])
 
     def _finish(self, found: list[dict[str, Any]]) -> None:
         self.seconds += time.monotonic() - self.clock
@@ -266,6 +281,8 @@ class Engine:
             device=str(self.device),
             data_digest=self.val.digest,
             extra={
+                "splits": self.contents,
+                "encoder_sha256": self.encoder,
                 "train_digest": self.train.digest,
                 "processes": world(),
                 "detectron2": found_version(),

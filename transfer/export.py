@@ -72,16 +72,16 @@ def _content(record: Record, target: Target, suffix: str) -> bytes:
     import safetensors.torch
     import torch
 
+    from ..pretrain.encoder import ENCODER, read_encoder
     from .convert import to_detectron2
-    from .weights import check_weights, read_weights
+    from .weights import check_weights
 
     assert isinstance(record.spec, Run)
-    file = record.path / "encoder.safetensors"
-    state = read_weights(file)
+    state = read_encoder(record)
     try:
         check_weights(state, record.spec.backbone)
     except ValueError as error:
-        raise ValueError(f"{file} is not of this run: {error}") from error
+        raise ValueError(f"{record.path / ENCODER} is not of this run: {error}") from error
     if suffix == ".safetensors":
         return safetensors.torch.save(state, {"spec": record.spec.digest, "method": record.spec.method})
     stored: dict[str, Any] = dict(state)

@@ -155,6 +155,11 @@ class Detection(Measured):
         return name + (f" (copy: {self.copy})" if self.copy else "")
 
     @property
+    def data_name(self) -> str:
+        """The same: a detection draws no subset."""
+        return self.data_label
+
+    @property
     def folder(self) -> str:
         """Folder below the runs directory: inside the folder of the run whose trunk it is."""
         return f"{self.run.folder}/detection-{self.digest}"

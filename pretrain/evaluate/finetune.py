@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from torch import nn
 
 from .. import checkpoint
 from ..data import DATASETS
+from ..data_identity import Present, check_finished, check_run, compare
 from ..distributed import any_says, first_says, processes, rank, world
+from ..encoder import check_same_encoder, encoder_checksum
 from ..protocols import SWEPT
 from ..provenance import provenance
 from ..record import Record
@@ -36,20 +39,25 @@ from .probe import finished_backbone
 def fine_tune(runs: Path, spec: FineTuning, data: Path, session: Session) -> Record:
     """Fine-tune a finished run and store the result inside its folder, or go on where that stopped; at once when done.
 
-    Under torchrun or a SLURM job step every process of it calls this, and they share each batch. Raises ValueError on
-    bad input or when someone else works on it, NonFiniteLoss, and Interrupted after a signal.
+    A finished one is compared with the data below `data`, where they are there. Under torchrun or a SLURM job step
+    every process of it calls this, and they share each batch. Raises ValueError on bad input, on other data than it or
+    its run was begun with, or when someone else works on it, NonFiniteLoss, and Interrupted after a signal.
     """
     session = replace(session, device=resolve_device(session.device))
     record = Record(runs, spec)
     with processes(session.device):
         if first_says(record.status == "done"):
+            check_finished(record, Present(data))
             return record
         backbone = finished_backbone(runs, spec.run)
         images = labelled(spec, data)
+        contents = Present(data).of_labelled(spec)
+        check_run(runs, spec, contents)
         steps_per_epoch(len(images.train), spec.batch_size)  # names a wrong size before the folder is made
         with working(record) as stop:
             if stop:
-                FineTuner(record, spec, backbone, images, session, stop).fit()
+                checksum = encoder_checksum(Record(runs, spec.run))
+                FineTuner(record, spec, backbone, images, session, stop, checksum, contents).fit()
     return record
 
 
@@ -65,7 +73,7 @@ def sweep(runs: Path, spec: FineTuning, data: Path, session: Session) -> Record:
                 tried = fine_tune(runs, replace(spec, head_lr=rate, split="validation"), data, session)
             except NonFiniteLoss:
                 continue
-            scores[rate] = first_says((tried.results or {}).get("top1"))
+            scores[rate] = first_says(_top1(tried))
         if not scores:
             raise ValueError(f"every head_lr of {', '.join(map(str, SWEPT))} diverged; is the backbone finite?")
         best = max(scores, key=lambda rate: scores[rate])
@@ -75,12 +83,29 @@ def sweep(runs: Path, spec: FineTuning, data: Path, session: Session) -> Record:
         return fine_tune(runs, replace(spec, head_lr=best), data, session)
 
 
+def _top1(record: Record) -> float:
+    found = (record.results or {}).get("top1")
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        raise ValueError(f"damaged record {record.path / 'results.json'}: top1 is {found!r}, not a number")
+    return found
+
+
 class FineTuner:
     """The state of one fine-tuning and the loop over it."""
 
     def __init__(
-        self, record: Record, spec: FineTuning, backbone: nn.Module, images: Labelled, session: Session, stop: Stop
+        self,
+        record: Record,
+        spec: FineTuning,
+        backbone: nn.Module,
+        images: Labelled,
+        session: Session,
+        stop: Stop,
+        encoder: str = "",
+        contents: Mapping[str, str] | None = None,
     ) -> None:
+        self.contents = dict(contents or {})  # digests of the whole splits that `images` are drawn from
+        self.encoder = encoder  # SHA-256 of the file that `backbone` is from, where its run noted it
         self.record, self.spec, self.images, self.session, self.stop = record, spec, images, session, stop
         self.device = torch.device(session.device)
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
@@ -138,6 +163,8 @@ class FineTuner:
         self.clock = self.saved = time.monotonic()
         state = {
             "digest": self.spec.digest,
+            "splits": self.contents,
+            "encoder": self.encoder,
             "step": self.step,
             "learner": self.classifier.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -149,14 +176,21 @@ class FineTuner:
 
     def _load(self) -> None:
         """Go on from the newest sound checkpoint; without one, from the start."""
-        state = checkpoint.load_on_all(self.record.path / "checkpoints")
+        folder = self.record.path / "checkpoints"
+        state = checkpoint.load_on_all(folder)
         if state is None:
             return
-        assert state["digest"] == self.spec.digest, "the folder is named by the digest"
-        self.classifier.learner.load_state_dict(state["learner"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.loss = state["loss"].to(self.device)
-        self.step, self.epochs, self.seconds = state["step"], state["epochs"], state["seconds"]
+        before = checkpoint.contents(state, folder, self.spec.digest)
+        compare(self.record.path, self.spec.data_name, before, self.contents)
+        check_same_encoder(self.record.path, state, self.encoder)
+        with checkpoint.restoring(folder):
+            self.step = checkpoint.whole_number(state["step"], self.total)
+            self.classifier.learner.load_state_dict(state["learner"])
+            checkpoint.restore_optimizer(self.optimizer, state["optimizer"])
+            self.loss = state["loss"].to(self.device)
+            self.epochs, self.seconds = list(state["epochs"]), float(state["seconds"])
+            if len(self.epochs) != self.step // self.per_epoch:
+                raise ValueError(f"{len(self.epochs)} epochs in {self.step} steps of {self.per_epoch} an epoch")
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock
@@ -180,6 +214,8 @@ class FineTuner:
             device=str(self.device),
             data_digest=test.digest,
             extra={
+                "splits": self.contents,
+                "encoder_sha256": self.encoder,
                 "train_digest": train.digest,
                 "train_images": len(train),
                 "test_images": len(test),

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..data import DATASETS, Images, subset, validation_split
+from ..data_identity import Present, check_finished, check_run
+from ..encoder import ENCODER, encoder_checksum, read_encoder
 from ..feed import read
 from ..large_images import Files
 from ..networks import build_backbone
@@ -62,12 +63,18 @@ def probe(
 def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | str, workers: int = 0) -> Record:
     """Probe the encoder of a finished run and store the result inside that run's folder; at once when that is done.
 
-    Raises ValueError when the run is not finished, its encoder is damaged, or another process evaluates it.
+    A finished evaluation is compared with the data below `root`, where they are there. Raises ValueError when those are
+    other data than its own or the run's, when the run is not finished, its encoder is damaged, or another process
+    evaluates it.
     """
     record = Record(runs, spec)
     if record.status == "done":
+        check_finished(record, Present(root))
         return record
     backbone = finished_backbone(runs, spec.run)
+    _read.cache_clear()  # the images may have been replaced since this process last read them
+    contents = split_digests(spec, root)
+    check_run(runs, spec, contents)
     with record.lock():
         if record.results is not None:  # another process finished it since
             return record
@@ -84,7 +91,13 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
             seconds=time.monotonic() - started,
             device=str(device),
             data_digest=test.digest,
-            extra={"train_digest": train.digest, "train_images": len(train), "test_images": len(test)},
+            extra={
+                "splits": contents,
+                "encoder_sha256": encoder_checksum(Record(runs, spec.run)),
+                "train_digest": train.digest,
+                "train_images": len(train),
+                "test_images": len(test),
+            },
         )
         record.finish(results, origin)
     return record
@@ -92,6 +105,15 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
 
 def splits(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files]:
     """Labelled images to train the probes on, and images to score them on; validation never reads the test set."""
+    return _read_spec(spec, root)[:2]
+
+
+def split_digests(spec: Evaluation, root: Path) -> dict[str, str]:
+    """The digests of the whole splits that `splits` draws from."""
+    return dict(_read_spec(spec, root)[2])
+
+
+def _read_spec(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files, dict[str, str]]:
     run = spec.run
     return _read(run.dataset, run.copy, run.train_images, run.seed, spec.split, Path(root))
 
@@ -99,16 +121,21 @@ def splits(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files
 @functools.lru_cache(maxsize=1)  # a pretraining probes itself every few epochs, and reading a copy can take minutes
 def _read(
     dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path
-) -> tuple[Images | Files, Images | Files]:
-    train = labelled_images(dataset, copy, train_images, seed, root)
+) -> tuple[Images | Files, Images | Files, dict[str, str]]:
+    whole = read(dataset, "train", root, copy=copy)
+    contents, train = {"train": whole.digest}, _drawn(whole, train_images, seed)
     if split == "validation":
-        return validation_split(train, seed)
-    return train, read(dataset, "test", root, copy=copy)
+        return *validation_split(train, seed), contents
+    test = read(dataset, "test", root, copy=copy)
+    return train, test, contents | {"test": test.digest}
 
 
 def labelled_images(dataset: str, copy: str, train_images: int, seed: int, root: Path) -> Images | Files:
     """The labelled images of those that a run trains on."""
-    train = read(dataset, "train", root, copy=copy)
+    return _drawn(read(dataset, "train", root, copy=copy), train_images, seed)
+
+
+def _drawn(train: Images | Files, train_images: int, seed: int) -> Images | Files:
     if 0 < train_images < len(train):  # STL-10 has fewer labelled images than a run may draw from all of them
         return subset(train, train_images, seed)
     return train
@@ -124,13 +151,12 @@ def finished_backbone(runs: Path, run: Run) -> nn.Module:
         raise ValueError(
             f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
         )
-    file = record.path / "encoder.safetensors"
     dataset = DATASETS[run.dataset]
     backbone = build_backbone(run.backbone, run.views[0].size or dataset.view_size, dataset)
+    weights = read_encoder(record)
     try:
-        with safe_open(file, framework="pt") as stored:
-            backbone.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        file, reason = record.path / ENCODER, " ".join(str(error).split())
         raise ValueError(f"cannot read {file}: {reason}; expected the weights of a {run.backbone.name}") from error
     return backbone

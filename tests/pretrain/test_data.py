@@ -1,5 +1,6 @@
 """Data sets: the entries, the splits, image-folder copies and what is said when files are wrong."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,35 @@ def test_a_changed_folder_is_decoded_anew_and_the_old_cache_dropped(tmp_path: Pa
     assert before.digest != after.digest
     assert after.pixels[0, :, 0, 0].tolist() == [1, 2, 3]
     assert len(list((tmp_path / ".compmod-cache" / "copy" / "train").iterdir())) == 1
+
+
+@pytest.mark.parametrize("place", [0.01, 0.5, 0.99], ids=["header", "pixels", "checksum"])
+def test_one_flipped_bit_of_the_cache_is_noticed_said_and_mended(
+    place: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder_copy(tmp_path, each=1)
+    first = load("cifar10", "test", tmp_path, copy="copy")
+    (cache,) = (tmp_path / ".compmod-cache" / "copy" / "test").iterdir()
+    sound = cache.read_bytes()
+    damaged = bytearray(sound)
+    damaged[int(place * len(sound)) if place < 0.9 else -1] ^= 1
+    cache.write_bytes(damaged)
+    assert load("cifar10", "test", tmp_path, copy="copy").digest == first.digest
+    assert f"warning: the cache {cache} is damaged (its checksum differs) and is made anew" in capsys.readouterr().err
+    assert cache.read_bytes() == sound
+    assert load("cifar10", "test", tmp_path, copy="copy").digest == first.digest
+    assert capsys.readouterr().err == ""
+
+
+def test_other_pixels_of_the_old_size_and_time_are_noticed(tmp_path: Path) -> None:
+    copy = folder_copy(tmp_path, each=1)
+    file = copy / "test" / "cat" / "0.png"
+    before, times = load("cifar10", "test", tmp_path, copy="copy"), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    size = file.stat().st_size
+    Image.new("RGB", (32, 32), (61,) * 3).save(file)
+    assert file.stat().st_size == size
+    os.utime(file, ns=times)  # as unpacking an archive does
+    assert load("cifar10", "test", tmp_path, copy="copy").digest != before.digest
 
 
 def test_a_damaged_cache_is_decoded_anew(tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ def test_a_copy_of_imagenet_numbers_the_sorted_classes_it_has(tmp_path: Path) ->
     assert [files.path(index).parent.name for index in (0, 2, 4)] == sorted(THREE)
 
 
+def test_one_flipped_bit_of_the_kept_listing_is_noticed_said_and_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "copy")
+    first = load_files("imagenet", "train", tmp_path, copy="copy")
+    (cache,) = kept(tmp_path)
+    sound = cache.read_bytes()
+    damaged = bytearray(sound)
+    damaged[-70] ^= 1  # of the last label
+    cache.write_bytes(damaged)
+    assert load_files("imagenet", "train", tmp_path, copy="copy").labels.tolist() == first.labels.tolist()
+    assert f"warning: the cache {cache} is damaged" in capsys.readouterr().err
+    assert cache.read_bytes() == sound
+
+
 def test_the_test_split_is_val_with_the_labels_of_train(tmp_path: Path) -> None:
     class_folders(tmp_path / "copy")
     files = load_files("imagenet", "test", tmp_path, copy="copy")

@@ -6,10 +6,11 @@ import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from compmod.pretrain import data_identity
 from compmod.pretrain.record import Record
 from compmod.pretrain.run import Evaluation, FineTuning, Run
 from compmod.tables.demo import demo_table
@@ -63,6 +64,54 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     monkeypatch.setitem(sys.modules, "compmod.pretrain.evaluate.probe", probe)
     monkeypatch.setitem(sys.modules, "compmod.pretrain.evaluate.finetune", finetune)
     return work
+
+
+def _finish_on(spec: Any, runs: Path, digest: str) -> None:
+    for each in (spec.run, spec):
+        record = Record(runs, each)
+        record.start()
+        record.finish({"linear/top1": 0.5, "knn/top1": 0.5}, {"splits": {"train": digest}})
+
+
+@pytest.fixture
+def cifar(monkeypatch: pytest.MonkeyPatch) -> tuple[Table, list[str]]:
+    """Table 1 on a copy of CIFAR-10 that is there, and the splits of it that were read."""
+    reads: list[str] = []
+
+    def there(entry: Any, root: Path, copy: str) -> bool:
+        return entry.name == "cifar10"
+
+    def read(dataset: str, split: str, root: Path, copy: str) -> Any:
+        reads.append(f"{dataset} {copy} {split}")
+        return SimpleNamespace(digest="a" * 64)
+
+    monkeypatch.setattr(data_identity, "is_there", there)
+    monkeypatch.setattr(data_identity, "_read", read)
+    return build_table(1, copies={"cifar10": "mine"}), reads
+
+
+def test_the_data_of_finished_cells_are_compared_once_for_all(
+    work: Work, cifar: tuple[Table, list[str]], tmp_path: Path
+) -> None:
+    table, reads = cifar
+    for spec in table.specs:
+        _finish_on(spec, tmp_path, "a" * 64)
+    run_table(table, tmp_path, tmp_path)
+    assert reads == ["cifar10 mine train"]
+    assert work.calls == []
+
+
+def test_nothing_runs_on_data_that_are_others_than_those_of_finished_cells(
+    work: Work, cifar: tuple[Table, list[str]], tmp_path: Path
+) -> None:
+    table, _ = cifar
+    mine = [spec for spec in table.specs if spec.run.dataset == "cifar10"]
+    for spec in mine[:3]:
+        _finish_on(spec, tmp_path, "b" * 64)
+    with pytest.raises(ValueError, match=r"1 of .* is of other data: .*bbbbbbbbbbbb and now have aaaaaaaaaaaa"):
+        run_table(table, tmp_path, tmp_path)
+    assert work.calls
+    assert not [folder for _, folder in work.calls if "-cifar10-" in folder]
 
 
 @pytest.fixture

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from compmod.pretrain.record import Record
 from compmod.pretrain.run import Backbone, Evaluation, FineTuning
 from compmod.tables.render import FORMATS, render
 from compmod.tables.settings import mixed_settings
@@ -94,3 +98,91 @@ def test_rows_without_training_are_compared_in_their_data_alone() -> None:
 def test_a_rendered_table_says_that_a_column_is_mixed(form: str, tmp_path: Path) -> None:
     mixed = _changed(build_table(1), "BYOL", _of_run(copy="jpeg"))
     assert "rows differ in data: CIFAR-10, but CIFAR-10 (copy: jpeg) (BYOL)." in render(mixed, tmp_path, form)  # type: ignore[arg-type]
+
+
+def _digests(record: Any, **splits: str) -> None:
+    """Give a finished record these digests of its images."""
+    file = record.path / "provenance.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"splits": splits}))
+
+
+def _note(table: Table, tmp_path: Path, form: str = "md") -> list[str]:
+    text = render(table, tmp_path / "runs", form)  # type: ignore[arg-type]
+    return [line for line in text.splitlines() if "come from different" in line]
+
+
+@pytest.fixture
+def two_rows(every_case: Table, finish: Any) -> Table:
+    """A table with SimCLR of content a (two seeds) and SimCLR+ of content b (one seed)."""
+    for row, digest, seeds in ((0, "a" * 64, 2), (1, "b" * 64, 1)):
+        for spec in every_case.rows[row].cells[1].specs[:seeds]:
+            _digests(finish(spec), train="c" * 64, test=digest)
+    return every_case
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "csv"])
+def test_a_column_of_different_contents_under_one_name_says_so(form: str, two_rows: Table, tmp_path: Path) -> None:
+    (note,) = _note(two_rows, tmp_path, form)
+    for words in (
+        "CIFAR-10 linear, CIFAR-10 5-nn: numbers come from different test images that are all called CIFAR-10",
+        "content aaaaaaaaaaaa, but bbbbbbbbbbbb (SimCLR+ seed 0).",
+    ):
+        assert words in note
+
+
+def test_the_cells_of_different_contents_are_told_apart_in_csv(two_rows: Table, tmp_path: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(render(two_rows, tmp_path / "runs", "csv"))))
+    found = [line["data"] for line in lines if line["metric"] == "linear/top1"]
+    assert found[:3] == ["CIFAR-10; content of test aaaaaaaaaaaa", "CIFAR-10; content of test bbbbbbbbbbbb", "CIFAR-10"]
+
+
+def test_seeds_of_one_cell_that_differ_in_content_are_named(every_case: Table, finish: Any, tmp_path: Path) -> None:
+    for seed, spec in enumerate(every_case.rows[0].cells[1].specs):
+        _digests(finish(spec), test=("b" if seed == 2 else "a") * 64)
+    (note,) = _note(every_case, tmp_path)
+    assert "but bbbbbbbbbbbb (SimCLR seed 2)." in note
+
+
+def test_the_images_of_the_pretraining_count_too(every_case: Table, finish: Any, tmp_path: Path) -> None:
+    for row, digest in ((0, "a"), (1, "b")):
+        spec = every_case.rows[row].cells[1].specs[0]
+        finish(spec)
+        _digests(Record(tmp_path / "runs", spec.run), pretrain=digest * 64, train=digest * 64)
+    (note,) = _note(every_case, tmp_path)
+    assert "different pretrain images" in note
+
+
+def test_what_an_older_record_does_not_tell_is_not_held_against_it(
+    every_case: Table, finish: Any, tmp_path: Path
+) -> None:
+    finish(every_case.rows[0].cells[1].specs[0])
+    _digests(finish(every_case.rows[1].cells[1].specs[0]), test="b" * 64)
+    assert _note(every_case, tmp_path) == []
+
+
+@pytest.mark.parametrize("told", [["a"], {"test": 3}, {"test": None}, "a", {"test": ""}], ids=repr)
+def test_damaged_digests_tell_nothing(told: Any, two_rows: Table, tmp_path: Path) -> None:
+    for spec in two_rows.rows[1].cells[1].specs[:1]:
+        file = Record(tmp_path / "runs", spec).path / "provenance.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"splits": told}))
+    assert _note(two_rows, tmp_path) == []
+
+
+def test_the_digests_of_older_records_are_compared_where_they_are_of_whole_splits(
+    every_case: Table, finish: Any, tmp_path: Path
+) -> None:
+    for row, digest in ((0, "a"), (1, "b")):
+        finish(every_case.rows[row].cells[1].specs[0], data_digest=digest * 64)
+    (note,) = _note(every_case, tmp_path)
+    assert "aaaaaaaaaaaa, but bbbbbbbbbbbb (SimCLR+ seed 0)" in note
+
+
+def test_seeds_that_draw_other_subsets_of_the_same_images_do_not_differ(tmp_path: Path, finish: Any) -> None:
+    table = _changed(build_table(1, seeds=2), "BYOL", _of_run(train_images=999))
+    (row,) = [row for row in table.rows if row.label == "BYOL"]
+    for spec, digest in zip(row.cells[0].specs, "ab", strict=True):
+        record = finish(spec)
+        _digests(record, train="c" * 64, test="d" * 64)
+        file = Record(tmp_path / "runs", spec.run).path / "provenance.json"
+        file.write_text(json.dumps({"data_digest": digest * 64}))
+    assert _note(table, tmp_path) == []

@@ -154,7 +154,7 @@ def test_other_data_than_it_was_begun_with_are_refused(runs: Path, tmp_path: Pat
     begun = Engine(record, SPEC, trunk, tiny_coco(tmp_path / "tiny"), QUIET, Stop())
     begun.clock = 0.0
     begun._save()
-    with pytest.raises(ValueError, match=r"is not what .* was begun with; give that folder"):
+    with pytest.raises(ValueError, match=r"is of other data: the train images of COCO 2017 .* another name for --coco"):
         Engine(record, SPEC, trunk, other, QUIET, Stop())._load()
 
 
@@ -193,3 +193,45 @@ def test_the_checkpoint_is_read_without_pickled_code(runs: Path, monkeypatch: py
     monkeypatch.undo()
     checkpoint.save(runs, 6, states[-1])
     assert (checkpoint.load_newest(runs) or {})["step"] == 6
+
+
+def other_pictures(folder: Path) -> None:
+    """The same annotations, another picture under an old name."""
+    images = sorted((folder / "val2017").glob("*.png"))
+    images[0].write_bytes(images[1].read_bytes())
+
+
+def other_annotations(folder: Path) -> None:
+    file = folder / "annotations" / "instances_val2017.json"
+    document = json.loads(file.read_text())
+    document["annotations"][0]["area"] += 1
+    file.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("change", [other_pictures, other_annotations], ids=lambda change: change.__name__)
+def test_a_finished_detection_of_a_folder_that_has_changed_is_refused(change: Any, runs: Path, tmp_path: Path) -> None:
+    folder = runs.parent / "tiny"
+    record = transfer(runs, SPEC, folder, QUIET)
+    assert transfer(runs, SPEC, tmp_path / "nowhere", QUIET).results == record.results
+    change(folder)
+    words = r"is of other data: the test images of COCO 2017 \(copy: tiny\) had the digest .* name for --coco"
+    with pytest.raises(ValueError, match=words):
+        transfer(runs, SPEC, folder, QUIET)
+    other = replace(SPEC, detector=replace(TINY, lr=0.01))
+    with pytest.raises(ValueError, match=words):  # two detections of one run on one name are of one folder
+        transfer(runs, other, folder, QUIET)
+    assert Record(runs, other).status == "absent"
+
+
+@pytest.mark.parametrize("change", [{"digest": "0" * 12}, {"step": 10**6}, {"model": {}}, {"optimizer": {}}], ids=str)
+def test_a_sound_checkpoint_that_does_not_fit_is_named(change: dict[str, Any], runs: Path, tmp_path: Path) -> None:
+    record = Record(runs, SPEC)
+    record.start()
+    trunk = engine.trunk_weights(runs, SPEC, None)
+    begun = Engine(record, SPEC, trunk, tiny_coco(tmp_path / "tiny"), QUIET, Stop())
+    begun.clock = 0.0
+    begun._save()
+    folder = record.path / "checkpoints"
+    checkpoint.save(folder, 0, (checkpoint.load_newest(folder) or {}) | change)
+    with pytest.raises(ValueError, match=r"checkpoint .*step-000000000\.pt .*move it away"):
+        begun._load()

@@ -32,7 +32,7 @@ def finished(runs: Path, backbone: Backbone) -> tuple[Path, nn.Module]:
     draw_norms(trunk)
     record = Record(runs, run)
     record.start()
-    save_file(trunk.state_dict(), record.path / "encoder.safetensors")
+    save_file(trunk.state_dict(), record.path / "encoder.safetensors", metadata={"digest": run.digest})
     record.finish({"epochs": run.epochs}, {})
     return record.path, trunk
 
@@ -146,7 +146,8 @@ def test_an_evaluation_is_refused_and_its_run_named(tmp_path: Path) -> None:
 
 def test_a_damaged_encoder_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     folder, _ = finished(tmp_path / "runs", Backbone(name="resnet10", width=4))
-    save_file({"conv1.weight": torch.zeros(4, 3, 3, 3)}, folder / "encoder.safetensors")
+    digest = Record.open(folder).spec.digest
+    save_file({"conv1.weight": torch.zeros(4, 3, 3, 3)}, folder / "encoder.safetensors", metadata={"digest": digest})
     with pytest.raises(ValueError, match=r"encoder\.safetensors.*the weights lack bn1\.bias"):
         export(folder, "detectron2", tmp_path / "encoder.pth")
     assert not (tmp_path / "encoder.pth").exists()

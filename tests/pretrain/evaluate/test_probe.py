@@ -42,7 +42,7 @@ def finish(runs: Path, run: Run = RUN) -> dict[str, Tensor]:
     weights = build_backbone(run.backbone, 16).state_dict()
     record = Record(runs, run)
     record.start()
-    save_file(weights, record.path / "encoder.safetensors")
+    save_file(weights, record.path / "encoder.safetensors", metadata={"digest": run.digest})
     record.finish({}, {})
     return weights
 
@@ -167,7 +167,8 @@ def test_a_truncated_encoder_is_refused_by_its_name(tmp_path: Path) -> None:
 
 def test_another_network_s_encoder_is_refused_in_one_line(tmp_path: Path) -> None:
     finish(tmp_path)
-    save_file({"conv1.weight": torch.zeros(1)}, Record(tmp_path, RUN).path / "encoder.safetensors")
+    file = Record(tmp_path, RUN).path / "encoder.safetensors"
+    save_file({"conv1.weight": torch.zeros(1)}, file, metadata={"digest": RUN.digest})
     with pytest.raises(ValueError, match="expected the weights of a resnet18") as caught:
         evaluate(tmp_path, SPEC, Path(), "cpu")
     assert "\n" not in str(caught.value)
