@@ -148,7 +148,7 @@ def _split(entry: Dataset, folder: Path, split: Split, copy: str, cache: Path) -
         classes = len({label for label in labels.tolist() if label >= 0})
         found, ok = f"{len(labels):,} images in {classes} classes, {how}", True
     except ValueError as error:
-        found, ok = str(error), False
+        found, ok = str(error).encode(errors="backslashreplace").decode(), False  # names may be of another encoding
     bound = "at most " if copy else "" if split == "test" or entry.train_images_certain else "about "
     expected = f"{bound}{count:,} images in {entry.classes} classes"
     return Holding(path=f"{folder} ({split})", found=found, expected=expected, checksum="none published", ok=ok)

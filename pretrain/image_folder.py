@@ -161,7 +161,9 @@ def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> N
     digest = hashlib.sha256(f"{CACHE_FORMAT} {dataset.size}\n".encode())
     for path in paths:
         state = path.stat()
-        digest.update(f"{path.relative_to(folder)}\t{state.st_size}\t{state.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{path.relative_to(folder)}\t{state.st_size}\t{state.st_mtime_ns}\n".encode(errors="surrogateescape")
+        )
     file = cache / f"{digest.hexdigest()[:16]}.npy"
     if file.is_file():
         try:

@@ -1,5 +1,6 @@
 """Data sets: the entries, the splits, image-folder copies and what is said when files are wrong."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -280,6 +281,15 @@ def test_describe_reads_the_unlabelled_images_too(tmp_path: Path) -> None:
     (copy / "unlabeled" / "0.png").write_bytes(b"no image")
     train, unlabelled, test = describe("stl10", tmp_path, "copy")
     assert (train.ok, unlabelled.ok, test.ok) == (True, False, True)
+
+
+def test_a_name_in_another_encoding_is_read_and_named(tmp_path: Path) -> None:
+    cat = folder_copy(tmp_path) / "train" / "cat"
+    path = cat / os.fsdecode(b"\xff.png")
+    (cat / "1.png").rename(path)
+    assert len(load("cifar10", "train", tmp_path, copy="copy")) == 20
+    path.write_bytes(b"no image")
+    assert "\\udcff.png: found an image that cannot" in describe("cifar10", tmp_path, "copy")[0].found
 
 
 def test_notes_in_another_encoding_name_their_file(tmp_path: Path) -> None:
