@@ -167,7 +167,9 @@ def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> N
     for path in paths:
         state = path.stat()
         digest.update(
-            f"{path.relative_to(folder)}\t{state.st_size}\t{state.st_mtime_ns}\t{state.st_ctime_ns}\n".encode()
+            f"{path.relative_to(folder)}\t{state.st_size}\t{state.st_mtime_ns}\t{state.st_ctime_ns}\n".encode(
+                errors="surrogateescape"
+            )
         )
     file = cache / f"{digest.hexdigest()[:16]}.npy"
     pixels = kept(file)

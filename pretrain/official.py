@@ -13,6 +13,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -80,6 +81,16 @@ def read(
     return pixels, np.concatenate([labels for _, labels in blocks])
 
 
+def check(dataset: Dataset, part: str, folder: Path) -> str:
+    """What is wrong with one part of a partial copy, "train", "test" or "unlabeled"; "" when nothing is."""
+    try:
+        for _ in (_stl if dataset.name == "stl10" else _cifar)(dataset, part, folder, False):
+            pass
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _cifar(dataset: Dataset, split: str, folder: Path, whole: bool) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     for file in FILES[dataset.name]["test" if split == "test" else "train"]:
         path = folder / file.name
@@ -108,8 +119,10 @@ def _unpickle(dataset: Dataset, path: Path, content: bytes) -> tuple[NDArray[Any
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (row,):
         kind = f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise dataset.fault(path, f"'data' is {kind}", expected)
-    if labels.ndim != 1 or not all(isinstance(label, int) for label in labels):
+    if labels.ndim != 1 or not {int}.issuperset(map(type, labels)):
         raise dataset.fault(path, "labels that are not whole numbers", f"labels 0 to {dataset.classes - 1}")
+    if wrong := [label for label in labels if not 0 <= label < dataset.classes]:
+        raise dataset.fault(path, f"label {shorten(wrong[0])}", f"0 to {dataset.classes - 1}")
     return pixels, labels.astype(np.int64)
 
 

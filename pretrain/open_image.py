@@ -13,6 +13,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -21,8 +22,10 @@ from PIL import Image
 
 from .bad_data import BadData
 
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 THREADS = 16  # open files at once; what takes the time is the disk's answer
+BLOCK = 10_000  # items handed out at once: a million would take gigabytes
 EXPECTED = "a PNG or JPEG"
 RANGED = {"PNG": 65535, "PPM": 65535, "JPEG2000": 65535}  # formats whose 16-bit grey Pillow stretches over all 16 bits
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
@@ -105,11 +108,13 @@ def checked_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
 
 def in_threads(work: Callable[[Item], Made], items: Iterable[Item], threads: int = THREADS) -> list[Made]:
     """What `work` makes of every item, in order. What one of them raises ends the others and is raised."""
-    pool = ThreadPoolExecutor(threads)
+    pool, waiting, made = ThreadPoolExecutor(threads), iter(items), list[Made]()
     try:
-        return list(pool.map(work, items))
+        while block := list(islice(waiting, BLOCK)):
+            made += pool.map(work, block)
     finally:
         pool.shutdown(cancel_futures=True)
+    return made
 
 
 def kind_of(path: Path) -> str:
@@ -162,7 +167,7 @@ def _largest(image: Image.Image) -> int | None:
         return None
     if image.format == "TIFF" and image.mode != "I":
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
-        largest = 2 ** tags.get(_BITS, (16,))[0] - 1
+        largest = (1 << int(tags.get(_BITS, (16,))[0])) - 1
         return -largest if tags.get(_PHOTOMETRIC) == 0 else largest  # 0: white is zero, which Pillow leaves to us
     return RANGED.get(image.format or "")
 

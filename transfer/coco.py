@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def read_folder(folder: Path, *, headers: bool = True) -> tuple[Split, Split]:
         raise BadData(f"category {first} is {names[0]} in {train.file} and {names[1]} in {val.file}; expected equal")
     if headers:
         for split in (train, val):
-            in_threads(lambda image, split=split: check_header(split, image), split.images)
+            in_threads(partial(check_header, split), split.images)
     return train, val
 
 

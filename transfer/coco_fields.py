@@ -5,6 +5,7 @@ What no line names is not read, and not handed on. Imports no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from reprlib import repr as shorten
@@ -16,6 +17,9 @@ NEEDED = object()  # stands where a default would: the field must be there
 LARGEST_ID = 2**63 - 1  # scoring keeps ids in 64 bits
 LARGEST_SIDE = 2**16  # of an image, pixels
 LARGEST_AREA = 1e10  # of an object, pixels: scoring leaves out what is larger, pycocotools's `areaRng`
+
+
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # also halves of surrogate pairs
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Field:
         return {
             "whole": f"a whole number, {span}",
             "number": f"a number, {span}",
-            "name": "printable text",
-            "file": "the path of a file in the folder of the images",
+            "name": "text without control characters",
+            "file": "the path of a file below the folder of the images",
             "box": f"x, y, width, height in pixels, {span}, the last two at least 0",
             "mask": "polygons, or runs with size and counts",
         }[self.kind]
@@ -50,9 +54,9 @@ class Field:
         if self.kind == "box":
             return numbers(value, self.least, self.most) and len(value) == 4 and value[2] >= 0 and value[3] >= 0
         if self.kind == "name":
-            return kind is str and value.isprintable() and bool(value.strip())
+            return kind is str and bool(value.strip()) and not _UNPRINTED.search(value)
         if self.kind == "file":
-            return kind is str and value.isprintable() and bool(value) and is_inside(value)
+            return kind is str and is_inside(value) and not _UNPRINTED.search(value)
         return kind is list or kind is dict
 
 
@@ -96,7 +100,7 @@ def by_id(file: object, document: Mapping[str, Any], kind: str) -> dict[int, dic
         raise BadData(f"{file} has no list of {kind}; expected images, annotations and categories")
     found: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
-        number = entry.get("id") if isinstance(entry, dict) else None
+        number: Any = entry.get("id") if isinstance(entry, dict) else None
         if not _ID.holds(number):
             given = shorten(number if isinstance(entry, dict) else entry)
             raise BadData(f"{file}: entry {position} of {kind} has no whole number of 64 bits as its id, but {given}")

@@ -168,7 +168,7 @@ def _resizing(entry: Any, shorter: int, longest: int) -> Any:
     scale = shorter / min(height, width)
     if scale * max(height, width) > longest:
         scale = longest / max(height, width)
-    new_height, new_width = int(scale * height + 0.5), int(scale * width + 0.5)
+    new_height, new_width = (max(1, int(scale * side + 0.5)) for side in (height, width))  # 0 would be none
     return transforms.ResizeTransform(height, width, new_height, new_width, Image.Resampling.BILINEAR)
 
 

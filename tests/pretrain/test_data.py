@@ -292,8 +292,40 @@ def test_describe_counts_the_images_of_a_folder_copy(tmp_path: Path) -> None:
     copy = folder_copy(tmp_path)
     (copy / "test" / "cat").rename(copy / "cat")
     train, test = describe("cifar10", tmp_path, "copy")
-    assert (train.found, train.ok) == ("20 images in 10 classes", True)
+    assert (train.found, train.ok) == ("20 images in 10 classes, all decoded", True)
     assert ("no test image of class cat" in test.found, test.ok) == (True, False)
+
+
+def test_describe_says_ok_only_of_what_it_could_read(tmp_path: Path) -> None:
+    path = folder_copy(tmp_path) / "test" / "cat" / "1.png"
+    path.write_bytes(path.read_bytes()[:60])
+    train, test = describe("cifar10", tmp_path, "copy")
+    assert (train.ok, test.ok) == (True, False)
+    assert test.found.startswith(f"{path}: found an image that cannot be decoded")
+
+
+def test_describe_reads_the_unlabelled_images_too(tmp_path: Path) -> None:
+    copy = folder_copy(tmp_path, "stl10", each=1)
+    (copy / "unlabeled").mkdir()
+    (copy / "unlabeled" / "0.png").write_bytes(b"no image")
+    train, unlabelled, test = describe("stl10", tmp_path, "copy")
+    assert (train.ok, unlabelled.ok, test.ok) == (True, False, True)
+
+
+def test_a_name_in_another_encoding_is_read_and_named(tmp_path: Path) -> None:
+    cat = folder_copy(tmp_path) / "train" / "cat"
+    path = cat / os.fsdecode(b"\xff.png")
+    (cat / "1.png").rename(path)
+    assert len(load("cifar10", "train", tmp_path, copy="copy")) == 20
+    path.write_bytes(b"no image")
+    assert "\\udcff.png: found an image that cannot" in describe("cifar10", tmp_path, "copy")[0].found
+
+
+def test_notes_in_another_encoding_name_their_file(tmp_path: Path) -> None:
+    copy = folder_copy(tmp_path, each=1)
+    (copy / "order_train.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=rf"^{copy / 'order_train.txt'}: found"):
+        load("cifar10", "train", tmp_path, copy="copy")
 
 
 def test_a_download_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

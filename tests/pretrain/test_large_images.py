@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from compmod.pretrain import large_images
 from compmod.pretrain.class_names import CLASS_NAMES
 from compmod.pretrain.data import DATASETS, describe, download, load, subset, validation_split
 from compmod.pretrain.large_images import Files, load_files
+from PIL import Image
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "imagenet-sample" / "imagenet-sample-1000.zip"
 HUNDRED = CLASS_NAMES["imagenet100"]
@@ -32,6 +34,15 @@ def class_folders(folder: Path, names: Sequence[str] = THREE, train: int = 2, va
             for number in range(count):
                 (folder / part / name / f"{name}_{number}.JPEG").touch()
             os.utime(folder / part / name, (LONG_AGO, LONG_AGO))
+    return folder
+
+
+def drawn(folder: Path) -> Path:
+    """The same folder, with an image in every file."""
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "JPEG")
+    for path in folder.rglob("*.JPEG"):
+        path.write_bytes(content.getvalue())
     return folder
 
 
@@ -267,10 +278,18 @@ def test_files_are_drawn_and_split_as_images_in_memory_are() -> None:
 
 
 def test_describe_counts_a_copys_files_and_says_what_is_missing(tmp_path: Path) -> None:
-    shutil.rmtree(class_folders(tmp_path / "copy") / "val")
+    shutil.rmtree(drawn(class_folders(tmp_path / "copy")) / "val")
     train, test = describe("imagenet", tmp_path, "copy")
-    assert (train.found, train.ok) == ("6 images in 3 classes", True)
+    assert (train.found, train.ok) == ("6 images in 3 classes, all headers read", True)
     assert ("val: found no such folder" in test.found, test.ok) == (True, False)
+
+
+def test_describe_says_ok_only_of_headers_it_could_read(tmp_path: Path) -> None:
+    path = drawn(class_folders(tmp_path / "copy")) / "train" / THREE[0] / f"{THREE[0]}_1.JPEG"
+    path.write_bytes(path.read_bytes()[:-50])
+    train, test = describe("imagenet", tmp_path, "copy")
+    assert (train.ok, test.ok) == (False, True)
+    assert train.found.startswith(f"{path}: found an image that cannot be decoded (")
 
 
 def test_describe_says_where_imagenet100_is_looked_for(tmp_path: Path) -> None:
@@ -280,7 +299,7 @@ def test_describe_says_where_imagenet100_is_looked_for(tmp_path: Path) -> None:
 
 
 def test_describe_calls_the_uncertain_number_of_training_images_so(tmp_path: Path) -> None:
-    class_folders(tmp_path / "imagenet100", HUNDRED, train=1, val=50)
+    drawn(class_folders(tmp_path / "imagenet100", HUNDRED, train=1, val=50))
     train, test = describe("imagenet100", tmp_path)
     assert (train.expected, train.ok) == ("about 126,689 images in 100 classes", True)
     assert (test.expected, test.ok) == ("5,000 images in 100 classes", True)

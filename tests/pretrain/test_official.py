@@ -187,3 +187,15 @@ def test_describe_says_that_a_copy_has_no_checksum() -> None:
     rows = describe("stl10", REAL, "stl10-sample")
     assert {row.checksum for row in rows} == {"a copy has none"}
     assert all(row.ok for row in rows)
+
+
+@pytest.mark.parametrize("labels", [[0, 9, 10**30], [0, 9, True], [0, 9, -1], [0, 9, 2**63]], ids=range(4))
+def test_describe_reads_the_files_of_a_copy(labels: list[int], tmp_path: Path) -> None:
+    batch = BATCH | {"labels": [0, 9, 4]}
+    cifar_copy(tmp_path, batch)
+    folder = tmp_path / "copy" / "cifar-10-batches-py"
+    for number in range(1, 6):
+        (folder / f"data_batch_{number}").write_bytes(pickle.dumps(batch | ({"labels": labels} if number == 2 else {})))
+    *train, test = describe("cifar10", tmp_path, "copy")
+    assert ([row.ok for row in train], test.ok) == ([False] * 5, True)
+    assert train[1].found.startswith(f"{folder / 'data_batch_2'}: found label")

@@ -134,6 +134,13 @@ def test_pixels_lie_where_detectron2s_reader_puts_them(orientation: int, ending:
     check_header(turned, turned.images[0])
 
 
+def test_a_narrow_strip_keeps_a_pixel(split: Split) -> None:
+    Image.new("RGB", (900, 1)).save(split.path(split.images[0]))
+    strip = replace(split, images=({**split.images[0], "height": 1, "width": 900},))
+    ((example,),) = scored_images(strip, TINY, 0)
+    assert example["image"].shape == (3, 1, TINY.longest)
+
+
 def test_weights_of_msra_see_blue_first(split: Split) -> None:
     rgb, bgr = (read_pixels(split, 0, replace(TINY, pixels=pixels)) for pixels in ("rgb", "msra"))  # type: ignore[arg-type]
     assert (rgb[:, :, ::-1] == bgr).all()
