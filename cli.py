@@ -22,6 +22,7 @@ from .pretrain.data import DATASETS
 from .pretrain.methods import METHODS
 from .pretrain.methods_list import methods
 from .pretrain.place import place_of
+from .pretrain.printable import printable
 from .pretrain.protocols import named_protocol
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, FineTuning, Run
@@ -203,12 +204,17 @@ def _pretrain(asked: Pretraining) -> None:
     if place_of(os.environ).rank:  # the first process speaks for all
         return
     results = record.results or {}
-    _print_results(record.path, {**results.get("last", {}), **(results.get("online") or [{}])[-1]})
+    last, online = results.get("last"), results.get("online")
+    figures = [last, *(online[-1:] if isinstance(online, list) else [])]  # of a finished record, maybe another's
+    _print_results(
+        record.path, {name: value for part in figures if isinstance(part, dict) for name, value in part.items()}
+    )
 
 
 def _print_results(folder: Path, results: dict[str, object]) -> None:
     for name, value in results.items():
-        print(f"{name:18} {value:.4g}" if isinstance(value, int | float) else f"{name:18} {value}")
+        text = f"{value:.4g}" if isinstance(value, int | float) else printable(str(value))
+        print(f"{printable(name):18} {text}")
     print(folder)
 
 

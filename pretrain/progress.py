@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,10 +15,39 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .distributed import rank
-from .record import Record
+from .record import Record, write_whole
 from .run import Run
+from .stored_json import read_lines
 
 PLAIN_EVERY_S = 30.0  # without a terminal: seconds between lines
+
+
+def cut_back(metrics: Path, length: int, step: int) -> None:
+    """Take from a metrics.jsonl what was logged after the checkpoint of `step`, whose training makes it again.
+
+    `length` is that of the file in bytes when the checkpoint was made. Where bytes are missing or lines are damaged,
+    as after a full disk or someone's mistake, the sound lines up to `step` are kept and one line says what was lost;
+    training needs none of them. Raises ValueError on what is no file.
+    """
+    kept, read, damaged = [], 0, 0
+    ends = {0}  # of lines, in bytes
+    for line, value in read_lines(metrics):
+        sound = value is not None and line.endswith(b"\n") and _is_up_to(value, step)
+        damaged += read < length and not sound
+        read += len(line)
+        ends.add(read)
+        kept += [line] if sound else []
+    if length in ends and not damaged and metrics.exists():
+        os.truncate(metrics, length)
+        return
+    write_whole(metrics, b"".join(kept))
+    lost = f"{max(0, length - read):,} bytes are gone, {damaged} lines damaged"
+    print(f"warning: {metrics} is not what it was at step {step}: {lost}; {len(kept)} lines kept", file=sys.stderr)
+
+
+def _is_up_to(line: dict[str, Any], step: int) -> bool:
+    logged = line.get("step")
+    return isinstance(logged, int) and not isinstance(logged, bool) and 0 <= logged <= step
 
 
 class Monitor:
@@ -28,7 +58,7 @@ class Monitor:
         self.writes = rank() == 0  # the other processes of a run tell nothing
         self.quiet = quiet or not self.writes
         self.step = step
-        self.last: dict[str, float] = {}
+        self.last: dict[str, float | None] = {}
         self.images = 0
         self.since = self.spoke = time.monotonic()
 
@@ -78,9 +108,11 @@ class Monitor:
         if kind == "train":
             now = time.monotonic()
             row["images_per_second"] = self.images / max(now - self.since, 1e-9)
-            self.images, self.since, self.last = 0, now, values
+            self.images, self.since = 0, now
             self._tell(row)
         safe = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
+        if kind == "train":
+            self.last = {key: safe[key] for key in values}  # for the results, which are JSON too
         self.file.write(json.dumps(safe) + "\n")
         self.file.flush()
         if self.board:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from .run import Measured, Run
 from .spec import Spec
-from .stored_json import parse_object, read_object
+from .stored_json import read_object, shortened
 
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
 
@@ -39,13 +39,14 @@ class Record:
     def open(cls, folder: Path) -> Record:
         """The record whose spec is stored in `folder`. Raises ValueError when there is none, or it is damaged."""
         spec_file = Path(folder) / "spec.json"
-        if not spec_file.is_file():
-            raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
         try:
-            spec = Spec.from_dict(parse_object(spec_file.read_bytes(), spec_file))
+            stored = read_object(spec_file)
+            spec = Spec.from_dict(stored) if stored is not None else None
         except (ValueError, TypeError, AttributeError) as error:
-            said = str(error).removeprefix(f"{spec_file}: ")
+            said = shortened(str(error).removeprefix(f"{spec_file}: "))
             raise ValueError(f"damaged spec {spec_file}: {said}") from error
+        if spec is None:
+            raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
         if not isinstance(spec, Run | Measured):
             raise ValueError(f"{spec_file} holds a {type(spec).__name__}; expected a Run or a measurement of one")
         record = cls(Path(folder), spec)
@@ -106,7 +107,7 @@ class Record:
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write `value` as the file `name`, whole or not at all. Raises ValueError on NaN or infinity."""
         text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        write_whole(self.path / name, text.encode())
+        write_whole(self.path / name, text.encode(errors="replace"))  # a path of the command line may be no UTF-8
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -131,7 +132,7 @@ class Record:
         lock_file = self.path / "lock"
         if not lock_file.exists():
             return False
-        with open(lock_file) as handle:
+        with open(os.open(lock_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as handle:  # no pipe is waited for
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -7,7 +7,6 @@ only the step, the networks, the optimisers and the sums of the line being logge
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from .feed import Input, feed, read
 from .large_images import Files
 from .methods.base import Batch, build_method
 from .optim import build_optimizer, learning_rate, set_rate
-from .progress import Monitor
+from .progress import Monitor, cut_back
 from .provenance import provenance
 from .randomness import uniform
 from .record import Record, write_whole
@@ -295,7 +294,7 @@ class Trainer:
             self.collapsed = state["collapsed"]
             checkpoint.whole_number(state["metrics_bytes"])
         if rank() == 0:
-            os.truncate(metrics, state["metrics_bytes"])  # lines after the checkpoint are made again
+            cut_back(metrics, state["metrics_bytes"], self.step)
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock

@@ -6,15 +6,17 @@ and the log, why it ended. Nothing is written, and no torch imported.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..pretrain.printable import printable
 from ..pretrain.record import Record
 from ..pretrain.run import Run
+from ..pretrain.stored_fields import FAILED, check_fields
+from ..pretrain.stored_json import read_object
 from ..tables.table import Table
 from ..tables.throughput import Work
 from . import journal
@@ -118,7 +120,8 @@ class Board:
         if status == "failed" or history:
             error = _error(self.runs, spec, since=0.0)
             kind = history[-1].kind if history else classify(log=error)
-            return _Standing("failed", kind, error or history[-1].error)
+            noted = history[-1].error if history else "failed.json does not say why"
+            return _Standing("failed", kind, error or noted)
         return _Standing("stopped" if status == "unfinished" else "to do")
 
     def _ending(
@@ -186,6 +189,10 @@ def _error(runs: Path, spec: Work, since: float) -> str:
     try:
         if path.stat().st_mtime < since:
             return ""
-        return " ".join(str(json.loads(path.read_text())["error"]).split())
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_object(path) or {}
+        check_fields(found, FAILED, path)
+    except OSError:
         return ""
+    except ValueError as error:
+        return f"damaged record {printable(str(error))}"
+    return printable(" ".join((found.get("error") or "").split()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -12,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..pretrain.run import Evaluation, Run
+from ..pretrain.stored_fields import LOGGED, check_fields
+from ..pretrain.stored_json import parse_object
 from ..tables.cost import updates_of
+from ..tables.standing import step_of
 from ..tables.throughput import Work, images_of
 from ..transfer.spec import Detection
 
@@ -53,10 +55,10 @@ def _of_metrics(path: Path, run: Run) -> Pace | None:
         lines = [line for line in _tail(path) if line.get("kind") == "train"]
     except OSError:
         return None
-    epochs = [line["epoch"] for line in lines if _is_number(line.get("epoch"))]
+    epochs = [line["epoch"] for line in lines if line.get("epoch") is not None]
     if not epochs:
         return None
-    rates = [line["images_per_second"] for line in lines[-LINES:] if _is_number(line.get("images_per_second"))]
+    rates = [line["images_per_second"] for line in lines[-LINES:] if line.get("images_per_second") is not None]
     rate = statistics.median(rates) if rates else 0.0
     return Pace(
         epoch=epochs[-1],
@@ -87,29 +89,24 @@ def _checkpoints(folder: Path) -> Iterator[tuple[int, float]]:
     except OSError:
         return
     for entry in entries:
-        step = entry.name.removeprefix("step-").removesuffix(".pt")
-        if entry.name.endswith(".pt") and step.isdigit():
+        if entry.name.endswith(".pt") and (step := step_of(Path(entry.name))):
             try:
-                yield int(step), entry.stat().st_mtime
+                yield step, entry.stat().st_mtime
             except OSError:  # replaced by a newer one meanwhile
                 continue
 
 
 def _tail(path: Path) -> list[dict[str, Any]]:
-    """The last lines of a file of JSON; those that are cut, by us or by a writer at work, are left out."""
-    with open(path, "rb") as file:
+    """The last lines of a file of JSON; those damaged or cut, by us or by a writer at work, are left out."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # no pipe is waited for
         file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-        text = file.read().decode(errors="replace")
+        content = file.read(TAIL_BYTES)
     lines = []
-    for part in text.splitlines():
+    for part in content.splitlines():
         try:
-            line = json.loads(part)
+            line = parse_object(part, path)
+            check_fields(line, LOGGED, path)
         except ValueError:
             continue
-        if isinstance(line, dict):
-            lines.append(line)
+        lines.append(line)
     return lines
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .comparison import Decided, decide_printed
 from .ledger import CLAIMS, Claim
+from .markdown import escaped, noted
 from .outcome import Runs
 from .scales import SHORT, Scale
 from .seeded import Checked, Seeded
@@ -103,7 +104,7 @@ def findings_markdown(
         lines += [f"Ours are not of the paper's setting: {setting}.", ""]
     lines += [f"| Claim | Paper's own numbers | Ours ({scale}) | Detail |", "|:--|:--|:--|:--|"]
     for theirs, own in zip(printed_findings(), ours, strict=True):
-        detail = f"paper: {theirs.summary}. Ours: {own.summary}."
+        detail = noted(f"paper: {theirs.summary}. Ours: {own.summary}.")
         lines.append(f"| {theirs.claim.name} | {theirs.verdict} | {own.verdict} | {detail} |")
     lines += ["", "What the paper says, and how it is read; per cent are points of the metric:", ""]
     readings: dict[tuple[str, str, str], list[str]] = {}
@@ -111,7 +112,7 @@ def findings_markdown(
         readings.setdefault((claim.sentence, claim.where, claim.reading), []).append(f"**{claim.name}**")
     for (sentence, where, reading), names in readings.items():
         lines.append(f"- “{sentence.rstrip('.')}” ({where}): {', '.join(names)}. Read as: {reading}.")
-    lines += [f"- {sentence}" for sentence in runs.damaged]
+    lines += [f"- {escaped(sentence)}" for sentence in runs.damaged]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +29,7 @@ def claims_command(
     results, named = Runs(runs), named_copies(copies)
     if format == "csv":
         text = findings_frame(results, scale, seeds, named).to_csv(index=False)
+        print(*results.damaged, sep="\n", end="\n" * bool(results.damaged), file=sys.stderr)
     else:
         text = findings_markdown(results, scale, seeds, named)
     print(text, end="", flush=True)

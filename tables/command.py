@@ -55,9 +55,13 @@ def table_command(
             run_tables(tables, runs, data, device, workers=workers or (cores if scale == "demo" else 1))
         except ValueError as error:
             failure = error
+    from .outcome import Runs as Results
     from .render import render_all
 
-    print(render_all(tables, runs, format, provenance=sources), end="", flush=True)
+    results = Results(runs)
+    print(render_all(tables, results, format, provenance=sources), end="", flush=True)
+    if format == "csv":  # the others say it below each table
+        print(*results.damaged, sep="\n", end="\n" * bool(results.damaged), file=sys.stderr)
     if failure is not None:
         raise failure
 

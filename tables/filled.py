@@ -154,14 +154,11 @@ def notes(table: Table, cells: Sequence[Filled], results: Runs) -> list[str]:
 
     Backticks hold what is to be typed.
     """
-    return [
-        *_legend(cells),
-        *mixed_settings(table),
-        *mixed_contents(cells),
-        *_gaps(table, cells),
-        *table.notes,
-        *_damaged(table, results),
-    ]
+    mixed, damaged = (
+        [said.replace("`", "'") for said in read]
+        for read in ([*mixed_settings(table), *mixed_contents(cells)], _damaged(table, results))
+    )
+    return [*_legend(cells), *mixed, *_gaps(table, cells), *table.notes, *damaged]
 
 
 def _legend(cells: Sequence[Filled]) -> Iterator[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..pretrain.printable import printable
 from .filled import (
     Filled,
     Ours,
@@ -26,6 +28,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# What markdown, with HTML and formulas in it, takes otherwise; a _ inside a word is a letter to it.
+MARKS = re.compile(r"[\\`*\[\]<>|&~$]|\b_|_\b|(?<!\w)_")
+
+
+def escaped(text: str) -> str:
+    """What others wrote, such as a processor's name, as letters of one line."""
+    return MARKS.sub(r"\\\g<0>", printable(text))
+
+
+def noted(note: str) -> str:
+    """A sentence of ours, what is between its backticks as it is; no name in it opens a tag or a cell."""
+    parts = re.split(r"(`[^`]*`)", printable(note))
+    return "".join(part if place % 2 else re.sub(r"[<>|\[\]]", r"\\\g<0>", part) for place, part in enumerate(parts))
+
+
 def markdown(table: Table, cells: list[Filled], results: Runs, *, provenance: bool = False) -> str:
     """A heading, one markdown table a column group, and under them the notes and what could not be read.
 
@@ -33,8 +50,8 @@ def markdown(table: Table, cells: list[Filled], results: Runs, *, provenance: bo
     """
     lines = [f"### Table {table.number}, scale {table.scale}: {table.title}", ""]
     for heading in table.headings:
-        lines += [f"**{heading}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
-    lines += [f"- {note}" for note in notes(table, cells, results)]
+        lines += [f"**{escaped(heading)}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
+    lines += [f"- {note if note in table.notes else noted(note)}" for note in notes(table, cells, results)]
     if provenance:
         frame = provenance_frame(cells)
         lines += ["", _text(frame, left=len(frame.columns)) if len(frame) else "No number of ours yet."]
@@ -48,7 +65,7 @@ def heading_frame(table: Table, cells: list[Filled], heading: str) -> pd.DataFra
     frame = {row_name(table): [row.label for row in table.rows]}
     for column in table.columns:
         if column.heading == heading:
-            name, found = column_name(column), of_column(cells, column)
+            name, found = escaped(column_name(column)), of_column(cells, column)
             frame |= {f"{name}: {part}": _PARTS[part](found) for part in parts(column)}
     return pd.DataFrame(frame)
 
@@ -61,11 +78,11 @@ def provenance_frame(cells: Sequence[Filled]) -> pd.DataFrame:
         {
             "digest": f"`{source.digest}`",
             "seed": str(source.seed),
-            "data": source.data,
-            "commit": source.checkout,
-            "hardware": source.hardware,
+            "data": escaped(source.data),
+            "commit": escaped(source.checkout),
+            "hardware": escaped(source.hardware),
             "wall time, s": decimal(source.seconds, 1),
-            "changed since": "unknown" if source.unknown else ", ".join(source.stale),
+            "changed since": "unknown" if source.unknown else escaped(", ".join(source.stale)),
             "folder": f"`{source.folder}`",
         }
         for source in sources(cells)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..pretrain.data_identity import recorded
+from ..pretrain.printable import printable
 from ..pretrain.run import Run
 from ..pretrain.source import changed
 from .table import Measurement
@@ -52,12 +53,12 @@ def source_of(spec: Measurement, pretraining: dict[str, Any], measurement: dict[
         digest=spec.digest,
         folder=spec.folder,
         seed=spec.run.seed,
-        commit=", ".join(commits),
+        commit=printable(", ".join(commits)),
         dirty=any(git.get("dirty") is True for git in gits),
         data=spec.run.data_label,
-        hardware=_hardware(_part(pretraining, "hardware") or _part(measurement, "hardware")),
+        hardware=printable(_hardware(_part(pretraining, "hardware") or _part(measurement, "hardware"))),
         seconds=float(sum(seconds)) if seconds else None,
-        stale=tuple(sorted({*run_files, *files})) if run_files or files else (),
+        stale=tuple(map(printable, sorted({*run_files, *files}))) if run_files or files else (),
         unknown=run_unknown or unknown,
         contents=tuple(dict.fromkeys([*_contents(spec.run, pretraining), *_contents(spec, measurement)])),
     )

@@ -69,6 +69,7 @@ class Runs:
 
     path: Path
     damaged: dict[str, None] = field(default_factory=dict)  # an ordered set of sentences, each with its path
+    _noted: set[str] = field(default_factory=set)  # files that `damaged` speaks of
     _seen: dict[str, _Found] = field(default_factory=dict)
     _origins: dict[str, dict[str, Any]] = field(default_factory=dict)  # provenances, by digest
 
@@ -156,8 +157,11 @@ class Runs:
         return bool(digest != spec.digest)
 
     def damage(self, sentence: str) -> None:
-        """Note what could not be read; the sentence begins with its path."""
-        self.damaged[f"damaged record {printable(sentence)}"] = None
+        """Note what could not be read, once a file; the sentence begins with its path below the runs directory."""
+        file = sentence.removeprefix(str(self.path)).partition(": ")[0]
+        if file not in self._noted:
+            self._noted.add(file)
+            self.damaged[f"damaged record {printable(sentence)}"] = None
 
     def _folder(self, spec: Run | Measurement) -> str:
         return f"{self.path}/{spec.folder}"

@@ -51,6 +51,7 @@ class Plan:
     tables: tuple[int, ...]
     steps: tuple[Step, ...]
     damaged: tuple[str, ...]  # sentences with paths; their work is not planned until they are removed
+    remarks: tuple[str, ...]  # the like, on files that keep no work from being planned
     held_back: int  # measurements not planned for that reason
     rates: Rates
 
@@ -100,6 +101,7 @@ class Plan:
             "hours_are": self.hours_are,
             "totals": totals,
             "damaged": list(self.damaged),
+            "remarks": list(self.remarks),
             "held_back": self.held_back,
             "steps": [_step_json(step) for step in self.steps],
         }
@@ -117,12 +119,20 @@ def plan(tables: Sequence[Table], runs: Runs | Path, rates: Rates) -> Plan:
         if found.get(each.digest, NOT_RUN).state == "damaged"
     }
     # a finished record whose provenance alone is damaged keeps its number and needs no work
-    damaged = (said for said in results.damaged if any(f"/{folder}" in said for folder in spoiled))
-    return lacking(tables, found, rates, damaged=tuple(damaged))
+    damaged = tuple(said for said in results.damaged if any(f"/{folder}" in said for folder in spoiled))
+    for said in rates.damaged:
+        results.damage(said)
+    remarks = tuple(said for said in results.damaged if said not in damaged)
+    return lacking(tables, found, rates, damaged=damaged, remarks=remarks)
 
 
 def lacking(
-    tables: Sequence[Table], found: Mapping[str, Standing], rates: Rates, *, damaged: tuple[str, ...] = ()
+    tables: Sequence[Table],
+    found: Mapping[str, Standing],
+    rates: Rates,
+    *,
+    damaged: tuple[str, ...] = (),
+    remarks: tuple[str, ...] = (),
 ) -> Plan:
     """What `tables` lack when every digest stands as `found` says; what it does not name was not run."""
     wanted = _wanted(tables)
@@ -149,6 +159,7 @@ def lacking(
         tables=tuple(dict.fromkeys(table.number for table in tables)),
         steps=tuple(steps),
         damaged=damaged,
+        remarks=remarks,
         held_back=held_back,
         rates=rates,
     )

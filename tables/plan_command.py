@@ -56,6 +56,8 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
         held = f"{plan.held_back} measurement{'s'[: plan.held_back != 1]}"
         removed = f"Damaged, and so not planned, with {held}; remove the folder to have it done again:"
         paragraphs.append("\n".join([removed, *(f"  {sentence}" for sentence in plan.damaged)]))
+    if plan.remarks:
+        paragraphs.append("\n".join(["Damaged, but no work waits for it:", *(f"  {each}" for each in plan.remarks)]))
     return "\n\n".join(paragraphs)
 
 

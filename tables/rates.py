@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..pretrain.printable import printable
 from ..pretrain.record import Record
 from ..pretrain.run import Run
 from ..pretrain.stored_fields import PRETRAINED, PROVENANCE, Fields, check_fields
@@ -136,7 +137,7 @@ def _read(folder: Path) -> Measured:
     gpu = hardware.get("gpu")
     return Measured(
         spec=spec,
-        hardware=gpu or hardware["cpu"],
+        hardware=printable(gpu or hardware["cpu"]),
         device="gpu" if gpu else "cpu",
         devices=provenance.get("processes", 1) * (1 if gpu else hardware["threads"]),
         seconds=float(provenance["seconds"]),

@@ -71,11 +71,11 @@ def render(table: Table, runs: Path, form: Format = "md", *, provenance: bool = 
     return render_all([table], runs, form, provenance=provenance)
 
 
-def render_all(tables: Sequence[Table], runs: Path, form: Format = "md", *, provenance: bool = False) -> str:
+def render_all(tables: Sequence[Table], runs: Runs | Path, form: Format = "md", *, provenance: bool = False) -> str:
     """Tables of one scale as one text: one page, one list of cells under one line of names, or one after another."""
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
-    results = Runs(runs)
+    results = runs if isinstance(runs, Runs) else Runs(runs)
     filled = [(table, fill(table, results)) for table in tables]
     if form == "html":
         return html_page(filled, results)

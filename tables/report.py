@@ -15,7 +15,7 @@ from .amounts import duration
 from .detections import SENTENCE
 from .figures import Picture
 from .gathered import Chapter, Report, gather, gather_all
-from .markdown import markdown
+from .markdown import escaped, markdown, noted
 from .scales import Scale
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def markdown_report(report: Report) -> str:
     parts = [f"# {layout.title(report)}", f"{report.headline} {layout.subtitle(report)}"]
     if report.claims or report.missing:
         parts += ["## Summary", _grid("table", layout.summary(report))]
-        parts += ["\n".join(f"- {sentence}" for sentence in layout.sentences(report))]
+        parts += ["\n".join(f"- {noted(sentence)}" for sentence in layout.sentences(report))]
     for chapter in report.chapters:
         parts += _chapter(chapter, report)
     if report.claims:
@@ -63,17 +63,17 @@ def markdown_report(report: Report) -> str:
         parts += ["## Training curves", layout.CURVES, *map(_shown, report.curves)]
     if report.detections:
         parts += ["## Detections", SENTENCE]
-        parts += [text for picture in report.detections for text in (f"**{picture.title}**", _shown(picture))]
+        parts += [text for picture in report.detections for text in (f"**{escaped(picture.title)}**", _shown(picture))]
     if report.views:
         parts += ["## Sample views", report.views.title, _shown(report.views)]
     parts += ["## What each row is", "\n".join(f"- **{label}**: {meaning}" for label, meaning in report.meanings)]
     if report.missing:
-        parts += ["## What is missing, and what it would cost", layout.missing_sentence(report.missing)]
+        parts += ["## What is missing, and what it would cost", noted(layout.missing_sentence(report.missing))]
         if report.missing.steps:
             parts += [_grid("method and data", layout.missing(report.missing))]
     parts += ["## Where the numbers come from", layout.finished_sentence(report), _finished(report)]
     if report.damaged:
-        parts += ["## Damaged records", "\n".join(f"- {sentence}" for sentence in report.damaged)]
+        parts += ["## Damaged records", "\n".join(f"- {escaped(sentence)}" for sentence in report.damaged)]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
@@ -85,7 +85,7 @@ def _chapter(chapter: Chapter, report: Report) -> list[str]:
 
 
 def _shown(picture: Picture) -> str:
-    return f"![{picture.alternative}]({picture.file})"
+    return f"![{escaped(picture.alternative)}]({picture.file})"
 
 
 def _claims(report: Report) -> str:
@@ -94,7 +94,7 @@ def _claims(report: Report) -> str:
             f"**{theirs.claim.name}**: “{theirs.claim.sentence}” ({theirs.claim.where})",
             layout.verdict_text(theirs.verdict),
             layout.verdict_text(ours.verdict),
-            f"paper: {theirs.summary}. Ours: {ours.summary}.",
+            noted(f"paper: {theirs.summary}. Ours: {ours.summary}."),
         )
         for theirs, ours in report.claims
     ]
@@ -106,15 +106,15 @@ def _finished(report: Report) -> str:
         (
             f"`{each.source.folder}`",
             each.name,
-            each.source.data,
+            escaped(each.source.data),
             each.measured,
             " ".join(map(str, each.tables)),
             str(each.source.seed),
             duration(each.pretraining_s),
             duration(each.measuring_s),
-            each.source.hardware,
-            each.source.checkout,
-            layout.code_state(each.source),
+            escaped(each.source.hardware),
+            escaped(each.source.checkout),
+            escaped(layout.code_state(each.source)),
         )
         for each in report.finished
     ]
@@ -122,12 +122,11 @@ def _finished(report: Report) -> str:
 
 
 def _grid(first: str, lines: layout.Lines) -> str:
-    rows = [(label, *texts) for label, texts in lines.lines] + [("all", *lines.total)]
+    rows = [(escaped(label), *texts) for label, texts in lines.lines] + [("all", *lines.total)]
     return _table((first, *lines.columns), rows, numbers=range(1, len(lines.columns) + 1))
 
 
 def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """A markdown table, its columns of numbers to the right; a bar inside a text does not end its cell."""
+    """A markdown table, its columns of numbers to the right; what others wrote is escaped already."""
     rule = ["--:" if place in numbers else ":--" for place in range(len(columns))]
-    safe = [[text.replace("|", "\\|") for text in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [columns, rule, *safe])
+    return "\n".join(f"| {' | '.join(line)} |" for line in [columns, rule, *lines])

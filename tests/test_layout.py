@@ -16,6 +16,15 @@ ORDER = ("pretrain", "transfer", "tables", "slurm")  # each folder imports itsel
 FILES = sorted(path for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
 PICKLE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 PICKLE_ROOMS = {"pretrain/official.py", "pretrain/data.py"}  # may hold an unpickler that knows a few harmless types
+JSON_ROOMS = {  # read JSON themselves: the one reader, and those whose own are still to go through it
+    "pretrain/stored_json.py",
+    "slurm/driver.py",
+    "slurm/failures.py",
+    "slurm/journal.py",
+    "slurm/local.py",
+    "transfer/coco.py",
+    "transfer/install.py",
+}
 LIGHT = (
     "compmod",
     "compmod.pretrain.bad_data",
@@ -223,6 +232,29 @@ def test_a_light_module_imports_no_torch(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def _json_readers(tree: ast.AST) -> list[str]:
+    """Calls that read JSON past the one reader."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found = [f"line {call.lineno}: {ast.unparse(call.func)}" for call in calls]
+    found += [
+        f"line {node.lineno}: from json import"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "json"
+    ]
+    return [line for line in found if line.endswith((": json.load", ": json.loads", ": from json import"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_stored_json_is_read_by_the_one_reader(path: Path) -> None:
+    if _name(path) not in JSON_ROOMS:
+        assert _json_readers(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize("code", ["json.load(handle)", "json.loads(text)", "from json import loads"])
+def test_the_check_for_json_sees_another_reader(code: str) -> None:
+    assert _json_readers(ast.parse(code)) != []
 
 
 def test_the_package_list_is_every_folder_with_an_init_file() -> None:

@@ -81,7 +81,7 @@ def test_what_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
 
 def test_a_remark_on_a_long_name_is_short(tmp_path: Path) -> None:
     (tmp_path / "a").write_text('{"%s": 1, "%s": 2}' % (("x" * 10_000,) * 2))
-    with pytest.raises(ValueError, match="x…$"):
+    with pytest.raises(ValueError, match=r"x…$"):
         read_object(tmp_path / "a")
 
 
