@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .distributed import first_says, rank
-from .record import write_whole
+from .record import step_of, write_whole
 
 KEPT = 2  # the newest, and one to fall back on
 
@@ -78,4 +78,5 @@ def _foreign(path: Path, found: str) -> ValueError:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.pt"), reverse=True)
+    named = {path: step_of(path.name) for path in folder.glob("step-*.pt")}
+    return sorted((path for path in named if named[path] is not None), key=lambda path: named[path] or 0, reverse=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..pretrain.record import step_of
 from ..pretrain.run import Evaluation, Run
 from ..tables.cost import updates_of
 from ..tables.throughput import Work, images_of
@@ -87,10 +88,9 @@ def _checkpoints(folder: Path) -> Iterator[tuple[int, float]]:
     except OSError:
         return
     for entry in entries:
-        step = entry.name.removeprefix("step-").removesuffix(".pt")
-        if entry.name.endswith(".pt") and step.isdigit():
+        if (step := step_of(entry.name)) is not None:
             try:
-                yield int(step), entry.stat().st_mtime
+                yield step, entry.stat().st_mtime
             except OSError:  # replaced by a newer one meanwhile
                 continue
 

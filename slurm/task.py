@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pretrain.place import place_of
-from ..pretrain.record import Record
+from ..pretrain.record import Record, newest_updates
 from ..pretrain.run import Run
 from ..pretrain.spec import Spec
 from ..tables.reproduce import reproduce
@@ -152,8 +152,7 @@ class Task:
 
 def newest_update(folder: Path) -> int:
     """Optimisation steps that the newest checkpoint of a record holds, by its name."""
-    names = [path.stem.removeprefix("step-") for path in (folder / "checkpoints").glob("step-*.pt")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
+    return newest_updates(folder / "checkpoints")
 
 
 def _node() -> str:

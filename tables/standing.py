@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..pretrain.record import Record
+from ..pretrain.record import Record, newest_updates
 from .outcome import Runs
 from .table import Table
 from .throughput import Work
@@ -62,10 +62,6 @@ def _of_folder(record: Record) -> Standing:
         return DAMAGED
     if status in ("done", "damaged"):
         return DONE if status == "done" else DAMAGED
-    return NOT_RUN if status == "absent" else Standing(status, _updates(record.path / "checkpoints"))
+    return NOT_RUN if status == "absent" else Standing(status, newest_updates(record.path / "checkpoints"))
 
 
-def _updates(checkpoints: Path) -> int:
-    """Of the newest checkpoint, by its name: reading it would need torch."""
-    names = [path.stem.removeprefix("step-") for path in checkpoints.glob("step-*.pt")]
-    return max((int(name) for name in names if name.isdigit()), default=0)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from compmod.pretrain.record import Record
-from terminal import CTRL_C, Terminal, terminal
 from small_tables import tiny_table
+from terminal import CTRL_C, Terminal, terminal
 
 ENDED_S = 15.0  # until all is over; workers that do not save are killed after ten
 HOW_TO_GO_ON = "run the same command again"
