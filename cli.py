@@ -59,7 +59,9 @@ def evaluate(
     variant: Annotated[str, arg(help="whose settings of linear or semi: barlow_twins unless given")] = "",
     sweep: Annotated[bool, arg(help="linear: choose the learning rate on held-out training images first")] = False,
     epochs: Annotated[int, Range(0, 100_000), arg(help="of linear or semi; 0 = the protocol's")] = 0,
-    linear_epochs: Annotated[int, Range(1, 100_000), arg(help="of the linear probe of probes; the paper's protocol has 500")] = 500,
+    linear_epochs: Annotated[
+        int, Range(1, 100_000), arg(help="of the linear probe of probes; the paper's protocol has 500")
+    ] = 500,
     split: Annotated[
         Literal["test", "validation"], arg(help="validation: on a held-out fifth of the training images")
     ] = "test",
@@ -140,8 +142,12 @@ class Pretraining:
     data: Data = Path("data")
     device: Device = "auto"
     checkpoint_minutes: Annotated[float, Range(ABOVE_ZERO), arg(help="time between checkpoints")] = 10.0
-    checkpoint_epochs: Annotated[int, Range(0), arg(help="also a checkpoint every so many epochs; 0 = by time alone")] = 0
-    online_every: Annotated[int, Range(0), arg(help="epochs between probes while training; 0 = only after the last")] = 20
+    checkpoint_epochs: Annotated[
+        int, Range(0), arg(help="also a checkpoint every so many epochs; 0 = by time alone")
+    ] = 0
+    online_every: Annotated[
+        int, Range(0), arg(help="epochs between probes while training; 0 = only after the last")
+    ] = 20
     linear_epochs: Annotated[int, Range(1, 100_000), arg(help="epochs of those linear probes")] = 50
     log_every: Annotated[int, Range(1), arg(help="steps a line of metrics.jsonl averages over")] = 10
     workers: Annotated[int, Range(-1, 1024), arg(help="processes that decode large images; -1 = one a core")] = -1

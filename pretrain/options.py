@@ -1,6 +1,6 @@
 """Options: what the values of a command line may be, declared beside them, and checked before anything is made.
 
-`Annotated[int, Range(1)]`, `Annotated[Path, Folder()]` and `Annotated[str, Name()]` are read here; tyro passes over them.
+`Annotated[int, Range(1)]`, `Annotated[Path, Folder()]` and `Annotated[str, Name()]` are read here, not by tyro.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def is_mistake(error: OSError) -> bool:
 
 def with_path(error: OSError) -> str:
     """What the system says of a path, the path first; without one, as it comes."""
-    paths = " -> ".join(os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes))
+    paths = " -> ".join(
+        os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)
+    )
     return f"{paths}: {error.strerror}" if paths and error.strerror else str(error)
 
 

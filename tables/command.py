@@ -37,7 +37,9 @@ def table_command(
     runs: Runs = Path("runs"),
     data: Data = Path("data"),
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
-    workers: Annotated[int, Range(0, 1024), arg(help="runs trained side by side; 0 = one, at scale demo one a core")] = 0,
+    workers: Annotated[
+        int, Range(0, 1024), arg(help="runs trained side by side; 0 = one, at scale demo one a core")
+    ] = 0,
 ) -> None:
     """Print a table of the paper, or all, ours beside theirs; with `run`, first train and evaluate what it lacks.
 

@@ -13,7 +13,9 @@ from .table import TABLES, build_table
 
 
 def report_command(
-    output: Annotated[Path, Folder(), arg(aliases=("-o",), metavar="DIR", help="folder for index.html, report.md and pictures")],
+    output: Annotated[
+        Path, Folder(), arg(aliases=("-o",), metavar="DIR", help="folder for index.html, report.md and pictures")
+    ],
     scale: ScaleOption = "paper",
     seeds: Seeds = 1,
     copies: Copies = (),

@@ -63,5 +63,3 @@ def _of_folder(record: Record) -> Standing:
     if status in ("done", "damaged"):
         return DONE if status == "done" else DAMAGED
     return NOT_RUN if status == "absent" else Standing(status, newest_updates(record.path / "checkpoints"))
-
-

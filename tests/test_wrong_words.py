@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--runs", "x"], "'--runs'"),
     (["table\n"], "table"),
     # a method, a data set, a preset
-    (["pretrain", "simclr++", "--dataset", "digits"], "'simclr+'"),
+    (["pretrain", "simclr++", "--dataset", "digits"], "'simclr++'"),
     (["pretrain", "SimCLR", "--dataset", "digits"], "'SimCLR'"),
     (["pretrain", "", "--dataset", "digits"], "empty"),
     (["pretrain", "supervised+", "--dataset", "digits"], "supervised"),
@@ -241,7 +240,7 @@ WRONG: list[tuple[list[str], str]] = [
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a finished run, an unfinished one, a measurement, a file and a link to nothing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COMPMOD_CLUSTERS", str(tmp_path / "clusters.toml"))
@@ -259,7 +258,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "file").touch()
     (tmp_path / "folder.pth").mkdir()
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
-    yield tmp_path
+    return tmp_path
 
 
 def _seen(folder: Path) -> dict[str, int]:

@@ -37,8 +37,12 @@ def transfer_command(
     ] = None,
     schedule: Annotated[Schedule | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
     architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",
-    batch_size: Annotated[int, Range(0, 65_536), arg(help="images a step; rate and lengths follow it; 0 = the schedule's")] = 0,
-    gpus: Annotated[int, Range(1, 1024), arg(help="processes to start, each with a GPU and its share of the batch")] = 1,
+    batch_size: Annotated[
+        int, Range(0, 65_536), arg(help="images a step; rate and lengths follow it; 0 = the schedule's")
+    ] = 0,
+    gpus: Annotated[
+        int, Range(1, 1024), arg(help="processes to start, each with a GPU and its share of the batch")
+    ] = 1,
     stem: Annotated[Stem | None, arg(help="of a file of weights, where they leave it open")] = None,
     seed: Annotated[int, Range(0, 2**31 - 1), arg(help="with a file of weights; a run has its own")] = 0,
     runs: Annotated[Path, Folder(), arg(help="folder of the runs, for a file of weights")] = Path("runs"),
