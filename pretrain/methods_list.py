@@ -13,7 +13,7 @@ from .data import DATASETS
 from .methods import METHODS
 from .methods.entry import Entry
 from .presets import ROOMS, preset, recipes
-from .run import Optimizer, Run
+from .run import PLUS, Optimizer, Run
 
 Format = Literal["text", "md"]
 DEFAULT = "(default)"  # in place of the name of the preset that is used unless another is asked for
@@ -30,6 +30,10 @@ def methods(
 
     A cost is the time of one optimisation step relative to SimCLR's.
     """
+    if name.endswith(PLUS):
+        raise ValueError(
+            f"unknown method {name!r}; known: {', '.join(METHODS)}; recipes of a method hold for it with +"
+        )
     print(one_method(name, format) if name else all_methods(format), flush=True)
 
 
@@ -45,13 +49,14 @@ def all_methods(format: Format) -> str:
 
 def one_method(name: str, format: Format) -> str:
     """A table of every preset of one method, below its label and paper. Raises ValueError on an unknown name."""
-    if name not in METHODS:
+    base = name.removesuffix(PLUS)
+    if base not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     rows = []
     for dataset in _datasets():
         for variant, recipe in recipes(name, dataset).items():
             rows.append((dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), recipe.remark))
-    return f"{_title(METHODS[name])}\n\n{_table(_ONE, rows, format)}"
+    return f"{_title(METHODS[base])}\n\n{_table(_ONE, rows, format)}"
 
 
 def _datasets() -> list[str]:

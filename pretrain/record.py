@@ -170,8 +170,8 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException as error:  # a full disk would stay full
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # the system names the file aside, or none
-            error.filename, error.filename2 = str(path), None
+        if isinstance(error, OSError) and error.errno:  # the system names the file aside, or none
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

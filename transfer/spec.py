@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
-from ..pretrain.options import is_name
 from ..pretrain.run import Amount, Count, Measured, Positive, Run, Share, Whole
 from ..pretrain.spec import Spec
 
@@ -143,8 +142,6 @@ class Detection(Measured):
             raise ValueError(f"a detector needs one ResNet on rgb images, not {found}")
         if self.copy and self.data == SCENES:
             raise ValueError(f"data {SCENES} are rendered and have no copies, such as {self.copy!r}")
-        if not is_name(self.copy):
-            raise ValueError(f"Detection.copy must be the name of a folder below the data folder, not {self.copy!r}")
         if self.weights and self.run.epochs:
             raise ValueError(f"weights from elsewhere need a run of 0 epochs, not {self.run.epochs}")
         if self.detector.pixels == "msra" and not self.weights:
