@@ -6,6 +6,7 @@ that `--help` and reading a table answer at once. A mistake of the user's is one
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -21,11 +22,13 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .pretrain.data import DATASETS
 from .pretrain.methods import METHODS
 from .pretrain.methods_list import methods
+from .pretrain.options import Folder, Name, check_fields, check_words, is_mistake, printable, with_path
 from .pretrain.place import place_of
 from .pretrain.printable import printable
 from .pretrain.protocols import named_protocol
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, FineTuning, Run
+from .pretrain.spec import ABOVE_ZERO, Range
 from .tables.claims_command import claims_command
 from .tables.command import deferred, parse_errors_in_one_line, table_command
 from .tables.plan_command import plan_command
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
     from .pretrain.holdings import Holding
 
 Device = Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")]
-Runs = Annotated[Path, arg(help="folder of the runs")]
-Data = Annotated[Path, arg(help="folder of the data sets")]
+Runs = Annotated[Path, Folder(), arg(help="folder of the runs")]
+Data = Annotated[Path, Folder(), arg(help="folder of the data sets")]
 
 
 def demo(runs: Runs = Path("runs")) -> None:
@@ -56,20 +59,20 @@ def evaluate(
     ] = "probes",
     variant: Annotated[str, arg(help="whose settings of linear or semi: barlow_twins unless given")] = "",
     sweep: Annotated[bool, arg(help="linear: choose the learning rate on held-out training images first")] = False,
-    epochs: Annotated[int, arg(help="of linear or semi; 0 = the protocol's")] = 0,
-    linear_epochs: Annotated[int, arg(help="of the linear probe of probes; the paper's protocol has 500")] = 500,
+    epochs: Annotated[int, Range(0, 100_000), arg(help="of linear or semi; 0 = the protocol's")] = 0,
+    linear_epochs: Annotated[
+        int, Range(1, 100_000), arg(help="of the linear probe of probes; the paper's protocol has 500")
+    ] = 500,
     split: Annotated[
         Literal["test", "validation"], arg(help="validation: on a held-out fifth of the training images")
     ] = "test",
-    workers: Annotated[int, arg(help="processes that decode large images; -1 = one a core")] = -1,
+    workers: Annotated[int, Range(-1, 1024), arg(help="processes that decode large images; -1 = one a core")] = -1,
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
     """Linear probe and 5-nn of a finished run, or a protocol of large data; the same command resumes a stopped one."""
     run_dir = run_dir.resolve()
     run = Record.run_in(run_dir)
-    if workers < -1:
-        raise ValueError(f"workers must be at least -1, not {workers}")
     spec: Evaluation | FineTuning
     if protocol == "probes":
         if variant or sweep or epochs:
@@ -105,7 +108,7 @@ def _evaluated(
 def data(
     name: Annotated[Positional[str], arg(help="data set", metavar="NAME")],
     data: Data = Path("data"),
-    copy: Annotated[str, arg(help="name of a copy of it, a folder below the data folder")] = "",
+    copy: Annotated[str, Name(), arg(help="name of a copy of it, a folder below the data folder")] = "",
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
     """Say where a data set is looked for, what was found, and whether its checksums are right."""
@@ -139,29 +142,19 @@ class Pretraining:
     runs: Runs = Path("runs")
     data: Data = Path("data")
     device: Device = "auto"
-    checkpoint_minutes: Annotated[float, arg(help="time between checkpoints")] = 10.0
-    checkpoint_epochs: Annotated[int, arg(help="also a checkpoint every so many epochs; 0 = by time alone")] = 0
-    online_every: Annotated[int, arg(help="epochs between probes while training; 0 = only after the last")] = 20
-    linear_epochs: Annotated[int, arg(help="epochs of those linear probes")] = 50
-    log_every: Annotated[int, arg(help="steps a line of metrics.jsonl averages over")] = 10
-    workers: Annotated[int, arg(help="processes that decode large images; -1 = one a core")] = -1
+    checkpoint_minutes: Annotated[float, Range(ABOVE_ZERO), arg(help="time between checkpoints")] = 10.0
+    checkpoint_epochs: Annotated[
+        int, Range(0), arg(help="also a checkpoint every so many epochs; 0 = by time alone")
+    ] = 0
+    online_every: Annotated[
+        int, Range(0), arg(help="epochs between probes while training; 0 = only after the last")
+    ] = 20
+    linear_epochs: Annotated[int, Range(1, 100_000), arg(help="epochs of those linear probes")] = 50
+    log_every: Annotated[int, Range(1), arg(help="steps a line of metrics.jsonl averages over")] = 10
+    workers: Annotated[int, Range(-1, 1024), arg(help="processes that decode large images; -1 = one a core")] = -1
     memory_format: Annotated[Literal["channels-last", "contiguous"], arg(help="layout of images in memory")] = (
         "channels-last"
     )
-
-    def check(self) -> None:
-        """Raise ValueError on a number out of range."""
-        for name, least in (
-            ("checkpoint_epochs", 0),
-            ("online_every", 0),
-            ("linear_epochs", 1),
-            ("log_every", 1),
-            ("workers", -1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not self.checkpoint_minutes > 0:
-            raise ValueError(f"checkpoint_minutes must be above 0, not {self.checkpoint_minutes}")
 
 
 def pretrain(arguments: Sequence[str]) -> None:
@@ -194,7 +187,7 @@ def pretrain(arguments: Sequence[str]) -> None:
 
 
 def _pretrain(asked: Pretraining) -> None:
-    asked.check()
+    check_fields(asked)
     from .pretrain.session import Session
     from .pretrain.trainer import train
 
@@ -252,8 +245,6 @@ COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below t
 
 RESUMABLE = ("demo", "pretrain", "evaluate", "transfer", "table")  # by the same command again
 
-_MISTAKEN_PATHS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-
 _USAGE = """usage: compmod COMMAND ...
 
   compmod demo [--runs DIR]
@@ -282,15 +273,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit status 2 with one line on a mistake, 1 on a failure while computing."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        check_words(arguments)
         if not arguments or arguments[0] in ("-h", "--help"):
             print(_USAGE, flush=True)
         else:
             _dispatch(arguments[0], arguments[1:])
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, *_MISTAKEN_PATHS) as error:
+    except ValueError as error:
         _leave(f"error: {error}", 2)
-    except (RuntimeError, OSError) as error:
+    except OSError as error:
+        words = with_path(error)
+        _leave(*((f"error: {words}", 2) if is_mistake(error) else (f"error: {type(error).__name__}: {words}", 1)))
+    except RuntimeError as error:
         _leave(f"error: {type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
         goes_on = arguments[0] in RESUMABLE
@@ -325,5 +320,6 @@ def _command(name: str) -> Callable[..., None]:
 
 def _leave(message: str, status: int) -> None:
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":  # several processes make the same mistake
-        print(" ".join(message.split()), file=sys.stderr)
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            print(printable(" ".join(message.split())), file=sys.stderr, flush=True)
     sys.exit(status)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from .distributed import first_says, rank
-from .record import write_whole
+from .record import step_of, write_whole
 
 KEPT = 2  # the newest, and one to fall back on
 LONGEST = 300  # characters of a reason: torch lists every tensor that does not fit
@@ -127,4 +127,5 @@ def _foreign(path: Path, found: str) -> ValueError:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.pt"), reverse=True)
+    named = {path: step_of(path.name) for path in folder.glob("step-*.pt")}
+    return sorted((path for path in named if named[path] is not None), key=lambda path: named[path] or 0, reverse=True)

@@ -94,6 +94,8 @@ def _unpacking(archive: Path, root: Path, copy: str) -> str:
 def describe(entry: Dataset, root: Path, copy: str) -> list[Holding]:
     """Every file, or split of an image folder, that the data set needs, and its state."""
     if not entry.folder:
+        if copy:
+            raise ValueError(f"{entry.name} is embedded and has no copies; leave out copy {copy!r}")
         images = f"{entry.train_images:,} train and {entry.test_images:,} test images"
         return [Holding(path="(scikit-learn)", found="embedded", expected=images, checksum="not a file", ok=True)]
     folder, found, expected = _look(entry, root, copy)

@@ -33,6 +33,10 @@ def methods(
 
     A cost is the time of one optimisation step relative to SimCLR's.
     """
+    if name.endswith(PLUS):
+        raise ValueError(
+            f"unknown method {name!r}; known: {', '.join(METHODS)}; recipes of a method hold for it with +"
+        )
     print(one_method(name, format) if name else all_methods(format), flush=True)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +148,17 @@ class Record:
             raise ValueError(f"damaged record {error}") from error
 
 
+def step_of(checkpoint: str) -> int | None:
+    """Updates that a checkpoint holds, by its file's name; None for a name that we do not give."""
+    named = re.fullmatch(r"step-([0-9]{9,18})\.pt", checkpoint)
+    return int(named[1]) if named else None
+
+
+def newest_updates(checkpoints: Path) -> int:
+    """Of the newest checkpoint in a folder, by its name: reading it would need torch; 0 without one."""
+    return max((step_of(path.name) or 0 for path in checkpoints.glob("step-*.pt")), default=0)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -156,8 +168,11 @@ def write_whole(path: Path, content: bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(aside, path)
-    except BaseException:  # a full disk would stay full
-        aside.unlink(missing_ok=True)
+    except BaseException as error:  # a full disk would stay full
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:  # the system names the file aside, or none
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

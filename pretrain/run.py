@@ -6,11 +6,13 @@ data sets and methods change is in `presets.py`. Nothing here imports torch, so 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from .data import DATASETS
 from .methods import METHODS
+from .options import is_name
 from .spec import ABOVE_ZERO, Range, Spec
 
 LISTED = (0.01, 0.1)  # shares of ImageNet that SimCLR's lists name
@@ -179,6 +181,12 @@ class Run(Spec):
             raise ValueError("backbone pixels has no parameters to train; use --epochs 0")
         if self.train_images and self.train_images < self.batch_size:
             raise ValueError(f"train_images {self.train_images} is less than one batch of {self.batch_size}")
+        if self.batch_size % self.norm_groups:
+            raise ValueError(f"Run.norm_groups {self.norm_groups} must divide the batch of {self.batch_size}")
+        if not math.isfinite(self.peak_lr):
+            raise ValueError(f"Optimizer.lr {self.optimizer.lr} at a batch of {self.batch_size} is beyond all numbers")
+        if not is_name(self.copy):
+            raise ValueError(f"Run.copy must be the name of a folder below the data folder, not {self.copy!r}")
         object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))
 
     @property

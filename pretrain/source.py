@@ -125,6 +125,7 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/methods/__init__.py": "names methods, their papers and costs",
     "pretrain/methods/entry.py": "imports a method by its name",
     "pretrain/official.py": "reads images, and their digest stands beside every number",
+    "pretrain/options.py": "checks the words of a command line",
     "pretrain/parent.py": "ends processes that are no longer wanted",
     "pretrain/place.py": "says which of several processes this is",
     "pretrain/printable.py": "makes text fit for a terminal",

@@ -63,6 +63,8 @@ def cluster_command(
     Raises ValueError on a wrong argument, or when the check finds a fault.
     """
     if action == "list":
+        if name:
+            raise ValueError(f"cluster list names all, and takes no NAME such as {name!r}")
         for each in clusters().values():
             print(f"{each.name:12} {each.executor:6} {each.partition or 'default partition' if not each.local else ''}")
         print(f"file: {clusters_file()}", flush=True)

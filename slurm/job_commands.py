@@ -76,6 +76,8 @@ def retry_command(
     from .submit import submit
 
     wish = Wish(nodes, gpus)
+    if cluster:
+        cluster_named(cluster)  # an unknown one is an error whether or not something failed
     of_tables, beginnings = _parted(words)
     tables = built(of_tables, scale, seeds, copies)
     board = Board(tables, runs)
@@ -129,7 +131,7 @@ def _parted(words: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
     short = [word for word in words if word == ALL or len(word) < SHORTEST]
     found: dict[int, None] = {}
     for word in short:
-        found.update(dict.fromkeys(numbers(int(word) if word.isdigit() else word)))
+        found.update(dict.fromkeys(numbers(int(word) if word.isascii() and word.isdigit() else word)))
     return tuple(found), [word for word in words if word not in short]
 
 

@@ -6,5 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-Nodes = Annotated[int, arg(help="of every pretraining; 0 = as the cluster's entry says")]
-Gpus = Annotated[int, arg(help="of every pretraining on each node; -1 = as the cluster's entry says")]
+from ..pretrain.spec import Range
+
+Nodes = Annotated[int, Range(0, 10_000), arg(help="of every pretraining; 0 = as the cluster's entry says")]
+Gpus = Annotated[int, Range(-1, 1024), arg(help="of every pretraining on each node; -1 = as the cluster's entry says")]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..pretrain.record import step_of
 from ..pretrain.run import Evaluation, Run
 from ..pretrain.stored_fields import LOGGED, check_fields
 from ..pretrain.stored_json import parse_object
 from ..tables.cost import updates_of
-from ..tables.standing import step_of
 from ..tables.throughput import Work, images_of
 from ..transfer.spec import Detection
 
@@ -89,7 +89,7 @@ def _checkpoints(folder: Path) -> Iterator[tuple[int, float]]:
     except OSError:
         return
     for entry in entries:
-        if entry.name.endswith(".pt") and (step := step_of(Path(entry.name))):
+        if (step := step_of(entry.name)) is not None:
             try:
                 yield step, entry.stat().st_mtime
             except OSError:  # replaced by a newer one meanwhile

@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 from tyro.conf import Positional, arg
 
 from ..pretrain.printable import printable
+from ..pretrain.spec import Range
 from ..tables.options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
 from ..tables.scales import Scale
 from ..tables.table import TABLES, Table, build_table
@@ -52,12 +53,10 @@ def status_command(
 def logs_command(
     digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a pretraining or measurement, or its beginning")],
     follow: Annotated[bool, arg(help="go on printing what is added, until the job ends")] = False,
-    lines: Annotated[int, arg(help="lines of its end; 0 = all")] = 0,
+    lines: Annotated[int, Range(0, 1_000_000_000), arg(help="lines of its end; 0 = all")] = 0,
     runs: Runs = Path("runs"),
 ) -> None:
     """Print the newest log of what was submitted: all starts of one job, one after another."""
-    if lines < 0:
-        raise ValueError(f"lines must be at least 0, not {lines}")
     remarks: list[str] = []
     entry = named(digest, journal.entries(runs, remarks).values())
     for remark in remarks:

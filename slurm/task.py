@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pretrain.place import place_of
-from ..pretrain.record import Record, write_whole
+from ..pretrain.record import Record, newest_updates, write_whole
 from ..pretrain.run import Run
 from ..pretrain.spec import Spec
 from ..pretrain.stored_json import parse_json
@@ -216,8 +216,7 @@ def stored(path: Path, place: str) -> Task:
 
 def newest_update(folder: Path) -> int:
     """Optimisation steps that the newest checkpoint of a record holds, by its name."""
-    names = [path.stem.removeprefix("step-") for path in (folder / "checkpoints").glob("step-*.pt")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
+    return newest_updates(folder / "checkpoints")
 
 
 def _node() -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from ..pretrain.spec import Range
 from .claims import findings_frame, findings_markdown
 from .options import Copies, named_copies
 from .options import Runs as RunsOption
@@ -17,7 +18,7 @@ from .scales import Scale
 
 def claims_command(
     scale: Annotated[Scale, arg(help="scale of our runs")] = "paper",
-    seeds: Annotated[int, arg(help="number of seeds a cell; fewer than two decide nothing")] = 1,
+    seeds: Annotated[int, Range(1, 1000), arg(help="number of seeds a cell; fewer than two decide nothing")] = 1,
     copies: Copies = (),
     runs: RunsOption = Path("runs"),
     format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a claim")] = "md",

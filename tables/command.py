@@ -16,6 +16,8 @@ from typing import Annotated, Literal, ParamSpec
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from ..pretrain.options import check_call
+from ..pretrain.spec import Range
 from .options import Copies, Data, Runs, ScaleOption, Seeds, named_copies
 from .table import TABLES, Format, build_table
 
@@ -35,20 +37,22 @@ def table_command(
     runs: Runs = Path("runs"),
     data: Data = Path("data"),
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
-    workers: Annotated[int, arg(help="runs trained side by side; 0 = one, at scale demo one a core")] = 0,
+    workers: Annotated[
+        int, Range(0, 1024), arg(help="runs trained side by side; 0 = one, at scale demo one a core")
+    ] = 0,
 ) -> None:
     """Print a table of the paper, or all, ours beside theirs; with `run`, first train and evaluate what it lacks.
 
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
     named = named_copies(copies)
-    if workers < 0:
-        raise ValueError(f"workers must be at least 0, not {workers}")
     tables = [build_table(each, scale, seeds, named) for each in numbers(number)]
     failure: ValueError | None = None
     if run:
+        from ..pretrain.session import resolve_device
         from .reproduce import run_tables
 
+        resolve_device(device)  # one that this machine lacks is one error, too
         runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         try:
@@ -97,11 +101,19 @@ def script(number: int, arguments: Sequence[str] | None = None) -> None:
 
 
 def deferred(function: Callable[Parameters, None]) -> Callable[Parameters, Callable[[], None]]:
-    """The same signature, but a call only notes its arguments: so reading a command line and obeying it are apart."""
+    """The same signature, but a call only notes its arguments: so reading a command line and obeying it are apart.
+
+    Obeying begins with a check of what every option declares.
+    """
+
+    @functools.wraps(function)
+    def obey(*positional: Parameters.args, **named: Parameters.kwargs) -> None:
+        check_call(function, positional, named)
+        function(*positional, **named)
 
     @functools.wraps(function)
     def note(*positional: Parameters.args, **named: Parameters.kwargs) -> Callable[[], None]:
-        return functools.partial(function, *positional, **named)
+        return functools.partial(obey, *positional, **named)
 
     return note
 
@@ -118,7 +130,7 @@ def parse_errors_in_one_line(known: str = "") -> Iterator[None]:
             yield
     except SystemExit as leave:
         if leave.code:
-            print(f"error: {_sentence(_unframed(said.getvalue()), known)}", file=sys.stderr)
+            raise ValueError(_sentence(_unframed(said.getvalue()), known)) from None
         raise
     sys.stderr.write(said.getvalue())
 

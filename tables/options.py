@@ -8,17 +8,19 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from ..pretrain.options import Folder, is_name
+from ..pretrain.spec import Range
 from .scales import Scale
 
 Numbers = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
 ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
-Seeds = Annotated[int, arg(help="number of seeds a cell")]
+Seeds = Annotated[int, Range(1, 1000), arg(help="number of seeds a cell")]
 Copies = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data; repeatable"),
 ]
-Runs = Annotated[Path, arg(help="folder of the runs; on a cluster, seen by every node")]
-Data = Annotated[Path, arg(help="folder of the data sets; on a cluster, seen by every node")]
+Runs = Annotated[Path, Folder(), arg(help="folder of the runs; on a cluster, seen by every node")]
+Data = Annotated[Path, Folder(), arg(help="folder of the data sets; on a cluster, seen by every node")]
 
 
 def named_copies(given: Sequence[str]) -> dict[str, str]:
@@ -28,6 +30,8 @@ def named_copies(given: Sequence[str]) -> dict[str, str]:
         dataset, _, copy = word.partition("=")
         if not dataset or not copy:
             raise ValueError(f"copies must be DATA=COPY, such as cifar10=cifar10-jpeg, not {word!r}")
+        if not is_name(copy):
+            raise ValueError(f"a copy is the name of a folder below data, not {copy!r} as in {word!r}")
         if dataset in copies:
             raise ValueError(f"copies name {dataset!r} twice, {copies[dataset]!r} and {copy!r}")
         copies[dataset] = copy

@@ -7,11 +7,15 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from ..pretrain.options import Folder
 from .options import Copies, Runs, ScaleOption, Seeds, named_copies
+from .table import TABLES, build_table
 
 
 def report_command(
-    output: Annotated[Path, arg(aliases=("-o",), metavar="DIR", help="folder for index.html, report.md and pictures")],
+    output: Annotated[
+        Path, Folder(), arg(aliases=("-o",), metavar="DIR", help="folder for index.html, report.md and pictures")
+    ],
     scale: ScaleOption = "paper",
     seeds: Seeds = 1,
     copies: Copies = (),
@@ -21,6 +25,9 @@ def report_command(
     from .report import write_reports
 
     named = named_copies(copies)
+    build_table(next(iter(TABLES)), scale, seeds, named)  # a wrong argument is found out before the folder is made
+    if output.resolve() == output.resolve().parent or (output / "spec.json").exists():
+        raise ValueError(f"{output} is {'the folder of a run' if output.name else 'the root'}; give the report its own")
     output.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is found out before the work
     for path in write_reports(runs, output, scale, seeds, named):
         print(path)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..pretrain.record import Record
+from ..pretrain.record import Record, newest_updates
 from .outcome import Runs
 from .table import Table
 from .throughput import Work
 
-MOST_DIGITS = 15  # of a step
 State = Literal["not run", "unfinished", "failed", "running", "damaged", "done"]
 
 
@@ -63,15 +62,4 @@ def _of_folder(record: Record) -> Standing:
         return DAMAGED
     if status in ("done", "damaged"):
         return DONE if status == "done" else DAMAGED
-    return NOT_RUN if status == "absent" else Standing(status, _updates(record.path / "checkpoints"))
-
-
-def _updates(checkpoints: Path) -> int:
-    """Of the newest checkpoint, by its name: reading it would need torch."""
-    return max(map(step_of, checkpoints.glob("step-*.pt")), default=0)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step in the name of a checkpoint, 0 where it is none of ours."""
-    name = checkpoint.stem.removeprefix("step-")
-    return int(name) if name.isascii() and name.isdigit() and len(name) <= MOST_DIGITS else 0
+    return NOT_RUN if status == "absent" else Standing(status, newest_updates(record.path / "checkpoints"))

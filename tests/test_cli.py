@@ -164,7 +164,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         (["table", "99"], ["unknown table 99; known: 1"]),
         (["table", "one"], ["unknown table 'one'", "1, 2, 3, 4, 5, 6, 7, all"]),
         (["table", "1", "--scale", "tiny"], ["'tiny'", "--scale", "paper", "short", "demo"]),
-        (["table", "1", "--seeds", "0"], ["seeds must be at least 1, not 0"]),
+        (["table", "1", "--seeds", "0"], ["seeds must be from 1 to 1000, not 0"]),
         (["table", "1", "--sedes", "2"], ["--sedes", "--seeds"]),
         (["table", "1", "--format", "pdf"], ["'pdf'", "md", "csv"]),
         (["evaluate"], ["RUN_DIR"]),

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ..pretrain.options import Folder
 from ..pretrain.place import place_of
 from ..pretrain.record import Record
 from ..pretrain.run import Run
+from ..pretrain.spec import ABOVE_ZERO, Range
 from .coco import Split, is_official, read_folder
 from .spec import COCO, SCENES, Detection, Schedule, detector
 
@@ -30,28 +32,25 @@ def transfer_command(
     ],
     coco: Annotated[
         Path | None,
+        Folder(),
         arg(help="folder with annotations/, train2017/ and val2017/; without it the embedded digit scenes"),
     ] = None,
     schedule: Annotated[Schedule | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
     architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",
-    batch_size: Annotated[int, arg(help="images a step; rate and lengths follow it; 0 = the schedule's")] = 0,
-    gpus: Annotated[int, arg(help="processes to start, each with a GPU and its share of the batch")] = 1,
+    batch_size: Annotated[
+        int, Range(0, 65_536), arg(help="images a step; rate and lengths follow it; 0 = the schedule's")
+    ] = 0,
+    gpus: Annotated[
+        int, Range(1, 1024), arg(help="processes to start, each with a GPU and its share of the batch")
+    ] = 1,
     stem: Annotated[Stem | None, arg(help="of a file of weights, where they leave it open")] = None,
-    seed: Annotated[int, arg(help="with a file of weights; a run has its own")] = 0,
-    runs: Annotated[Path, arg(help="folder of the runs, for a file of weights")] = Path("runs"),
+    seed: Annotated[int, Range(0, 2**31 - 1), arg(help="with a file of weights; a run has its own")] = 0,
+    runs: Annotated[Path, Folder(), arg(help="folder of the runs, for a file of weights")] = Path("runs"),
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")] = "auto",
-    checkpoint_minutes: Annotated[float, arg(help="time between checkpoints")] = 10.0,
-    workers: Annotated[int, arg(help="processes that read images; -1 = one a core")] = -1,
+    checkpoint_minutes: Annotated[float, Range(ABOVE_ZERO), arg(help="time between checkpoints")] = 10.0,
+    workers: Annotated[int, Range(-1, 1024), arg(help="processes that read images; -1 = one a core")] = -1,
 ) -> None:
     """Fine-tune Mask R-CNN on a trunk and print box and mask AP; the same command resumes a stopped one."""
-    if min(batch_size, seed) < 0 or gpus < 1 or workers < -1 or not checkpoint_minutes > 0:
-        given = f"{batch_size}, {seed}, {gpus}, {workers}, {checkpoint_minutes}"
-        expected = "batch_size and seed of at least 0, gpus of 1, workers of -1, checkpoint_minutes above 0"
-        raise ValueError(f"expected {expected}, not {given}")
-    if gpus > 1 and place_of(os.environ).world == 1:
-        if coco:
-            read_folder(coco)  # a fault is named once, and not by every process
-        _start(gpus, sys.argv[1:])
     runs, run, digest = _trunk(source, runs, stem, seed)
     settings = detector(schedule or ("1x" if coco else "demo"), COCO if coco else SCENES, architecture)
     settings = replace(settings.scaled(batch_size or settings.batch_size), pixels=_pixels(source, digest))
@@ -62,6 +61,11 @@ def transfer_command(
         copy=copy_name(coco, read_folder(coco, headers=False)) if coco else "",
         weights=digest,
     )
+    if gpus > 1 and place_of(os.environ).world == 1:
+        _check_processes(gpus, device, settings.batch_size)
+        if coco:
+            read_folder(coco)  # a fault is named once, and not by every process
+        _start(gpus, sys.argv[1:])
     from ..pretrain.session import Session
     from .engine import transfer
 
@@ -107,6 +111,19 @@ def _pixels(source: Path, digest: str) -> Literal["rgb", "msra"]:
 def foreign_run(backbone: Backbone, seed: int) -> Run:
     """What stands for the pretraining of weights from elsewhere: a run of no epochs on ImageNet."""
     return Run(method="supervised", dataset="imagenet", epochs=0, backbone=backbone, seed=seed)
+
+
+def _check_processes(processes: int, device: str, batch_size: int) -> None:
+    """Raise ValueError on what every one of them would say: no GPU for each, or a batch that they cannot share."""
+    import torch
+
+    from ..pretrain.session import resolve_device
+
+    there = torch.cuda.device_count()
+    if resolve_device(device) == "cuda" and processes > there:
+        raise ValueError(f"gpus must be at most {there}, those of this machine, not {processes}")
+    if batch_size % processes:
+        raise ValueError(f"batch_size {batch_size} cannot be shared equally by {processes} processes")
 
 
 def _start(processes: int, arguments: Sequence[str]) -> None:

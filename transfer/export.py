@@ -42,6 +42,12 @@ def export(run_dir: Path, target: Target, output: Path) -> str:
         raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
     if output.suffix not in SUFFIXES[target]:
         raise ValueError(f"{target} does not read {output.name!r}; expected a name in {' or '.join(SUFFIXES[target])}")
+    if not output.parent.is_dir():
+        raise ValueError(f"{output.parent} is no folder; {output.name} needs one that is there")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder; expected the name of a file to write")
+    if any((folder / "spec.json").exists() for folder in output.absolute().parents):
+        raise ValueError(f"{output} is inside the folder of a run, which holds what the run wrote; give another path")
     record = Record.open(run_dir)
     if not isinstance(record.spec, Run):
         raise ValueError(f"{run_dir} is no run; give the folder of the run, {run_dir.resolve().parent}")

@@ -162,7 +162,19 @@ def test_a_seed_beside_a_run_is_refused(run_dir: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("option", ["--gpus=0", "--batch-size=-1", "--workers=-2", "--checkpoint-minutes=0"])
 def test_a_number_out_of_range_is_one_line(run_dir: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "expected batch_size and seed of at least 0" in refused(capsys, run_dir, option)
+    name = option.partition("=")[0].strip("-").replace("-", "_")
+    assert f"error: {name} must be " in refused(capsys, run_dir, option)
+
+
+def test_processes_without_a_gpu_each_or_an_equal_share_are_refused_before_any_starts(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr(command.os, "execv", lambda *given: pytest.fail("started"))
+    assert "gpus must be at most 2" in refused(capsys, run_dir, "--gpus", "4", "--device", "cuda")
+    said = refused(capsys, run_dir, "--gpus", "2", "--batch-size", "3", "--device", "cpu")
+    assert "batch_size 3 cannot be shared equally by 2 processes" in said
 
 
 def test_a_fault_of_the_folder_is_one_line(run_dir: Path, coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
