@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS = 15.0  # that a command of tiny work may take, on a busy machine too
+SECONDS = float(
+    os.environ.get("COMPMOD_FUZZ_SECONDS", "15")
+)  # that a command of tiny work may take, on a busy machine too
 MEMORY = 8 * 2**30  # bytes of its own, so that an absurd size does not take the whole machine
 HUNG = "hung"
 

@@ -117,7 +117,18 @@ STAND_INS: dict[str, Callable[[Path], None]] = {
 
 VALUES: tuple[str, ...] = (  # as they stand in JSON
     *("null", "true", "false", "-1", "0", "0.5", "1", "1e308", "-1e308", "1e999", "NaN", "-Infinity", "9" * 320),
-    *(str(2**63), str(10**15), '""', '"x"', '"0"', '"../../x"', r'"\u001b[31mred"', r'"a\nb"', r'"\ud800"', r'"\u0000"'),
+    *(
+        str(2**63),
+        str(10**15),
+        '""',
+        '"x"',
+        '"0"',
+        '"../../x"',
+        r'"\u001b[31mred"',
+        r'"a\nb"',
+        r'"\ud800"',
+        r'"\u0000"',
+    ),
     *('"é"', "[]", "[0]", "[[]]", "{}", '{"x": 1}', DEEP + "]" * len(DEEP)),
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -156,9 +155,7 @@ TOML = ("inf", "-inf", "nan", "-1", "0", "1e300", "9" * 30, "true", '""', '"\\n"
 
 
 @pytest.mark.parametrize("command", [("cluster", "list"), ("submit", *SCALE, "--cluster", "lab", "--dry-run")])
-def test_a_cluster_file_is_right_or_named(
-    command: tuple[str, ...], runs: Path, server: Server, tmp_path: Path
-) -> None:
+def test_a_cluster_file_is_right_or_named(command: tuple[str, ...], runs: Path, server: Server, tmp_path: Path) -> None:
     path = tmp_path / "clusters.toml"
     path.write_text(CLUSTERS)
     name = f"clusters {command[0]}"
