@@ -217,7 +217,7 @@ def stored(path: Path, place: str) -> Task:
 def newest_update(folder: Path) -> int:
     """Optimisation steps that the newest checkpoint of a record holds, by its name."""
     names = [path.stem.removeprefix("step-") for path in (folder / "checkpoints").glob("step-*.pt")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
+    return max((int(name) for name in names if re.fullmatch("[0-9]{1,15}", name)), default=0)
 
 
 def _node() -> str:
