@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,8 @@ def _unpacking(archive: Path, root: Path, copy: str) -> str:
         return f"but it is damaged: {error}"
     # An archive that brings the copy's own folder goes beside it, any other inside.
     target = root if not copy or Path(first).parts[:1] == (copy,) else root / copy
-    return f"unzip {archive} -d {target}" if archive.suffix == ".zip" else f"tar xzf {archive} -C {target}"
+    words = ["unzip", str(archive), "-d"] if archive.suffix == ".zip" else ["tar", "xzf", str(archive), "-C"]
+    return shlex.join([*words, str(target)])
 
 
 def describe(entry: Dataset, root: Path, copy: str) -> list[Holding]:

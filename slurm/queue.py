@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 TIMEOUT_S = 30.0  # a busy controller answers within ten
+MOST_TASKS = 4_000_000  # of an array, SLURM's own limit
 CANCELLED_AT_ONCE = 500  # job numbers in one call: a command line has a length
 
 FINISHED = frozenset(  # every other state is that of a job that waits, runs or is about to
@@ -133,34 +134,39 @@ def cancel(job_ids: Sequence[str]) -> None:
 
 def expanded(job_id: str) -> tuple[str, ...]:
     """The array tasks that a number such as 123_[0,4-9:2%2] stands for; any other number alone."""
-    found = re.fullmatch(r"(\d+)_\[([^\]%]*)(?:%\d+)?\]?", job_id)
+    found = re.fullmatch(r"([0-9]+)_\[([^\]%]*)(?:%[0-9]+)?\]?", job_id)
     if not found:
         return (job_id,)
     array, ranges = found.groups()
     tasks: list[int] = []
     for part in ranges.split(","):
-        span = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        span = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([0-9]{1,9}))?)?", part)
         if not span:  # cut short with dots: squeue's own limit, which --array lifts
             continue
         low, high, step = (int(number) if number else None for number in span.groups())
         assert low is not None
-        tasks += range(low, (low if high is None else high) + 1, step or 1)
+        tasks += range(low, min(low if high is None else high, MOST_TASKS) + 1, step or 1)
     return tuple(f"{array}_{task}" for task in tasks)
+
+
+def _numbered(job_id: str) -> bool:
+    """Whether a line begins with a job, and not with a remark of SLURM's."""
+    return re.match("[0-9]", job_id) is not None
 
 
 def _queued(line: str) -> Iterator[Queued]:
     parts = [part.strip() for part in line.split(_SEPARATOR, len(_FIELDS) - 1)]
-    if len(parts) == len(_FIELDS) and parts[0][:1].isdigit():
+    if len(parts) == len(_FIELDS) and _numbered(parts[0]):
         yield from (Queued(job_id, *parts[1:]) for job_id in expanded(parts[0]))
 
 
 def _accounted(line: str) -> Iterator[Accounted]:
     parts = line.split("|")
-    if len(parts) != 3 or not parts[0][:1].isdigit() or "." in parts[0]:  # a dot: a step of a job
+    if len(parts) != 3 or not _numbered(parts[0]) or "." in parts[0]:  # a dot: a step of a job
         return
     state = parts[1].partition(" ")[0].rstrip("+")  # CANCELLED by 1000
     code, _, signal = parts[2].partition(":")
-    numbers = (int(number) if number.isdigit() else 0 for number in (code, signal))
+    numbers = (int(number) if re.fullmatch("[0-9]{1,9}", number) else 0 for number in (code, signal))
     status = tuple(numbers)
     yield from (Accounted(job_id, state, *status) for job_id in expanded(parts[0]))
 

@@ -181,10 +181,11 @@ def append_text(runs: Path, path: Path, text: str, mask: int = 0o644) -> None:
 def make_folder(runs: Path, folder: Path) -> None:
     """Make a folder below the runs folder, with its rights, and those above it. Raises Unreadable where it cannot."""
     runs = Path(runs)
-    for each in (*reversed([above for above in folder.parents if runs in above.parents]), folder):
+    for each in (runs, *reversed([above for above in folder.parents if runs in above.parents]), folder):
         try:
-            each.mkdir(exist_ok=True)
-            share(runs, each)
+            each.mkdir(parents=each == runs, exist_ok=True)
+            if each != runs:
+                share(runs, each)
         except OSError as error:
             raise blocked("make", each, error) from error
 

@@ -6,6 +6,7 @@ Protocol of the W-MSE code (Ermolov et al., ICML 2021): both probes read the sam
 from __future__ import annotations
 
 import functools
+import shlex
 import time
 from pathlib import Path
 
@@ -147,7 +148,18 @@ def finished_backbone(runs: Path, run: Run) -> nn.Module:
     record = Record(runs, run)
     status = record.status
     if status != "done":
-        command = f"compmod pretrain {run.method} --dataset {run.dataset} --seed {run.seed} --runs {runs}"
+        words = [
+            "compmod",
+            "pretrain",
+            run.method,
+            "--dataset",
+            run.dataset,
+            "--seed",
+            str(run.seed),
+            "--runs",
+            str(runs),
+        ]
+        command = shlex.join(words)
         raise ValueError(
             f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from compmod.slurm import queue
 from compmod.slurm.queue import Accounted, Queued, SlurmError, accounted, cancel, cluster_name, expanded, queued
-from printing_slurm import PrintingSlurm
+from printing_slurm import PrintingSlurm, line
 
 
 @pytest.fixture
@@ -162,3 +162,25 @@ def test_a_configuration_without_a_name_is_an_error(slurm: PrintingSlurm) -> Non
     slurm.says("scontrol", "Configuration data as of 2024-05-01\n")
     with pytest.raises(SlurmError, match="names no cluster; expected a line ClusterName"):
         cluster_name()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["", "|||||||", "slurm_load_jobs: retrying", "²|RUNNING|1|1|a|n|None", "7", "7|RUNNING", "\x00|\x1b[2J|a|b|c|d|e"],
+)
+def test_an_odd_line_of_squeue_costs_itself_alone(slurm: PrintingSlurm, odd: str) -> None:
+    slurm.has(odd, line("41_0", "RUNNING"), odd)
+    assert list(queued(["41_0"])) == ["41_0"]
+
+
+@pytest.mark.parametrize("odd", ["", "||", "41|FAILED", "41_0|FAILED|²:x", "²|FAILED|1:0", "41_0|FAILED|" + "9" * 5000])
+def test_an_odd_line_of_sacct_costs_itself_alone(slurm: PrintingSlurm, odd: str) -> None:
+    slurm.says("sacct", f"{odd}\n41_0|FAILED|1:0\n")
+    found = accounted(["41_0"])
+    assert list(found) == ["41_0"]
+    assert found["41_0"].exit_code == 1
+
+
+def test_an_array_larger_than_slurms_own_limit_fills_no_memory() -> None:
+    assert expanded("7_[1-3,999999990-999999999]") == ("7_1", "7_2", "7_3")
+    assert expanded("7_[0-" + "9" * 5000 + "]") == ()

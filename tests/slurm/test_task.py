@@ -282,3 +282,10 @@ def test_a_task_knows_where_things_lie_wherever_it_starts(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     one = Task.of(tiny_run(), Path("runs"), Path("data"))
     assert (one.runs, one.data, one.device) == (str(tmp_path / "runs"), str(tmp_path / "data"), "cpu")
+
+
+def test_a_checkpoint_whose_name_holds_no_plain_number_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("7", "²²", "x", "9" * 200, "-1"):
+        (tmp_path / "checkpoints" / f"step-{name}.pt").touch()
+    assert newest_update(tmp_path) == 7
