@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo detectron2 browser test test-learning test-gpu test-slurm check format
+.PHONY: help setup demo detectron2 browser test test-other-cpu test-learning test-gpu test-slurm check format
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,6 +37,19 @@ browser: ## install Chromium where there is none, for the tests that open the re
 
 test: $(STAMP) $(DETECTRON2) ## the suite, all but what the other test targets run
 	$(BIN)/python -m pytest -m 'not gpu and not slurm and not learning' -n $(JOBS) --dist loadgroup
+
+# Another machine on this one: PyTorch's own kernels, MKL's and oneDNN's without AVX-512, MKL's without Intel's
+# shortcuts, and sums split between two threads. OTHER_CPU='NAME=value ...' chooses another one.
+OTHER_CPU ?= ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2 COMPMOD_TEST_THREADS=2
+NUMERIC := tests/pretrain/methods \
+	$(addprefix tests/pretrain/evaluate/test_,knn.py linear.py features.py classifier.py) \
+	$(addprefix tests/pretrain/test_,coding_rate.py collapse.py compmod.py digits.py distributed.py feed.py \
+		global_state.py hypergradient.py methods.py networks.py optim.py randomness.py two_trunks.py \
+		view_operations.py views.py) \
+	$(addprefix tests/transfer/test_,convert.py trunk.py export.py scoring.py)
+test-other-cpu: $(STAMP) $(DETECTRON2) ## the tests of numbers, with the arithmetic of another processor
+	$(OTHER_CPU) $(BIN)/python -m pytest -m 'not gpu and not slurm and not learning and not slow' \
+		-n $(JOBS) --dist loadgroup $(NUMERIC)
 
 test-learning: $(STAMP) ## that every method learns on digits by its full recipe there, about eight minutes
 	$(BIN)/python -m pytest -m learning -n $(JOBS)

@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..pretrain.run import PLUS
+from .filled import fill
+from .gains import closing_words
+from .outcome import Runs
 from .render import render
 from .report import write_report
 from .reproduce import run_table
@@ -25,10 +28,11 @@ def demo_table() -> Table:
 
 
 def run_demo(runs: Path) -> None:
-    """Fill the demo table below `runs`, unless that is done already, print it, and write report.md there."""
+    """Fill the demo table below `runs`, unless that is done already, print it with what "+" changed, and report.md."""
     table = demo_table()
     count = len(table.specs)
     print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)
     run_table(table, runs, Path("data"), device="cpu", workers=len(os.sched_getaffinity(0)))
     print(render(table, runs, "md"))
+    print("\n".join(closing_words(fill(table, Runs(runs)))))
     print(f"report: {write_report(table, runs, runs / 'report.md')}")

@@ -79,6 +79,7 @@ LIGHT = (
     "compmod.tables.figures",
     "compmod.tables.filled",
     "compmod.tables.finished",
+    "compmod.tables.gains",
     "compmod.tables.gathered",
     "compmod.tables.html",
     "compmod.tables.latex",

@@ -26,6 +26,7 @@ def plain_loop(
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=source)
         layer.bias.uniform_(-bound, bound, generator=source)
+    layer.to(train[0].dtype)
     adam = torch.optim.Adam(layer.parameters(), lr=1e-2, weight_decay=5e-6)
     schedule = torch.optim.lr_scheduler.ExponentialLR(adam, gamma=(1e-6 / 1e-2) ** (1 / (epochs - 1)))
     top1 = []
@@ -54,13 +55,14 @@ def plain_loop(
 
 
 def test_the_probe_equals_a_plain_loop_of_torch_s_own_parts() -> None:
-    train, test = clusters(230, 7), clusters(90, 7, seed=1)
+    # in float64: Adam divides by the root of small gradients, which lets their rounding grow over the steps
+    train, test = ((rows.double(), labels) for rows, labels in (clusters(230, 7), clusters(90, 7, seed=1)))
     ours = linear_probe(*train, *test, 7, epochs=12, seed=3, batch_size=50)
     theirs = plain_loop(train, test, 7, epochs=12, seed=3, batch_size=50)
     assert (ours.top1, ours.top5, ours.best_top1, ours.best_epoch) == pytest.approx(
         (theirs.top1, theirs.top5, theirs.best_top1, theirs.best_epoch)
     )
-    assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-9)
 
 
 def test_the_rate_falls_from_the_first_epoch_s_to_the_last_s_by_a_constant_factor() -> None:

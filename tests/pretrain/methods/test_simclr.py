@@ -52,8 +52,9 @@ def test_the_head_shares_its_batch_norm_between_views_and_ends_with_one() -> Non
     run = preset("simclr", "digits")
     method = build_method(replace(run, backbone=Backbone(width=4), projector=Projector(hidden=12, out=8)), 8)
     assert isinstance(method, SimCLR)
-    views = [torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
+    method.double()
+    views = [torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(s)).double() for s in (1, 2)]
     z1, z2 = method.embed(views).embeddings
-    torch.testing.assert_close(torch.cat([z1, z2]).mean(0), torch.zeros(8), rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.cat([z1, z2]).mean(0), torch.zeros(8).double(), rtol=0, atol=1e-12)
     assert z1.mean(0).abs().max() > 1e-3
     assert method.output_norm.num_batches_tracked == 1
