@@ -114,6 +114,7 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/checkpoint.py": "saves and loads what it is given; that resuming is exact is tested",
     "pretrain/class_names.py": "orders the classes, and the data's digest stands beside every number",
     "pretrain/collapse.py": "only logs how spread out embeddings are",
+    "pretrain/divergence.py": "words an error",
     "pretrain/holdings.py": "finds the data's files, and the data's digest stands beside every number",
     "pretrain/image_folder.py": "reads images, and their digest stands beside every number",
     "pretrain/methods/__init__.py": "names methods, their papers and costs",
