@@ -120,6 +120,7 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/collapse.py": "only logs how spread out embeddings are",
     "pretrain/data_identity.py": "compares digests, and computes none of a number",
     "pretrain/encoder.py": "reads weights, whose checksum is compared",
+    "pretrain/divergence.py": "words an error",
     "pretrain/holdings.py": "finds the data's files, and the data's digest stands beside every number",
     "pretrain/image_folder.py": "reads images, and their digest stands beside every number",
     "pretrain/methods/__init__.py": "names methods, their papers and costs",

@@ -24,6 +24,7 @@ from .collapse import collapsed, spread
 from .data import DATASETS, Images, subset
 from .data_identity import Present, check_finished, compare, pretraining_digests
 from .distributed import any_says, broadcast_, first_says, processes, rank, world
+from .divergence import NonFiniteLoss, all_finite, diverged, pretraining_advice
 from .encoder import ENCODER
 from .evaluate.probe import probe, split_digests
 from .feed import Input, feed, read
@@ -43,10 +44,6 @@ CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on
 # pass on a CPU ends the process in channels-last on maps of 56 px (oneDNN in torch 2.11); such a trunk is fast anyway.
 NARROW = 15
 _BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss is NaN or infinite."""
 
 
 @own_settings()
@@ -75,7 +72,11 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
         raise ValueError(f"batch_size {spec.batch_size} is more than the {len(images)} images of {spec.data_label}")
     with working(record) as stop:
         if stop:
-            Trainer(record, spec, images, data, session, stop, contents).fit()
+            trainer = Trainer(record, spec, images, data, session, stop, contents)
+            try:
+                trainer.fit()
+            except torch.linalg.LinAlgError as error:  # a matrix that only numbers out of range make
+                raise trainer.diverged() from error
     return record
 
 
@@ -116,11 +117,12 @@ class Trainer:
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
         if self.objective.xi:
             self.optimizers.append(build_optimizer(self.objective.xi, run.optimizer, run.peak_lr))
-        self.step = 0
+        self.step = self.begun = 0  # updates made, and those that an earlier process made
         self.seconds = 0.0  # of training, over all processes that worked on this run
         self.sums: dict[str, Tensor] = {}  # of what is logged, since the last line
         self.summed = 0  # steps in those sums
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.good = torch.zeros((), dtype=torch.int64, device=self.device)  # steps before the first that was not
         self.online: list[dict[str, float]] = []
         self.collapsed = ""  # what was wrong when an epoch ended with collapsed embeddings
 
@@ -140,6 +142,7 @@ class Trainer:
                 if self.step % self.session.log_every == 0 or self.step == self.total:
                     self._log()
                 if position == 0:
+                    self._check_weights()
                     self._look_for_collapse(epoch)
                 if position == 0 and rank() == 0 and self._probe_due(epoch):
                     self._probe(epoch)
@@ -186,6 +189,7 @@ class Trainer:
             optimizer.step()
         self.objective.after_step(self.step // self.steps_per_epoch / run.epochs)
         self.finite &= torch.isfinite(logged["loss"])
+        self.good += self.finite
         for name, value in logged.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
         self.summed += 1
@@ -196,10 +200,19 @@ class Trainer:
 
     def _check_finite(self) -> None:
         if not self.finite:
-            raise NonFiniteLoss(
-                f"the loss became NaN or infinite at or before step {self.step} of {self.total}; the last good "
-                f"checkpoint in {self.record.path / 'checkpoints'} is kept; a lower optimizer.lr is the usual cure"
-            )
+            raise self.diverged()
+
+    def _check_weights(self) -> None:
+        """A finite loss may have made weights that are not."""
+        self._check_finite()
+        if not all_finite(self.objective.parameters()):
+            raise self.diverged("weights")
+
+    def diverged(self, what: str = "loss") -> NonFiniteLoss:
+        """The error to raise when `what` is not finite."""
+        good = self.begun + int(self.good)
+        advice = pretraining_advice(self.run, good, self.objective.method.remedy)
+        return diverged(what, self.step, self.total, self.record.path / "checkpoints", advice)
 
     def _log(self) -> None:
         self._check_finite()
@@ -251,9 +264,7 @@ class Trainer:
         return bool(every) and position == 0 and epoch % every == 0
 
     def _save(self) -> None:
-        for parameter in self.objective.parameters():  # a finite loss may have made weights that are not
-            self.finite &= torch.isfinite(parameter).all()
-        self._check_finite()
+        self._check_weights()
         self.seconds += time.monotonic() - self.clock
         self.clock = self.saved = time.monotonic()
         state = {
@@ -293,6 +304,7 @@ class Trainer:
             self.summed, self.seconds, self.online = state["summed"], float(state["seconds"]), list(state["online"])
             self.collapsed = state["collapsed"]
             checkpoint.whole_number(state["metrics_bytes"])
+        self.begun = self.step
         if rank() == 0:
             cut_back(metrics, state["metrics_bytes"], self.step)
 

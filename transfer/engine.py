@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from ..pretrain import checkpoint
 from ..pretrain.data_identity import check_run, compare
 from ..pretrain.distributed import any_says, average_, broadcast_, first_says, processes, rank, world
+from ..pretrain.divergence import NonFiniteLoss, all_finite, diverged
 from ..pretrain.encoder import check_same_encoder, encoder_checksum
 from ..pretrain.evaluate.probe import finished_backbone
 from ..pretrain.provenance import provenance
 from ..pretrain.randomness import generator
 from ..pretrain.record import Record, write_whole
 from ..pretrain.session import Interrupted, Session, Stop, numerics, own_settings, resolve_device, working
-from ..pretrain.trainer import NonFiniteLoss
 from .coco import Split, read_folder
 from .convert import Converted, to_detectron2
 from .detectron import utils
@@ -170,10 +170,15 @@ class Engine:
         purpose = f"detector step {self.step} process {rank()}"
         torch.manual_seed(generator(self.spec.run.seed, purpose).initial_seed())
         self.model.train()
-        losses: dict[str, Tensor] = self.model(examples)
-        loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=False)
-        loss.backward()
+        try:
+            losses: dict[str, Tensor] = self.model(examples)
+            loss = torch.stack(list(losses.values())).sum()
+            loss.backward()
+        except (
+            FloatingPointError
+        ):  # Detectron2's, of boxes that are not finite; other processes wait for this one's part
+            losses, loss = {}, torch.full((), torch.nan, device=self.device)
         self._average_gradients()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.detector, self.step)
@@ -193,15 +198,24 @@ class Engine:
         average_([parameter.grad for parameter in self.model.parameters()])
 
     def _log(self) -> None:
+        if any_says(not self._finite(), "cpu"):  # each process has a loss of its own
+            raise self._diverged()
         self.losses = {name: float(value) / self.summed for name, value in self.sums.items()}
-        if not torch.isfinite(self.sums["loss"]):
-            total = self.detector.iterations
-            raise NonFiniteLoss(f"the loss became NaN or infinite by step {self.step} of {total}; lower the rate")
         self.sums, self.summed = {}, 0
         if rank() == 0 and not self.session.quiet:
             losses = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in self.losses.items())
             now = f"step {self.step} of {self.detector.iterations}: {losses}"
             print(f"{self.record.path.name}: {now}", file=sys.stderr, flush=True)
+
+    def _finite(self) -> bool:
+        return bool(torch.isfinite(self.sums["loss"]) if self.summed else True) and bool(
+            all_finite(self.model.parameters())
+        )
+
+    def _diverged(self) -> NonFiniteLoss:
+        advice = f"a lower detector.lr than {self.detector.lr:g} or a longer warm-up is the usual cure"
+        folder = self.record.path / "checkpoints"
+        return diverged("loss", self.step, self.detector.iterations, folder, advice)
 
     def _save_or_stop(self, *, due: bool) -> None:
         stopped = any_says(bool(self.stop.signal_name), "cpu")
@@ -229,6 +243,8 @@ class Engine:
         average_statistics(self.model, batches)
 
     def _save(self) -> None:
+        if not self._finite():
+            raise self._diverged()
         self.seconds += time.monotonic() - self.clock
         self.clock = self.saved = time.monotonic()
         state = {

@@ -23,13 +23,13 @@ from .. import checkpoint
 from ..data import DATASETS
 from ..data_identity import Present, check_finished, check_run, compare
 from ..distributed import any_says, first_says, processes, rank, world
+from ..divergence import NonFiniteLoss, all_finite, diverged
 from ..encoder import check_same_encoder, encoder_checksum
 from ..protocols import SWEPT
 from ..provenance import provenance
 from ..record import Record
 from ..run import FineTuning
 from ..session import Interrupted, Session, Stop, numerics, own_settings, resolve_device, working
-from ..trainer import NonFiniteLoss
 from .classifier import Classifier, examples, steps_per_epoch
 from .labelled import Labelled, labelled
 from .probe import finished_backbone
@@ -75,7 +75,7 @@ def sweep(runs: Path, spec: FineTuning, data: Path, session: Session) -> Record:
                 continue
             scores[rate] = first_says(_top1(tried))
         if not scores:
-            raise ValueError(f"every head_lr of {', '.join(map(str, SWEPT))} diverged; is the backbone finite?")
+            raise NonFiniteLoss(f"every head_lr of {', '.join(map(str, SWEPT))} diverged; is the backbone finite?")
         best = max(scores, key=lambda rate: scores[rate])
         if rank() == 0:
             tried_rates = ", ".join(f"{rate:g}: {score:.4f}" for rate, score in scores.items())
@@ -115,10 +115,11 @@ class FineTuner:
         self.optimizer = self.classifier.optimizer()
         self.per_epoch = steps_per_epoch(len(images.train), spec.batch_size)
         self.total = spec.epochs * self.per_epoch
-        self.step = 0
+        self.step = self.begun = 0  # updates made, and those that an earlier process made
         self.seconds = 0.0  # over all processes that worked on this one after another
         self.loss = torch.zeros((), dtype=torch.float64, device=self.device)  # summed over the epoch's steps
         self.epochs: list[dict[str, float]] = []  # a row of figures each
+        self.good = torch.zeros((), dtype=torch.int64, device=self.device)  # steps before the first that was not finite
 
     def fit(self) -> None:
         """Train to the end and finish the record."""
@@ -130,6 +131,7 @@ class FineTuner:
             for views, labels in examples(self.images.train, self.spec, steps, self.device, workers):
                 epoch = self.step // self.per_epoch
                 self.loss += self.classifier.update(self.optimizer, epoch, views, labels)
+                self.good += torch.isfinite(self.loss)
                 self.step += 1
                 ended = self.step % self.per_epoch == 0
                 if ended:
@@ -147,9 +149,8 @@ class FineTuner:
 
     def _end_epoch(self, workers: int) -> None:
         """Note the epoch's loss and accuracies."""
+        self._check_finite()
         loss = float(self.loss) / self.per_epoch
-        if not torch.isfinite(self.loss):
-            raise NonFiniteLoss(f"the loss became NaN or infinite by step {self.step} of {self.total}; lower the rates")
         row = {"loss": loss, **self.classifier.accuracy(self.images.test, self.device, workers)}
         self.epochs.append(row)
         self.loss.zero_()
@@ -158,7 +159,22 @@ class FineTuner:
             now = f"epoch {len(self.epochs)} of {self.spec.epochs}: {figures}"
             print(f"{self.record.path.name}: {now}", file=sys.stderr, flush=True)
 
+    def _check_finite(self) -> None:
+        """Raise NonFiniteLoss unless the epoch's losses so far, and what they made of the weights, are finite."""
+        finite = bool(torch.isfinite(self.loss))
+        if finite and all_finite(self.classifier.learner.parameters()):
+            return
+        rates = f"head_lr {self.spec.head_lr:g}"
+        if self.spec.backbone_lr:
+            rates += f" and backbone_lr {self.spec.backbone_lr:g}"
+        advice = f"lower rates than {rates} are the usual cure"
+        if self.begun + int(self.good) == 0:
+            advice = "already the first loss was, which no rate changes: look at the backbone and at the images"
+        what = "weights" if finite else "loss"
+        raise diverged(what, self.step, self.total, self.record.path / "checkpoints", advice)
+
     def _save(self) -> None:
+        self._check_finite()
         self.seconds += time.monotonic() - self.clock
         self.clock = self.saved = time.monotonic()
         state = {
@@ -191,6 +207,7 @@ class FineTuner:
             self.epochs, self.seconds = list(state["epochs"]), float(state["seconds"])
             if len(self.epochs) != self.step // self.per_epoch:
                 raise ValueError(f"{len(self.epochs)} epochs in {self.step} steps of {self.per_epoch} an epoch")
+        self.begun = self.step
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock

@@ -66,6 +66,7 @@ class Method(nn.Module):
         head = run.projector
         self.projector = projector or mlp(projector_widths(self.backbone.features, head.layers, head.hidden, head.out))
         self.embedding_width = head.out
+        self.remedy = ""  # what else to try when a training of this method diverges
         self.regulariser: Regulariser | None = None  # a meta network of the method's own, trained by a two-level step
 
     def allocate(self, images: int) -> None:

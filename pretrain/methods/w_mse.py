@@ -33,6 +33,7 @@ class WMSE(Method):
         wide = whitening > run.projector.out
         check_option("whitening", whitening, wide, f"above the embedding width, {run.projector.out}")
         self.seed, self.whitening, self.repeats = run.seed, whitening, repeats
+        self.remedy = "whitening needs embeddings in all projector.out directions: a smaller out or more rows help"
 
     def embed(self, views: Sequence[Tensor]) -> Embedded:
         """The trunk runs once a view, the head once on all views together, so they share its batch statistics."""
@@ -66,10 +67,13 @@ def w_mse_loss(z_ND: Sequence[Tensor], order_RN: Tensor, sub_batch: int) -> Tens
 def whiten(z_ND: Tensor, sub_batch: int) -> Tensor:
     """Rows of each consecutive sub-batch with mean 0 and covariance (divisor one less than its rows) the identity.
 
-    By the Cholesky factor L of the covariance: X goes to X L^-T (W-MSE, section 3).
+    By the Cholesky factor L of the covariance: X goes to X L^-T (W-MSE, section 3). Rows whose covariance has none
+    become NaN and raise nothing, so that every process of a run sees that its loss is not finite.
     """
     x_SWD = z_ND.reshape(-1, sub_batch, z_ND.shape[1])
     x_SWD = x_SWD - x_SWD.mean(1, keepdim=True)
     covariance_SDD = x_SWD.mT @ x_SWD / (sub_batch - 1)
-    whitened_SDW: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance_SDD), x_SWD.mT, upper=False)
+    factor_SDD, failed_S = torch.linalg.cholesky_ex(covariance_SDD)
+    factor_SDD = factor_SDD.masked_fill((failed_S != 0)[:, None, None], torch.nan)
+    whitened_SDW: Tensor = torch.linalg.solve_triangular(factor_SDD, x_SWD.mT, upper=False)
     return whitened_SDW.mT.reshape(z_ND.shape)

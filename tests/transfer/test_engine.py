@@ -12,6 +12,7 @@ import torch
 from compmod.pretrain import checkpoint
 from compmod.pretrain.record import Record
 from compmod.pretrain.session import Interrupted, Stop
+from compmod.slurm.failures import classify
 from compmod.transfer import engine
 from compmod.transfer.engine import Engine, build_optimizer, learning_rate, transfer
 from compmod.transfer.spec import Detector
@@ -160,8 +161,9 @@ def test_other_data_than_it_was_begun_with_are_refused(runs: Path, tmp_path: Pat
 
 def test_a_loss_that_is_not_finite_ends_it(runs: Path) -> None:
     wild = replace(SPEC, detector=replace(TINY, lr=1e30, warmup_iterations=0))
-    with pytest.raises((engine.NonFiniteLoss, FloatingPointError)):
+    with pytest.raises(engine.NonFiniteLoss, match="a longer warm-up is the usual cure") as caught:
         transfer(runs, wild, runs.parent / "tiny", QUIET)
+    assert classify(error=caught.value) == "diverged"
     assert Record(runs, wild).status == "failed"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compmod.pretrain.data import Images
+from compmod.pretrain.divergence import NonFiniteLoss
 from compmod.pretrain.evaluate import finetune as room
 from compmod.pretrain.evaluate.classifier import Classifier
 from compmod.pretrain.evaluate.finetune import fine_tune, sweep
@@ -24,7 +25,7 @@ from compmod.pretrain.evaluate.labelled import Labelled, labelled
 from compmod.pretrain.record import Record
 from compmod.pretrain.run import Backbone, FineTuning, Run
 from compmod.pretrain.session import INTERRUPTED, Interrupted, Session
-from compmod.pretrain.trainer import NonFiniteLoss
+from compmod.slurm.failures import classify
 from fine_tunings import LINEAR, QUIET, RUN, SEMI, finish
 from PIL import Image
 from torch import Tensor
@@ -150,8 +151,12 @@ def test_a_failure_loses_no_more_than_its_epoch(
 
 def test_a_loss_that_is_not_finite_stops_it(tmp_path: Path) -> None:
     finish(tmp_path)
-    with pytest.raises(NonFiniteLoss, match="NaN or infinite by step 3 of 9"):
+    with pytest.raises(
+        NonFiniteLoss, match="at or before step 3 of 9; no checkpoint was saved before; lower"
+    ) as caught:
         fine_tune(tmp_path, replace(SEMI, backbone_lr=1e30), Path(), QUIET)
+    assert "lower rates than head_lr 0.5 and backbone_lr 1e+30 are the usual cure" in str(caught.value)
+    assert classify(error=caught.value) == "diverged"
     assert Record(tmp_path, replace(SEMI, backbone_lr=1e30)).status == "failed"
 
 
