@@ -24,7 +24,6 @@ from .pretrain.methods import METHODS
 from .pretrain.methods_list import methods
 from .pretrain.options import Folder, Name, check_fields, check_words, is_mistake, printable, with_path
 from .pretrain.place import place_of
-from .pretrain.printable import printable
 from .pretrain.protocols import named_protocol
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, FineTuning, Run
