@@ -182,5 +182,19 @@ def test_a_fault_of_the_folder_is_one_line(run_dir: Path, coco: Path, capsys: py
     assert "broken JSON in" in refused(capsys, run_dir, "--coco", coco)
 
 
+@pytest.mark.parametrize("several", [[], ["--gpus", "4"]], ids=["one process", "several"])
+def test_a_fault_of_an_image_is_one_line_and_nothing_is_made(
+    several: list[str], run_dir: Path, coco: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.execv", lambda *given: pytest.fail("processes were started"))
+    path = coco / "val2017" / "000001.png"
+    path.write_bytes(path.read_bytes()[:2000])
+    before = sorted(run_dir.parent.rglob("*"))
+    said = refused(capsys, run_dir, "--coco", coco, "--device", "cpu", *several)
+    assert said.startswith(f"error: {path}: found an image that cannot be decoded (")
+    assert said.endswith("lists it as image id 1\n")
+    assert sorted(run_dir.parent.rglob("*")) == before
+
+
 def test_a_long_schedule_on_scenes_is_one_line(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "valid for digit-scenes: demo" in refused(capsys, run_dir, "--schedule", "1x")
