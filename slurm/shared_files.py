@@ -115,13 +115,11 @@ def read_regular(path: Path) -> bytes:
 def open_regular(path: Path) -> io.FileIO:
     """A file to read, which neither waits for a writer nor is a folder; raises as `read_regular`."""
     try:
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        file.close()
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return io.FileIO(handle)
+        os.close(handle)
         raise Unreadable(f"{path} is no regular file; remove it")
-    except IsADirectoryError as error:
-        raise Unreadable(f"{path} is no regular file; remove it") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise Unreadable(f"{path} is a link to nothing; remove it") from error

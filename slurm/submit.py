@@ -61,8 +61,8 @@ def submit(
 ) -> Submission:
     """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only say what would be.
 
-    Raises ValueError where somebody else is submitting, or where it cannot be known what is, and SlurmError where SLURM does not do as it is asked: what
-    was submitted until then stays, and the next call goes on from there.
+    Raises ValueError where somebody else is submitting, or where it cannot be known what they submitted, and SlurmError
+    where SLURM does not do as it is asked: what was submitted until then stays, and the next call goes on from there.
     """
     runs = Path(runs).resolve()
     rates = measured_rates(runs, hardware)
