@@ -22,6 +22,7 @@ from ..pretrain.stored_json import parse_object
 
 LONGEST = 4096  # characters of a stored text; a path has no more
 Made = TypeVar("Made")
+_NO_LINK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # not into what a link of others leads to
 
 
 class Unreadable(ValueError):
@@ -158,7 +159,7 @@ def names_in(folder: Path) -> list[str]:
 def append_text(runs: Path, path: Path, text: str, mask: int = 0o644) -> None:
     """Add to a file of this user's own, on disk when this returns. Raises Unreadable where that cannot be."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, mask)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, mask)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise Unreadable(f"{path} is no regular file; remove it")
