@@ -225,9 +225,10 @@ def blocked(action: str, path: Path, error: OSError) -> Unreadable:
         each = path.parent
     try:
         found = each.stat()
+        above = stat.S_IMODE(each.parent.stat().st_mode)
     except OSError:
         return Unreadable(said)
-    rights = "u+rwX,g+rwX,o+rX" if stat.S_ISDIR(found.st_mode) else "a+r"
+    rights = f"{above:o}" if stat.S_ISDIR(found.st_mode) else "a+rw" if action == "write" else "a+r"
     return Unreadable(
         f"{said}; {each} is {_owner(found.st_uid)}'s, who mends it by: chmod {rights} {shlex.quote(str(each))}"
     )

@@ -137,7 +137,7 @@ def test_journals_that_may_not_be_listed_are_not_taken_for_none(
 ) -> None:
     submit([tiny_table([0])], runs, tmp_path, PLAIN)
     forbidden(runs / JOURNALS)
-    with pytest.raises(ValueError, match=f"cannot list {runs / JOURNALS}: Permission denied"):
+    with pytest.raises(ValueError, match=f"cannot list {runs / JOURNALS}: Permission denied; .* chmod 2775 {runs}/"):
         submit([tiny_table([0])], runs, tmp_path, PLAIN)
     assert len(slurm.arguments("sbatch")) == 2
 
