@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shlex
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from .cluster import Cluster
 from .jobs import Job, Resources
+from .journal import user
 from .queue import SlurmError, cluster_name, queued
 from .submit import clean_environment, sbatch_text
 
@@ -79,7 +79,7 @@ def _partition(cluster: Cluster) -> Finding:
 
 def _account(cluster: Cluster) -> Finding:
     """By accounting, where there is any; sbatch --test-only has the last word."""
-    options = ["--noheader", "--parsable2", "format=account,qos", "where", f"user={getpass.getuser()}"]
+    options = ["--noheader", "--parsable2", "format=account,qos", "where", f"user={user()}"]
     status, said = _ask("sacctmgr", "show", "associations", *options)
     known = [line.split("|") for line in said.split() if "|" in line]
     if status or not known:

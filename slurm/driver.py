@@ -1,6 +1,7 @@
 """Driver: works through one submission on this machine, `python -m compmod.slurm.driver FOLDER FD`; local.py starts it.
 
-The plan comes through the open file FD. Submitit's local executor runs each task. Slots belong to the runs folder, so that several drivers share them.
+The plan comes through the open file FD. Submitit's local executor runs each task. Slots belong to the runs folder, so
+that several drivers share them.
 """
 
 from __future__ import annotations

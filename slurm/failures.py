@@ -155,7 +155,7 @@ def note(runs: Path, digest: str, failure: Failure) -> None:
 def histories(
     runs: Path, digests: Iterable[str] | None = None, remarks: list[str] | None = None
 ) -> Mapping[str, tuple[Failure, ...]]:
-    """The failures of every digest, or of those given, oldest first; what is damaged or unreadable adds to `remarks`."""
+    """The failures of every digest, or of those given, oldest first; what is damaged adds to `remarks`."""
     wanted = None if digests is None else set(digests)
     said = [] if remarks is None else remarks
     found: dict[str, list[Failure]] = {}

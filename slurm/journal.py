@@ -182,7 +182,7 @@ def submitting(runs: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     make_folder(runs, path.parent)
     with contextlib.ExitStack() as held:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             held.callback(os.close, handle)
             share(runs, path, 0o666)
         except OSError as error:

@@ -71,11 +71,17 @@ def states(runs: Path, remarks: list[str] | None = None) -> dict[str, str]:
 
 
 def cancel(runs: Path, job_ids: Sequence[str]) -> None:
-    """Ask their drivers not to start these tasks, or to stop them; what they saved stays."""
+    """Ask their drivers not to start these tasks, or to stop them; what they saved stays.
+
+    Raises Unreadable where a driver is another one's.
+    """
     for job_id in job_ids:
         folder = Path(runs) / DRIVERS / job_id.removeprefix(PREFIX).rpartition("_")[0]
         if folder.is_dir():
-            (folder / f"cancel-{job_id}").touch()
+            try:
+                (folder / f"cancel-{job_id}").touch()
+            except OSError as error:
+                raise blocked("write", folder / f"cancel-{job_id}", error) from error
 
 
 def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:
@@ -117,8 +123,8 @@ def _start(folder: Path, slots: int, plan: bytes) -> None:
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT_"))}
     threads = str(max(1, _cores() // slots))
     with (
-        open(folder / "lock", "w") as lock,
-        open(folder / "driver.log", "wb") as log,
+        open(folder / "lock", "x") as lock,  # new: not where a link of others leads
+        open(folder / "driver.log", "xb") as log,
         tempfile.TemporaryFile() as given,  # without a name; a pipe would hold too little
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -22,6 +22,7 @@ from ..pretrain.stored_json import parse_object
 
 LONGEST = 4096  # characters of a stored text; a path has no more
 Made = TypeVar("Made")
+_NO_LINK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # not into what a link of others leads to
 
 
 class Unreadable(ValueError):
@@ -115,13 +116,11 @@ def read_regular(path: Path) -> bytes:
 def open_regular(path: Path) -> io.FileIO:
     """A file to read, which neither waits for a writer nor is a folder; raises as `read_regular`."""
     try:
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        file.close()
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return io.FileIO(handle)
+        os.close(handle)
         raise Unreadable(f"{path} is no regular file; remove it")
-    except IsADirectoryError as error:
-        raise Unreadable(f"{path} is no regular file; remove it") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise Unreadable(f"{path} is a link to nothing; remove it") from error
@@ -160,7 +159,7 @@ def names_in(folder: Path) -> list[str]:
 def append_text(runs: Path, path: Path, text: str, mask: int = 0o644) -> None:
     """Add to a file of this user's own, on disk when this returns. Raises Unreadable where that cannot be."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, mask)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, mask)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise Unreadable(f"{path} is no regular file; remove it")
@@ -226,9 +225,10 @@ def blocked(action: str, path: Path, error: OSError) -> Unreadable:
         each = path.parent
     try:
         found = each.stat()
+        above = stat.S_IMODE(each.parent.stat().st_mode)
     except OSError:
         return Unreadable(said)
-    rights = "u+rwX,g+rwX,o+rX" if stat.S_ISDIR(found.st_mode) else "a+r"
+    rights = f"{above:o}" if stat.S_ISDIR(found.st_mode) else "a+rw" if action == "write" else "a+r"
     return Unreadable(
         f"{said}; {each} is {_owner(found.st_uid)}'s, who mends it by: chmod {rights} {shlex.quote(str(each))}"
     )

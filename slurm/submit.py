@@ -25,6 +25,7 @@ from typing import Any
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
+from ..pretrain.printable import printable
 from ..tables.cost import measured_rates
 from ..tables.plan import Plan, plan
 from ..tables.table import Table
@@ -61,8 +62,8 @@ def submit(
 ) -> Submission:
     """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only say what would be.
 
-    Raises ValueError where somebody else is submitting, or where it cannot be known what is, and SlurmError where SLURM does not do as it is asked: what
-    was submitted until then stays, and the next call goes on from there.
+    Raises ValueError where somebody else is submitting, or where it cannot be known what they submitted, and SlurmError
+    where SLURM does not do as it is asked: what was submitted until then stays, and the next call goes on from there.
     """
     runs = Path(runs).resolve()
     rates = measured_rates(runs, hardware)
@@ -206,7 +207,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
             try:
                 number = _sbatch(text)
             except (FailedJobError, FailedSubmissionError) as error:
-                said = " ".join(str(error).split())
+                said = printable(" ".join(str(error).split()))
                 raise SlurmError(
                     f"sbatch refused {array}: {said}; {place} were submitted, and the same command goes on"
                 ) from error

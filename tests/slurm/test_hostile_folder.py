@@ -205,5 +205,5 @@ def test_a_place_that_a_file_of_tasks_has_not_is_named(tmp_path: Path, place: st
 
 @pytest.mark.parametrize("spec", [{"Run": 3}, {"Nothing": {}}, {}, {"Run": {"method": 3}}, {"Spec": {}}])
 def test_a_spec_that_is_none_is_a_value_error(tmp_path: Path, spec: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="spec|unknown|Run|Nothing"):
+    with pytest.raises(ValueError, match=r"spec|unknown|Run|Nothing"):
         replace(Task.of(tiny_run(), tmp_path, tmp_path), spec=spec).decoded()

@@ -137,7 +137,7 @@ def test_journals_that_may_not_be_listed_are_not_taken_for_none(
 ) -> None:
     submit([tiny_table([0])], runs, tmp_path, PLAIN)
     forbidden(runs / JOURNALS)
-    with pytest.raises(ValueError, match=f"cannot list {runs / JOURNALS}: Permission denied"):
+    with pytest.raises(ValueError, match=f"cannot list {runs / JOURNALS}: Permission denied; .* chmod 2775 {runs}/"):
         submit([tiny_table([0])], runs, tmp_path, PLAIN)
     assert len(slurm.arguments("sbatch")) == 2
 
@@ -197,6 +197,31 @@ def test_nothing_is_sent_where_it_cannot_be_noted(slurm: PrintingSlurm, runs: Pa
     with pytest.raises(ValueError, match=re.escape(str(own))):
         submit([tiny_table([0])], runs, tmp_path, PLAIN)
     assert slurm.arguments("sbatch") == []
+
+
+def test_nothing_is_sent_where_the_disk_is_full(
+    slurm: PrintingSlurm, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    own = runs / JOURNALS / f"{journal.user()}.jsonl"
+    with pytest.raises(ValueError, match=f"cannot write {own}: No space left on device"):
+        submit([tiny_table([0])], runs, tmp_path, PLAIN)
+    assert slurm.arguments("sbatch") == []
+
+
+def test_a_journal_that_leads_elsewhere_is_not_written(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
+    append(runs, [ENTRY])
+    own, private = runs / JOURNALS / f"{journal.user()}.jsonl", tmp_path / "private"
+    private.write_text("")
+    private.chmod(0o600)
+    own.unlink()
+    own.symlink_to(private)
+    with pytest.raises(ValueError, match=f"cannot write {own}"):
+        submit([tiny_table([0])], runs, tmp_path, PLAIN)
+    assert (private.read_text(), private.stat().st_mode & 0o777, slurm.arguments("sbatch")) == ("", 0o600, [])
 
 
 def test_an_array_that_could_not_be_noted_is_cancelled(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
@@ -293,6 +318,18 @@ def test_all_that_a_living_driver_was_given_counts_while_its_word_is_damaged(
     again = submit([table], runs, tmp_path, CLUSTERS["local"])
     assert (again.arranged.jobs, len(again.arranged.under_way)) == ((), 2)
     assert str(states) in again.remarks[0]
+
+
+def test_cancelling_what_another_ones_driver_does_names_the_folder(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = runs / local.DRIVERS / "s"
+    folder.mkdir(parents=True)
+
+    def touch(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", touch)
+    with pytest.raises(ValueError, match=f"cannot write {folder}/cancel-local-s_0: Permission denied; {folder} is"):
+        local.cancel(runs, ["local-s_0"])
 
 
 @pytest.mark.parametrize("name", ["../bob", "", ".hidden", "a/b\n"])
