@@ -22,8 +22,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 TOLERANCE = 1e-12  # of values up to 1, in float64: thousands of roundings
-HUE_TOLERANCE = rounding(torch.float32, 10, 6)  # torchvision turns hues in float32 whatever the image: ten operations
-# on a circle of six sextants
+# torchvision turns hues in float32 whatever the image: ten operations on a circle of six sextants
+HUE_TOLERANCE = rounding(torch.float32, 10, 6)
 
 
 def random_images(images: int, height: int = 24, width: int = 20) -> Tensor:

@@ -20,8 +20,8 @@ from torchvision.transforms import v2
 CIFAR = DATASETS["cifar10"]
 PLAIN = Augmentation(jitter=0, grey=0, crop=0, flip=0)
 EVERYTHING = Augmentation(rotation=0.5, blur=0.5, solarize=0.3, grey=0.2)
-# Of normalised values in float32. A value up to 1 passes two bicubic sums of 4 terms, two of a blur of 3, three blends of
-# 4 and a turned hue (ten operations on a circle of 6 sextants); dividing by the deviation enlarges what that is off.
+# Of normalised values in float32. A value up to 1 passes two bicubic sums of 4 terms, two of a blur of 3, three blends
+# of 4 and a turned hue (ten operations on a circle of 6 sextants); dividing by the deviation enlarges what it is off.
 TOLERANCE = rounding(torch.float32, 2 * 4 + 2 * 3 + 3 * 4 + 10 * 6) / min(CIFAR.std)
 SAMPLE = 2000  # views compared in distribution
 WRONG = {"jitter": 0.6, "brightness": 0.2, "contrast": 0.8, "saturation": 0.8, "hue": 0.05}
