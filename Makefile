@@ -38,9 +38,9 @@ browser: ## install Chromium where there is none, for the tests that open the re
 test: $(STAMP) $(DETECTRON2) ## the suite, all but what the other test targets run
 	$(BIN)/python -m pytest -m 'not gpu and not slurm and not learning' -n $(JOBS) --dist loadgroup
 
-# Another machine on this one: PyTorch's own kernels, MKL's and oneDNN's without AVX-512, MKL's without Intel's
-# shortcuts, and sums split between two threads. OTHER_CPU='NAME=value ...' chooses another one.
-OTHER_CPU ?= ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2 COMPMOD_TEST_THREADS=2
+# Another machine on this one: PyTorch's kernels without vectors, MKL's that every processor has, oneDNN's without
+# AVX-512. OTHER_CPU='NAME=value ...' chooses another one; COMPMOD_TEST_THREADS=2 among them splits sums, with JOBS=1.
+OTHER_CPU ?= ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2
 NUMERIC := tests/pretrain/methods \
 	$(addprefix tests/pretrain/evaluate/test_,knn.py linear.py features.py classifier.py) \
 	$(addprefix tests/pretrain/test_,coding_rate.py collapse.py compmod.py digits.py distributed.py feed.py \

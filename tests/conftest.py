@@ -9,7 +9,7 @@ import pytest
 import torch
 from browser import find_browser
 
-# threads of a test process; their number shapes sums, so it is one of the things that another machine changes
+# sums are split between threads, so their number is one of the things in which machines differ
 torch.set_num_threads(int(os.environ.get("COMPMOD_TEST_THREADS", "1")))
 
 REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data"
