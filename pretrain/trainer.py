@@ -223,7 +223,7 @@ class Trainer:
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
-        found = probe(self.objective.method.backbone, spec, self.data, self.session.device)
+        found = probe(self.objective.method.encoder, spec, self.data, self.session.device)
         self.online.append({"epoch": float(epoch), **found})
         self.monitor.log("online", self.step, float(epoch), found)
         self.monitor.pause(time.monotonic() - paused)
@@ -275,7 +275,7 @@ class Trainer:
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock
-        weights = {name: t.contiguous().cpu() for name, t in self.objective.method.backbone.state_dict().items()}
+        weights = {name: t.contiguous().cpu() for name, t in self.objective.method.encoder.state_dict().items()}
         # one entry: safetensors writes several in random order, and equal encoders shall be equal files
         content = serialise(weights, metadata={"digest": self.run.digest})
         write_whole(self.record.path / "encoder.safetensors", content)
