@@ -70,7 +70,7 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
             trainer = Trainer(record, spec, images, data, session, stop)
             try:
                 trainer.fit()
-            except torch.linalg.LinAlgError as error:  # a matrix that only numbers out of range make
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # there, and of numbers out of range
                 raise trainer.diverged() from error
     return record
 
