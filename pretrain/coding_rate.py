@@ -57,8 +57,14 @@ def mcr_loss(z1_ND: Tensor, z2_ND: Tensor, z_hat_ND: Tensor, inverse_lambda: flo
     return first + coding_loss(z_hat_ND, z2_ND, inverse_lambda, order, scale)
 
 
-def inverse_lambda(n: int, d: int, squared_error: float, epoch: float, warmup_epochs: float) -> float:
-    """1 / lambda = N eps^2 / D, reached linearly from 8 times that over the warm-up epochs (MEC's schedule)."""
+def inverse_lambda(
+    n: int, d: int, squared_error: float, epoch: float, warmup_epochs: float, step_epochs: float = 0.0
+) -> float:
+    """1 / lambda = N eps^2 / D, reached linearly from 8 times that over the warm-up epochs (MEC's schedule).
+
+    A step takes `step_epochs`; the last step of warm-up is at the end point, as the schedule that MEC tabulates.
+    """
     start = 8.0  # MEC code
-    share = min(1.0, epoch / warmup_epochs) if warmup_epochs > 0 else 1.0
+    rising = warmup_epochs - step_epochs
+    share = min(1.0, epoch / rising) if rising > 0 else 1.0
     return n * squared_error / d * (start + (1.0 - start) * share)

@@ -37,23 +37,22 @@ class CompMod(Regulariser):
 
     def on(self, batch: Batch, samples: int) -> CodingRates:
         """Fusion and losses of one batch."""
-        return CodingRates(self.g_xi, self.settings, samples, self.width, batch.epoch, batch.draw)
+        return CodingRates(self.g_xi, self.settings, samples, self.width, batch)
 
 
 class CodingRates:
     """L_mcr and L_comp of one batch, as functions of a method's outputs y and of xi."""
 
-    def __init__(
-        self, g_xi: nn.Module, settings: Comprehensive, samples: int, width: int, epoch: float, draw: float
-    ) -> None:
+    def __init__(self, g_xi: nn.Module, settings: Comprehensive, samples: int, width: int, batch: Batch) -> None:
         self.g_xi = g_xi
         self.settings = settings
         self.weight, self.own_weight = settings.lambda1, settings.lambda2
-        self.alpha = draw if settings.alpha == "uniform" else float(settings.alpha)
+        self.alpha = batch.draw if settings.alpha == "uniform" else float(settings.alpha)
         # at 64 or narrower the series converges anyway
         warm = settings.warmup == "on" or (settings.warmup == "auto" and width > 64)
         warmup_epochs = settings.warmup_epochs if warm else 0.0
-        self.inverse_lambda = inverse_lambda(samples, width, settings.squared_error, epoch, warmup_epochs)
+        moment = batch.epoch, warmup_epochs, batch.step_epochs
+        self.inverse_lambda = inverse_lambda(samples, width, settings.squared_error, *moment)
         self._stopped: Tensor | None = None
 
     def __call__(self, y: Outputs) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,14 @@ LINEAR: dict[str, Mapping[str, Any]] = {
         "epochs": 80,
         "weight_decay": 0.0,
     },
+    "cmc": {  # Tian et al., ECCV 2020, code: on the features of both trunks side by side
+        "head_lr": 30.0,
+        "epochs": 60,
+        "schedule": "steps",
+        "drops": (30, 40, 50),
+        "drop_factor": 0.2,
+        "weight_decay": 0.0,
+    },
     "solo_learn": {  # da Costa et al., JMLR 2022, code: ImageNet-100
         "head_lr": 0.1,
         "schedule": "steps",

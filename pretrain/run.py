@@ -107,7 +107,7 @@ class Schedule(Spec):
     kind: Literal["steps", "cosine"] = "steps"
     warmup_steps: Whole = 500
     warmup_epochs: Amount = 0.0  # added to warmup_steps
-    warmup_from: Amount = 0.0  # learning rate at the first step
+    warmup_from: Amount = 0.0  # learning rate that warm-up leaves: its first step is one step above
     drops: tuple[Amount, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
     drop_factor: Positive = 0.2
     final: Share = 0.0  # rate at the end, as a share of the peak (cosine)

@@ -110,7 +110,12 @@ METHOD_FILES: dict[str, tuple[str, ...]] = {  # what a method takes from beside 
     "mec": ("pretrain/coding_rate.py", "pretrain/methods/ema.py", "pretrain/methods/simsiam.py"),
     "moco": ("pretrain/methods/ema.py",),
     "relic": ("pretrain/methods/ema.py",),
-    "ssl_hsic": ("pretrain/hypergradient.py", "pretrain/methods/ema.py", "pretrain/methods/fourier.py"),
+    "ssl_hsic": (
+        "pretrain/hypergradient.py",
+        "pretrain/methods/byol.py",
+        "pretrain/methods/ema.py",
+        "pretrain/methods/fourier.py",
+    ),
 }
 
 UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number -> why

@@ -101,7 +101,7 @@ class Spec:
 
 def check_fields(instance: Any) -> None:
     """Raise ValueError, naming class and field, unless every field of a dataclass is of its type and in its Range."""
-    for name, hint in _hints(type(instance)):
+    for name, hint in _hints(type(instance)):  # type: ignore[arg-type]  # a class hashes; mypy asks its instances
         setting = getattr(instance, name)
         if valid := fault(setting, hint):
             raise ValueError(f"{type(instance).__qualname__}.{name} must be {valid}, not {setting!r}")
@@ -160,9 +160,8 @@ def fault(setting: Any, hint: Any) -> str:
     if origin is tuple:
         return _tuple_fault(setting, parts)
     kinds, words = _PLAIN.get(hint, ((hint,), f"of type {getattr(hint, '__name__', hint)}"))
-    if isinstance(setting, bool) and hint in (int, float):
-        return words
-    return "" if isinstance(setting, kinds) else words
+    counted = isinstance(setting, bool) and hint in (int, float)  # True is an int to Python, and no number here
+    return "" if isinstance(setting, kinds) and not counted else str(words)
 
 
 def described(hint: Any) -> str:
@@ -173,7 +172,8 @@ def described(hint: Any) -> str:
         return " ".join([described(parts[0]), *map(str, ranges)])
     if origin is Literal:
         return " or ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
-    return _PLAIN[hint][1]
+    words: str = _PLAIN[hint][1]
+    return words
 
 
 _PLAIN: dict[Any, tuple[tuple[type, ...], str]] = {

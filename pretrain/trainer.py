@@ -75,7 +75,7 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
             trainer = Trainer(record, spec, images, data, session, stop, contents)
             try:
                 trainer.fit()
-            except torch.linalg.LinAlgError as error:  # a matrix that only numbers out of range make
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # there, and of numbers out of range
                 raise trainer.diverged() from error
     return record
 
@@ -246,7 +246,7 @@ class Trainer:
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
         self._add_contents(split_digests(spec, self.data))
-        found = probe(self.objective.method.backbone, spec, self.data, self.session.device)
+        found = probe(self.objective.method.encoder, spec, self.data, self.session.device)
         self.online.append({"epoch": float(epoch), **found})
         self.monitor.log("online", self.step, float(epoch), found)
         self.monitor.pause(time.monotonic() - paused)
@@ -310,7 +310,7 @@ class Trainer:
 
     def _finish(self) -> None:
         self.seconds += time.monotonic() - self.clock
-        weights = {name: t.contiguous().cpu() for name, t in self.objective.method.backbone.state_dict().items()}
+        weights = {name: t.contiguous().cpu() for name, t in self.objective.method.encoder.state_dict().items()}
         # one entry: safetensors writes several in random order, and equal encoders shall be equal files
         content = serialise(weights, metadata={"digest": self.run.digest})
         write_whole(self.record.path / ENCODER, content)

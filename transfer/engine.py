@@ -175,9 +175,7 @@ class Engine:
             losses: dict[str, Tensor] = self.model(examples)
             loss = torch.stack(list(losses.values())).sum()
             loss.backward()
-        except (
-            FloatingPointError
-        ):  # Detectron2's, of boxes that are not finite; other processes wait for this one's part
+        except FloatingPointError:  # Detectron2's, of boxes that are not finite; other processes wait for this one
             losses, loss = {}, torch.full((), torch.nan, device=self.device)
         self._average_gradients()
         for group in self.optimizer.param_groups:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..distributed import gather
+from ..networks import mlp, projector_widths
 from ..run import Amount, Positive, Run
 from .base import Embedded, Method, Targets, full_precision
 
@@ -13,8 +14,20 @@ from .base import Embedded, Method, Targets, full_precision
 class BarlowTwins(Method):
     """Make the cross-correlation of two views' embeddings the identity."""
 
-    def __init__(self, run: Run, size: int, *, off_diagonal: Amount = 0.0051, scale: Positive = 1.0) -> None:
+    def __init__(
+        self,
+        run: Run,
+        size: int,
+        *,
+        off_diagonal: Amount = 0.0051,
+        scale: Positive = 1.0,
+        bias: bool = True,  # of the projector's linear layers; the authors' code has none
+    ) -> None:
         super().__init__(run, size)
+        head = run.projector
+        if not bias:
+            widths = projector_widths(self.backbone.features, head.layers, head.hidden, head.out)
+            self.projector = mlp(widths, bias=False, last_bias=False)
         self.off_diagonal = off_diagonal  # section 2.1 of the paper
         self.scale = scale  # solo-learn multiplies the loss by 0.1
 

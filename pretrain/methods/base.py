@@ -41,6 +41,11 @@ class Batch:
     epoch: float = 0.0  # epochs done, with fractions
     draw: float = 0.0  # a uniform random number of this batch
 
+    @property
+    def step_epochs(self) -> float:
+        """Epochs that a step takes; 0 in the first one, where it cannot be told."""
+        return self.epoch / self.step if self.step else 0.0
+
 
 class Embedded(NamedTuple):
     """What a method makes of its views, one entry a view."""
@@ -68,6 +73,11 @@ class Method(nn.Module):
         self.embedding_width = head.out
         self.remedy = ""  # what else to try when a training of this method diverges
         self.regulariser: Regulariser | None = None  # a meta network of the method's own, trained by a two-level step
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The trunk that is evaluated and kept after training."""
+        return self.backbone
 
     def allocate(self, images: int) -> None:
         """Called once before training with the number of training images; for state that is as long as the data."""

@@ -45,7 +45,8 @@ class MEC(Method):
         """1 / lambda of this moment, then the target network's embedding of each view, of the whole batch."""
         outputs = [gather(self.target(view)) for view in batch.views[:2]]
         n, d = outputs[0].shape
-        return (inverse_lambda(n, d, self.squared_error, batch.epoch, self.warmup_epochs), *outputs)
+        moment = batch.epoch, self.warmup_epochs, batch.step_epochs
+        return (inverse_lambda(n, d, self.squared_error, *moment), *outputs)
 
     def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
         one_over_lambda, target1, target2 = targets

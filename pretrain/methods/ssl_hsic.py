@@ -7,18 +7,20 @@ c is learned beside the network, by an objective of its own.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..distributed import gather, world
 from ..hypergradient import frozen_statistics
 from ..networks import mlp
 from ..randomness import generator
 from ..run import Amount, Run, Share, Width
+from ..spec import BELOW_ONE, Range
 from .base import Batch, Embedded, Method, Targets, at_least_float32, full_precision
+from .byol import projector_without_last_bias
 from .ema import Target, ema_momentum
 from .fourier import Draw, draw_fourier, fourier_features
 
@@ -50,16 +52,31 @@ class SSLHSIC(Method):
         form: Form = "auto",  # exact kernel matrix, random Fourier features; auto: exact for whole batches up to 512
         kernel_lr: Amount = 3e-4,  # the authors'
         pairs: Width = 4096,  # sampled a step for c; the authors take all pairs of two samples of 1024 rows
+        last_bias: bool = True,  # of the last layers of projector and predictor; the authors have none
+        average: Annotated[float, Range(0, BELOW_ONE)] = 0.0,  # momentum of the averaged trunk that is kept; 0 = none
     ) -> None:
         super().__init__(run, size)
+        if not last_bias:
+            self.projector = projector_without_last_bias(self.backbone.features, run.projector)
         width = run.projector.out
-        self.predictor = mlp((width, predictor_hidden, width)) if target else None
+        self.predictor = mlp((width, predictor_hidden, width), last_bias=last_bias) if target else None
         self.target = Target(self.backbone, self.projector) if target else None
         self.initial_momentum, self.gamma, self.features, self.form = momentum, gamma, features, form
         self.kernel_lr, self.pairs, self.seed = kernel_lr, pairs, run.seed
+        self.average, self.averaged = average, Target(self.backbone) if average else None
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("scale_moments", torch.zeros(2))
         self.register_buffer("scale_updates", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The trunk; with `average`, its averaged parameters beside the batch-norm statistics of training."""
+        if self.averaged is None:
+            return self.backbone
+        (trunk,) = self.averaged
+        for buffer, current in zip(trunk.buffers(), self.backbone.buffers(), strict=True):
+            buffer.copy_(current)
+        return trunk
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
@@ -90,6 +107,8 @@ class SSLHSIC(Method):
         slope = kernel_slope(first, second, self.scale)
         _adam_ascent_(self.scale, self.scale_moments, self.scale_updates, slope, self.kernel_lr)
         self.scale.clamp_(min=LEAST_SCALE)
+        if self.averaged is not None:
+            self.averaged.follow(self.backbone, momentum=self.average)
         if self.target is not None:
             momentum = ema_momentum(self.initial_momentum, progress)
             self.target.follow(self.backbone, self.projector, momentum=momentum)

@@ -39,7 +39,7 @@ _BYOL = Recipe(
     projector=BYOL_HEAD,
     optimizer=replace(LARS, lr=0.2, weight_decay=1.5e-6),
     schedule=COSINE,
-    options=(("predictor_hidden", 4096), ("momentum", 0.996)),
+    options=(("predictor_hidden", 4096), ("momentum", 0.996), ("momentum_moves", "step"), ("last_bias", 0)),
 )
 _MOCO = Recipe(
     remark="MoCo v2, 800 epochs; 71.1 linear",
@@ -93,7 +93,7 @@ _SSL_HSIC = Recipe(
     projector=BYOL_HEAD,
     optimizer=replace(LARS, lr=0.4),
     schedule=COSINE,
-    options=(("predictor_hidden", 4096), ("momentum", 0.99)),
+    options=(("predictor_hidden", 4096), ("momentum", 0.99), ("last_bias", 0), ("average", 0.999)),
 )
 _BARLOW_TWINS = Recipe(
     remark="Barlow Twins code; 73.5 linear",
@@ -104,8 +104,9 @@ _BARLOW_TWINS = Recipe(
     projector=Projector(layers=3, hidden=8192, out=8192),
     optimizer=replace(LARS, lr=0.2, vector_lr=0.0048),
     schedule=replace(COSINE, final=0.001),
+    options=(("bias", 0),),
 )
-_VICREG = replace(_BARLOW_TWINS, remark="VICReg code, 1000 epochs", backbone=RESNET50, optimizer=replace(LARS, lr=0.2))
+_VICREG = replace(_BARLOW_TWINS, remark="VICReg code, 1000 epochs", optimizer=replace(LARS, lr=0.2), options=())
 MEC = Recipe(
     remark="MEC code, 100 epochs",
     epochs=100,

@@ -38,7 +38,7 @@ IMAGENET100: dict[str, dict[str, Recipe]] = {
             epochs=200,
             batch_size=256,
             views=(views.SCR,) * 2,
-            backbone=Backbone(name="resnet18", stem="large"),
+            backbone=Backbone(name="resnet18", stem="large", zero_residual=True),  # as in Barlow Twins' code
             projector=Projector(layers=3, hidden=512, out=128),
             optimizer=replace(imagenet.LARS, lr=1.6, vector_lr=0.0384, lr_batch=0),  # 8 x 0.2 and 8 x 0.0048
             schedule=replace(imagenet.COSINE, final=0.001),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from compmod.pretrain.coding_rate import (
@@ -12,6 +13,7 @@ from compmod.pretrain.coding_rate import (
     mcr_loss,
     series_trace,
 )
+from compmod.pretrain.methods.base import Batch
 from torch import Tensor
 
 SHAPES = [(12, 5), (5, 12), (8, 8)]
@@ -106,6 +108,19 @@ def test_warm_up_goes_from_eight_times_to_once_linearly_and_stays() -> None:
     assert full == 512 * 64 / 64
     ratios = [inverse_lambda(512, 64, 64.0, epoch, 10.0) / full for epoch in (0.0, 5.0, 10.0, 20.0)]
     assert ratios == [8.0, 4.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("steps", [2, 7, 48])
+def test_the_last_step_of_warm_up_is_at_the_end_point_as_in_the_table_of_mecs_code(steps: int) -> None:
+    """np.linspace(1 / start, 1 / end, steps), one entry a step, both ends included (method.md, A5)."""
+    warmup = 10.0
+    full = inverse_lambda(512, 128, 64.0, 0.0, 0.0)
+    tabulated = np.linspace(8 * full, full, round(warmup * steps))
+    none = torch.empty(0)
+    batches = [Batch(views=(), index=none, labels=none, step=k, epoch=k / steps) for k in range(20 * steps)]
+    found = [inverse_lambda(512, 128, 64.0, batch.epoch, warmup, batch.step_epochs) for batch in batches]
+    np.testing.assert_allclose(found[: len(tabulated)], tabulated, rtol=1e-12)
+    assert set(found[len(tabulated) :]) == {full}
 
 
 def test_losses_are_computed_in_float32_inside_autocast() -> None:

@@ -23,6 +23,7 @@ PUBLISHED = {
     "vicreg": ("sgd", 0.9, False, 0.02, 256, 100, 1e-6, COSINE),
     "swav": ("sgd", 0.9, False, 0.3, 256, 100, 1e-6, COSINE),
     "byol": ("sgd", 0.9, True, 0.2, 1024, 80, 0, COSINE),
+    "cmc": ("sgd", 0.9, False, 30, 256, 60, 0, {"schedule": "steps", "drops": (30, 40, 50), "drop_factor": 0.2}),
     "solo_learn": ("sgd", 0.9, False, 0.1, 256, 100, 0, STEPS),
 }
 RELEASED = {
@@ -32,6 +33,7 @@ RELEASED = {
     "linear vicreg": "3343084e2945",
     "linear swav": "9f8f2ccca3c7",
     "linear byol": "9d8ac7ceb0af",
+    "linear cmc": "fd159d99052c",
     "linear solo_learn": "bb40847f2992",
     "semi 0.01 barlow_twins": "a1aec5cb83c3",
     "semi 0.1 barlow_twins": "d6b7d8e203d9",

@@ -151,9 +151,7 @@ def test_a_failure_loses_no_more_than_its_epoch(
 
 def test_a_loss_that_is_not_finite_stops_it(tmp_path: Path) -> None:
     finish(tmp_path)
-    with pytest.raises(
-        NonFiniteLoss, match="at or before step 3 of 9; no checkpoint was saved before; lower"
-    ) as caught:
+    with pytest.raises(NonFiniteLoss, match="at or before step 3 of 9; no checkpoint was saved") as caught:
         fine_tune(tmp_path, replace(SEMI, backbone_lr=1e30), Path(), QUIET)
     assert "lower rates than head_lr 0.5 and backbone_lr 1e+30 are the usual cure" in str(caught.value)
     assert classify(error=caught.value) == "diverged"

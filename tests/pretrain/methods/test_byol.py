@@ -77,3 +77,21 @@ def test_no_gradient_reaches_the_target() -> None:
     method(batch()).backward()
     assert all(p.grad is None for p in method.target.parameters())
     assert all(p.grad is not None for p in method.predictor.parameters())
+
+
+@pytest.mark.parametrize("moves", ["epoch", "step"])
+def test_the_momentum_rises_every_epoch_or_every_step(moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4 epochs of 5 steps; the trainer's progress is that of the epoch."""
+    run = replace(preset("byol", "digits"), epochs=4, options=(("momentum", 0.9), ("momentum_moves", moves)))
+    method = build_method(replace(run, backbone=Backbone(width=4), projector=Projector(hidden=12, out=8)), 8)
+    assert isinstance(method, BYOL)
+    found: list[float] = []
+    monkeypatch.setattr(method.target, "follow", lambda *online, momentum: found.append(momentum))
+    given = batch()
+    embedded = method.embed(given.views).detach()
+    for step in range(20):
+        targets = method.targets(replace(given, step=step, epoch=step / 5))
+        assert method.loss(embedded, targets).isfinite()
+        method.after_step(step // 5 / 4, embedded, targets)
+    at = [k / 20 if moves == "step" else k // 5 / 4 for k in range(20)]
+    assert found == pytest.approx([1 - 0.1 * (math.cos(math.pi * share) + 1) / 2 for share in at], abs=1e-12)

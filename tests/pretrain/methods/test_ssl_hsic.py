@@ -344,3 +344,25 @@ def test_the_target_moves_by_its_momentum_after_a_step() -> None:
     method.after_step(0.0, embedded, targets)
     for before, after in zip(start, method.target.parameters(), strict=True):
         torch.testing.assert_close(after, before + 0.1)
+
+
+def test_the_encoder_has_parameters_averaged_over_the_steps_and_the_statistics_of_training() -> None:
+    method = ssl_hsic(average=0.75)
+    expected = [p.detach().clone() for p in method.backbone.parameters()]
+    for step in range(3):
+        targets, embedded = method.targets(batch(step)), method.embed(batch(step).views).detach()
+        with torch.no_grad():
+            for p in method.backbone.parameters():
+                p += step + 1
+        method.after_step(0.0, embedded, targets)
+        expected = [0.75 * e + 0.25 * p.detach() for e, p in zip(expected, method.backbone.parameters(), strict=True)]
+    for p, e in zip(method.encoder.parameters(), expected, strict=True):
+        torch.testing.assert_close(p, e)
+    online = dict(method.backbone.named_buffers())
+    assert {name for name, _ in method.encoder.named_buffers()} == online.keys()
+    assert all(torch.equal(buffer, online[name]) for name, buffer in method.encoder.named_buffers())
+
+
+def test_without_averaging_the_trunk_itself_is_the_encoder() -> None:
+    method = ssl_hsic()
+    assert method.encoder is method.backbone

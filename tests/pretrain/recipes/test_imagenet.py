@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from compmod.pretrain.methods import METHODS
+from compmod.pretrain.methods.base import build_method
+from compmod.pretrain.methods.byol import BYOL as BYOLMethod
+from compmod.pretrain.methods.ssl_hsic import SSLHSIC
+from compmod.pretrain.presets import preset
 from compmod.pretrain.recipes.imagenet import IMAGENET, recipes
 from compmod.pretrain.recipes.imagenet100 import IMAGENET100
 from compmod.pretrain.recipes.imagenet100 import recipes as recipes100
 from compmod.pretrain.recipes.recipe import Recipe
 from compmod.pretrain.run import Run
+from torch import nn
 
 # method, variant: epochs, batch, optimiser, peak rate, weight decay, widths of the head
 PUBLISHED: dict[tuple[str, str], tuple[int, int, str, float, float, tuple[int, ...]]] = {
@@ -59,6 +65,9 @@ def head_widths(run: Run) -> tuple[int, ...]:
     return (*(run.projector.hidden,) * (run.projector.layers - 1), run.projector.out)
 
 
+BYOL: dict[str, Any] = {"predictor_hidden": 4096, "momentum_moves": "step", "last_bias": 0}
+
+
 @pytest.mark.parametrize("room", [IMAGENET, IMAGENET100], ids=["ImageNet", "ImageNet-100"])
 def test_every_method_has_a_default_recipe(room: dict[str, dict[str, Recipe]]) -> None:
     assert set(room) == set(METHODS)
@@ -93,12 +102,12 @@ def test_layer_wise_rates_on_imagenet_have_a_trust_of_0_001_and_no_clip(method: 
             {"temperature": 0.07, "momentum": 0.999, "final_momentum": 0.999, "queue": 65536, "symmetric": 0},
         ),
         ("cmc", "", {"temperature": 0.07, "negatives": 16384, "bank_momentum": 0.5}),
-        ("byol", "", {"predictor_hidden": 4096, "momentum": 0.996}),
-        ("byol", "100-epochs", {"predictor_hidden": 4096, "momentum": 0.99}),
+        ("byol", "", BYOL | {"momentum": 0.996}),
+        ("byol", "100-epochs", BYOL | {"momentum": 0.99}),
         ("simsiam", "", {"predictor_hidden": 512}),
-        ("ssl_hsic", "", {"predictor_hidden": 4096, "momentum": 0.99}),
+        ("ssl_hsic", "", {"predictor_hidden": 4096, "momentum": 0.99, "last_bias": 0, "average": 0.999}),
         ("mec", "", {"predictor_hidden": 512, "momentum": 0.996}),
-        ("barlow_twins", "", {}),
+        ("barlow_twins", "", {"bias": 0}),
         ("vicreg", "", {}),
     ],
 )
@@ -194,3 +203,47 @@ def test_scr_is_the_first_authors_own_setting() -> None:
 def test_the_default_trunk_at_224_px_is_a_resnet50_with_a_large_stem(method: str, room: Any) -> None:
     run = room(method, Run(method=method, dataset="cifar10"))[""].applied(Run(method=method, dataset="cifar10"))
     assert (run.backbone.name, run.backbone.width, run.backbone.stem) == ("resnet50", 64, "large")
+
+
+@pytest.mark.parametrize(
+    "method, biases",  # of the linear layers of the projector, then of the predictor: True where there is one
+    [
+        ("byol", ([True, False], [True, False])),
+        ("ssl_hsic", ([True, False], [True, False])),
+        ("barlow_twins", ([False, False, False], [])),
+        ("vicreg", ([True, True, False], [])),
+    ],
+)
+def test_linear_layers_have_biases_only_where_the_codes_on_imagenet_have_them(
+    method: str, biases: tuple[list[bool], list[bool]]
+) -> None:
+    run = published(method, "")
+    options = tuple((dict(run.options) | ({"predictor_hidden": 12} if biases[1] else {})).items())
+    tiny = replace(
+        run,
+        backbone=replace(run.backbone, name="resnet10", width=4),
+        projector=replace(run.projector, hidden=12, out=8),
+        options=options,
+    )
+    built = build_method(tiny, 32)
+    for part, expected in zip((built.projector, getattr(built, "predictor", nn.Sequential())), biases, strict=True):
+        assert [layer.bias is not None for layer in part.modules() if isinstance(layer, nn.Linear)] == expected
+    if isinstance(built, BYOLMethod | SSLHSIC):
+        assert built.target is not None
+        assert sum(p.numel() for p in built.target.parameters()) == sum(
+            p.numel() for part in (built.backbone, built.projector) for p in part.parameters()
+        )
+
+
+@pytest.mark.parametrize(
+    "method, dataset, variant",
+    [
+        ("barlow_twins", "imagenet", ""),
+        ("simsiam", "imagenet", ""),
+        ("vicreg", "imagenet", ""),
+        ("vicreg", "imagenet", "100-epochs"),
+        ("simclr", "imagenet100", "scr"),
+    ],
+)
+def test_residual_branches_start_at_zero_where_the_codes_have_it(method: str, dataset: str, variant: str) -> None:
+    assert preset(method, dataset, variant).backbone.zero_residual
