@@ -82,7 +82,15 @@ def measured_rates(runs: Path, hardware: str = "") -> Rates:
             of_trunk[trunk].append(rate * relative_cost(run))
             if each.checkpoint_bytes:
                 checkpoints[trunk, kind].append(each.checkpoint_bytes)
-    return Rates(gpu, cpu, *(_medians(part) for part in (rates, of_trunk, hours, checkpoints)), damaged=tuple(damaged))
+    return Rates(
+        gpu=gpu,
+        cpu=cpu,
+        images_per_second=_medians(rates),
+        simclr_images_per_second=_medians(of_trunk),
+        hours=_medians(hours),
+        checkpoint_bytes=_medians(checkpoints),
+        damaged=tuple(damaged),
+    )
 
 
 def _medians(values: Mapping[Any, list[float]]) -> dict[Any, float]:
