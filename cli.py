@@ -6,7 +6,6 @@ that `--help` and reading a table answer at once. A mistake of the user's is one
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib
 import os
@@ -22,14 +21,14 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .pretrain.data import DATASETS
 from .pretrain.methods import METHODS
 from .pretrain.methods_list import methods
-from .pretrain.options import Folder, Name, check_fields, check_words, is_mistake, printable, with_path
+from .pretrain.options import Folder, Name, check_fields, check_words
 from .pretrain.place import place_of
 from .pretrain.protocols import named_protocol
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, FineTuning, Run
 from .pretrain.spec import ABOVE_ZERO, Range
 from .tables.claims_command import claims_command
-from .tables.command import deferred, parse_errors_in_one_line, table_command
+from .tables.command import deferred, errors_in_one_line, parse_errors_in_one_line, table_command
 from .tables.plan_command import plan_command
 from .tables.report_command import report_command
 from .tables.scales import SCALES, Scale, scaled
@@ -271,28 +270,12 @@ _USAGE = """usage: compmod COMMAND ...
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit status 2 with one line on a mistake, 1 on a failure while computing."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
+    with errors_in_one_line(resumable=bool(arguments) and arguments[0] in RESUMABLE):
         check_words(arguments)
         if not arguments or arguments[0] in ("-h", "--help"):
             print(_USAGE, flush=True)
         else:
             _dispatch(arguments[0], arguments[1:])
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ValueError as error:
-        _leave(f"error: {error}", 2)
-    except OSError as error:
-        words = with_path(error)
-        _leave(*((f"error: {words}", 2) if is_mistake(error) else (f"error: {type(error).__name__}: {words}", 1)))
-    except RuntimeError as error:
-        _leave(f"error: {type(error).__name__}: {error}", 1)
-    except KeyboardInterrupt:
-        goes_on = arguments[0] in RESUMABLE
-        _leave("interrupted" + "; what was saved stays, run the same command again to go on" * goes_on, 130)
-    except SystemExit as leave:
-        if reason := getattr(leave, "reason", ""):
-            _leave(reason, int(leave.code or 0))
-        raise
 
 
 def _dispatch(name: str, arguments: Sequence[str]) -> None:
@@ -315,10 +298,3 @@ def _command(name: str) -> Callable[..., None]:
     module, _, function = command.partition(":")
     found: Callable[..., None] = getattr(importlib.import_module(f".{module}", __package__), function)
     return found
-
-
-def _leave(message: str, status: int) -> None:
-    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":  # several processes make the same mistake
-        with contextlib.suppress(OSError):  # of a terminal that is gone
-            print(printable(" ".join(message.split())), file=sys.stderr, flush=True)
-    sys.exit(status)

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, ParamSpec
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from ..pretrain.options import check_call
+from ..pretrain.options import check_call, check_words, is_mistake, printable, with_path
 from ..pretrain.spec import Range
 from .options import Copies, Data, Runs, ScaleOption, Seeds, named_copies
 from .table import TABLES, Format, build_table
@@ -85,19 +85,51 @@ def script(number: int, arguments: Sequence[str] | None = None) -> None:
     A mistake of the user's becomes one line on standard error and exit status 2.
     """
     options = ", ".join(f"--{name}" for name in inspect.signature(table_command).parameters if name != "number")
-    with parse_errors_in_one_line(known=options):
-        call = tyro.cli(
-            functools.partial(deferred(table_command), number),
-            prog=f"python -m compmod.tables.{TABLES[number]}",
-            description=f"Table {number} of the paper, ours beside theirs; with --run, first train what it lacks.",
-            config=(FlagCreatePairsOff,),
-            args=arguments,
-        )
-    try:
+    with errors_in_one_line(resumable=True):
+        arguments = sys.argv[1:] if arguments is None else arguments
+        check_words(arguments)
+        with parse_errors_in_one_line(known=options):
+            call = tyro.cli(
+                functools.partial(deferred(table_command), number),
+                prog=f"python -m compmod.tables.{TABLES[number]}",
+                description=f"Table {number} of the paper, ours beside theirs; with --run, first train what it lacks.",
+                config=(FlagCreatePairsOff,),
+                args=arguments,
+            )
         call()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+
+
+@contextlib.contextmanager
+def errors_in_one_line(*, resumable: bool) -> Iterator[None]:
+    """Leave with one line on standard error: status 2 on a mistake, 1 on a failure while computing, 130 after Ctrl-C.
+
+    `resumable` work goes on by the same command again.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:
+        _leave(f"error: {error}", 2)
+    except OSError as error:
+        words = with_path(error)
+        _leave(*((f"error: {words}", 2) if is_mistake(error) else (f"error: {type(error).__name__}: {words}", 1)))
+    except RuntimeError as error:
+        _leave(f"error: {type(error).__name__}: {error}", 1)
+    except KeyboardInterrupt:
+        how = "; what was saved stays, run the same command again to go on" if resumable else ""
+        _leave(f"interrupted{how}", 130)
+    except SystemExit as leave:
+        if reason := getattr(leave, "reason", ""):
+            _leave(reason, int(leave.code or 0))
+        raise
+
+
+def _leave(message: str, status: int) -> None:
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":  # several processes make the same mistake
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            print(printable(" ".join(message.split())), file=sys.stderr, flush=True)
+    sys.exit(status)
 
 
 def deferred(function: Callable[Parameters, None]) -> Callable[Parameters, Callable[[], None]]:
@@ -120,7 +152,7 @@ def deferred(function: Callable[Parameters, None]) -> Callable[Parameters, Calla
 
 @contextlib.contextmanager
 def parse_errors_in_one_line(known: str = "") -> Iterator[None]:
-    """Print what tyro says of a wrong command line as one line, without its frame, and leave with its status.
+    """Raise what tyro says of a wrong command line as a ValueError of one line, without its frame.
 
     `known` names the valid options; it is added when tyro complains of one it does not recognise.
     """

@@ -9,6 +9,7 @@ import pytest
 from compmod.cli import COMMANDS, main
 from compmod.pretrain.record import Record
 from compmod.pretrain.run import Evaluation
+from compmod.tables.command import script
 from small_tables import tiny_run
 
 RUN, UNFINISHED, MEASURED = "done/RUN", "done/UNFINISHED", "done/MEASURED"  # stand for folders below
@@ -268,6 +269,31 @@ def _seen(folder: Path) -> dict[str, int]:
 
 def _name(value: object) -> str:
     return ascii(" ".join(value))[1:70] if isinstance(value, list) else ""
+
+
+@pytest.mark.parametrize("arguments", [["table", "8"], ["table", "1", "--bogus"], [*DIGITS, "--epochs", "x"]])
+def test_of_several_processes_the_first_alone_says_what_is_wrong(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank, said in (("0", 1), ("1", 0)):
+        for name, value in (("RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_RANK", rank)):
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as leave:
+            main(arguments)
+        assert leave.value.code == 2
+        assert capsys.readouterr().err.count("\n") == said
+
+
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--bogus"], ["--runs", ""], ["--runs", "file"]])
+def test_a_tables_own_script_takes_words_as_the_command_does(
+    words: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leave:
+        script(1, words)
+    said = capsys.readouterr().err
+    assert leave.value.code == 2
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
 
 
 def test_every_command_is_given_wrong_words() -> None:
