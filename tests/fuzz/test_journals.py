@@ -99,7 +99,7 @@ def test_status_knows_what_other_users_submitted(kind: str, runs: Path, server: 
             return f"other tasks changed: {found[others[0]]} was {right[others[0]]}"
         return ""
 
-    no_faults(_cases(runs / FILES[kind], 36, f"status {kind}"), judge)
+    no_faults(_cases(runs / FILES[kind], 24, f"status {kind}"), judge)
 
 
 _OF_OURS = {OURS.digest, *(spec.digest for spec in TABLE.specs if spec.run == OURS)}
@@ -130,7 +130,7 @@ def test_commands_go_on_beside_a_damaged_journal(command: str, runs: Path, serve
         return ""
 
     try:
-        no_faults(_cases(path, 12, f"{command} journal"), judge)
+        no_faults(_cases(path, 9, f"{command} journal"), judge)
     finally:
         for asked in (runs / ".slurm/local" / DRIVER).glob("cancel-*"):
             asked.unlink()
@@ -168,7 +168,7 @@ def test_a_cluster_file_is_right_or_named(command: tuple[str, ...], runs: Path, 
         )
 
     fields = [edited(line, value) for line in CLUSTERS.splitlines() if " = " in line for value in TOML]
-    kinds = ((of_bytes(chance), 8), (of_place(), 5), (fields, 20))
+    kinds = ((of_bytes(chance), 6), (of_place(), 4), (fields, 14))
     cases = [(path, each) for kind, count in kinds for each in chosen(kind, count, chance)]
 
     def judge(damaged: Path) -> str:
