@@ -123,7 +123,7 @@ def _table(said: Said, right: Said, damaged: Path) -> str:
 def _stored(damaged: Path, metric: str, printed: str) -> bool:
     """Whether a sound results.json holds just this number, for what is damaged then still says something."""
     try:
-        value = json.loads((content(damaged) or b"").decode())[f"linear/{metric}"]
+        value = json.loads((content(damaged) or b"").decode())[metric]
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return type(value) in (int, float) and 0 <= value <= 1 and abs(100 * value - float(printed)) < 1e-3
