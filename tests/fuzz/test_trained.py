@@ -55,7 +55,7 @@ def _exchanged(path: Path) -> None:
     """Other weights in a file that is sound and says that it is of the same run."""
     with safe_open(path, "np") as file:
         remarks = file.metadata()
-    save_file({name: -weights for name, weights in load_file(path).items()}, path, remarks)
+    save_file({name: np.array(-weights) for name, weights in load_file(path).items()}, path, remarks)
 
 
 EXCHANGED = Mutation("other weights", _exchanged)
