@@ -51,10 +51,10 @@ def _cases(root: Path, name: str) -> list[tuple[Path, Mutation]]:
         document = json.loads(path.read_text())
         document["annotations"] = document["annotations"][:6]
         for mutations, count in (
-            (of_bytes(chance), 6),
+            (of_bytes(chance), 5),
             (of_place(), 3),
-            (of_json(document, chance, 400, VALUES), 18),
-            (of_json(document, chance, 400, OF_COCO), 18),
+            (of_json(document, chance, 400, VALUES), 12),
+            (of_json(document, chance, 400, OF_COCO), 12),
         ):
             cases += [(path, each) for each in chosen(mutations, count, chance)]
         cases.append((path, _ids_from(document, 0)))

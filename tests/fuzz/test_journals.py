@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from compmod.slurm.failures import FOLDER as FAILURES
 from compmod.slurm.failures import Failure, note
 from compmod.slurm.journal import Entry
 from compmod.tables.table import build_table
-from damage import chance_of, chosen, fault, no_faults
+from damage import chance_of, chosen, content, fault, no_faults
 from made_up_runs import make_up
 from mutations import Mutation, of_bytes, of_json, of_place
 
@@ -99,7 +100,7 @@ def test_status_knows_what_other_users_submitted(kind: str, runs: Path, server: 
             return f"other tasks changed: {found[others[0]]} was {right[others[0]]}"
         return ""
 
-    no_faults(_cases(runs / FILES[kind], 36, f"status {kind}"), judge)
+    no_faults(_cases(runs / FILES[kind], 24, f"status {kind}"), judge)
 
 
 _OF_OURS = {OURS.digest, *(spec.digest for spec in TABLE.specs if spec.run == OURS)}
@@ -130,7 +131,7 @@ def test_commands_go_on_beside_a_damaged_journal(command: str, runs: Path, serve
         return ""
 
     try:
-        no_faults(_cases(path, 12, f"{command} journal"), judge)
+        no_faults(_cases(path, 9, f"{command} journal"), judge)
     finally:
         for asked in (runs / ".slurm/local" / DRIVER).glob("cancel-*"):
             asked.unlink()
@@ -168,11 +169,14 @@ def test_a_cluster_file_is_right_or_named(command: tuple[str, ...], runs: Path, 
         )
 
     fields = [edited(line, value) for line in CLUSTERS.splitlines() if " = " in line for value in TOML]
-    kinds = ((of_bytes(chance), 8), (of_place(), 5), (fields, 20))
+    kinds = ((of_bytes(chance), 6), (of_place(), 4), (fields, 14))
     cases = [(path, each) for kind, count in kinds for each in chosen(kind, count, chance)]
 
     def judge(damaged: Path) -> str:
         words = command if command[0] == "cluster" else (*command, "--runs", str(runs))
-        return fault(server.run(str(path), *words, function="cluster_file:with_clusters"), (damaged.name,))
+        said = server.run(str(path), *words, function="cluster_file:with_clusters")
+        absurd = re.search(rb"= (-?inf|nan|-1|1e300|9{30})$|= .*\\(n|u001b)", content(damaged) or b"", re.MULTILINE)
+        accepted = "is accepted" if absurd and said.status == 0 else ""
+        return fault(said, (damaged.name,)) or accepted
 
     no_faults(cases, judge)
