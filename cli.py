@@ -23,6 +23,7 @@ from .pretrain.methods import METHODS
 from .pretrain.methods_list import methods
 from .pretrain.options import Folder, Name, check_fields, check_words
 from .pretrain.place import place_of
+from .pretrain.printable import printable
 from .pretrain.protocols import named_protocol
 from .pretrain.record import Record
 from .pretrain.run import Evaluation, FineTuning, Run

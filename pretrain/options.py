@@ -9,15 +9,14 @@ import dataclasses
 import errno
 import math
 import os
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from .printable import is_plain
 from .spec import Range
 
-UNSAFE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control characters, bytes that are no UTF-8, ends of lines
 MISTAKES = (
     *(errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.ENOTEMPTY),
@@ -53,7 +52,7 @@ class Name:
 
 def is_name(name: str) -> bool:
     """Whether it may be the name of one folder below another; "" may, as none."""
-    return name not in (".", "..") and "/" not in name and not any(map(_unsafe, name))
+    return name not in (".", "..") and "/" not in name and is_plain(name)
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -64,7 +63,7 @@ def check_words(words: Sequence[str]) -> None:
             raise ValueError(f"a word of the command line{after} is empty; without the option its default holds")
         if len(word) > LONGEST:
             raise ValueError(f"a word of the command line has {len(word):,} characters: {word[:40]!a}...")
-        if any(map(_unsafe, word)):
+        if not is_plain(word):
             raise ValueError(f"{word!a} has control characters or is not UTF-8")
 
 
@@ -106,12 +105,3 @@ def with_path(error: OSError) -> str:
         os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)
     )
     return f"{paths}: {error.strerror}" if paths and error.strerror else str(error)
-
-
-def printable(text: str) -> str:
-    """The text with control characters, which a terminal would obey, and what is not UTF-8 spelled out."""
-    return "".join(ascii(each)[1:-1] if _unsafe(each) else each for each in text)
-
-
-def _unsafe(character: str) -> bool:
-    return unicodedata.category(character) in UNSAFE

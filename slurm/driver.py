@@ -7,7 +7,6 @@ that several drivers share them.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shlex
 import signal
@@ -21,6 +20,7 @@ from submitit.local.local import LocalExecutor, LocalJob
 
 from ..pretrain.record import Record
 from ..pretrain.run import Run
+from ..pretrain.stored_json import parse_object
 from .journal import entries
 from .local import COMING, states, tell
 from .shared_files import share
@@ -160,4 +160,4 @@ def drive(folder: Path, plan: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     with open(int(sys.argv[2]), "rb") as given:
-        drive(Path(sys.argv[1]), json.load(given))
+        drive(Path(sys.argv[1]), parse_object(given.read(), "the plan of a driver"))

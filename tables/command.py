@@ -16,7 +16,8 @@ from typing import Annotated, Literal, ParamSpec
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from ..pretrain.options import check_call, check_words, is_mistake, printable, with_path
+from ..pretrain.options import check_call, check_words, is_mistake, with_path
+from ..pretrain.printable import printable
 from ..pretrain.spec import Range
 from .options import Copies, Data, Runs, ScaleOption, Seeds, named_copies
 from .table import TABLES, Format, build_table

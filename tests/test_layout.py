@@ -16,15 +16,7 @@ ORDER = ("pretrain", "transfer", "tables", "slurm")  # each folder imports itsel
 FILES = sorted(path for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
 PICKLE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 PICKLE_ROOMS = {"pretrain/official.py", "pretrain/data.py"}  # may hold an unpickler that knows a few harmless types
-JSON_ROOMS = {  # read JSON themselves: the one reader, and those whose own are still to go through it
-    "pretrain/stored_json.py",
-    "slurm/driver.py",
-    "slurm/failures.py",
-    "slurm/journal.py",
-    "slurm/local.py",
-    "transfer/coco.py",
-    "transfer/install.py",
-}
+JSON_ROOMS = {"pretrain/stored_json.py", "transfer/install.py"}  # the one reader; what pip notes of a package
 LIGHT = (
     "compmod",
     "compmod.pretrain.bad_data",

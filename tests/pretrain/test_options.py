@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from compmod.pretrain.options import Folder, check_call, check_words, is_name, printable, with_path
+from compmod.pretrain.options import Folder, check_call, check_words, is_name, with_path
+from compmod.pretrain.printable import printable
 from compmod.pretrain.record import newest_updates, step_of, write_whole
 from compmod.pretrain.spec import Range
 
