@@ -26,7 +26,7 @@ from .data_identity import Present, check_finished, compare, pretraining_digests
 from .distributed import any_says, broadcast_, first_says, processes, rank, world
 from .divergence import NonFiniteLoss, all_finite, diverged, pretraining_advice
 from .encoder import ENCODER
-from .evaluate.probe import probe, split_digests
+from .evaluate.probe import forget_images, probe, split_digests
 from .feed import Input, feed, read
 from .large_images import Files
 from .methods.base import Batch, build_method
@@ -82,6 +82,7 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
 
 def _images(spec: Run, data: Path) -> tuple[Images | Files, dict[str, str]]:
     """What a run trains on, and the digests of all that this is drawn from."""
+    forget_images(spec)
     images = read(spec.dataset, "pretrain", data, copy=spec.copy)
     contents = pretraining_digests(images)
     if spec.train_images:

@@ -215,6 +215,14 @@ def test_images_that_stay_on_disk_are_known_by_their_content(tmp_path: Path) -> 
     assert load_files("imagenet", "train", tmp_path, copy="copy").digest != before
 
 
+def test_a_process_that_read_the_old_images_reads_the_new_ones(tmp_path: Path) -> None:
+    root = copy(tmp_path / "a")
+    pretrain(tmp_path, root)
+    copy(root, shade=50)
+    run = replace(RUN, batch_size=5)  # it has its own record, and the same images to probe on
+    assert train(run, tmp_path / "runs", root, QUIET).status == "done"
+
+
 def test_a_subset_and_a_validation_split_know_the_whole_that_they_are_drawn_from(tmp_path: Path) -> None:
     run = replace(RUN, train_images=15)
     spec = Evaluation(run=run, linear_epochs=1, split="validation")

@@ -73,7 +73,7 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
         check_finished(record, Present(root))
         return record
     backbone = finished_backbone(runs, spec.run)
-    _read.cache_clear()  # the images may have been replaced since this process last read them
+    forget_images(spec.run)
     contents = split_digests(spec, root)
     check_run(runs, spec, contents)
     with record.lock():
@@ -107,6 +107,12 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
 def splits(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files]:
     """Labelled images to train the probes on, and images to score them on; validation never reads the test set."""
     return _read_spec(spec, root)[:2]
+
+
+def forget_images(run: Run) -> None:
+    """Read the images anew when next asked for: others may lie there since this process last read them."""
+    if DATASETS[run.dataset].folder:
+        _read.cache_clear()
 
 
 def split_digests(spec: Evaluation, root: Path) -> dict[str, str]:
