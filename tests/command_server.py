@@ -55,12 +55,12 @@ class Server:
         """Call `module:function` with the arguments as a list, in a process of its own."""
         return self._ask({"function": function, "arguments": arguments, "seconds": seconds})
 
-    def warm(self, *arguments: str) -> Said:
+    def warm(self, *arguments: str, function: str = "compmod.cli:main") -> Said:
         """Run a command in the server itself, so that what it imports and works out once is there for all later ones.
 
         Not for commands that train: a process that has differentiated cannot be forked.
         """
-        return self._ask({"function": "compmod.cli:main", "arguments": arguments, "seconds": 0})
+        return self._ask({"function": function, "arguments": arguments, "seconds": 0})
 
     def close(self) -> None:
         """End the server."""
