@@ -42,8 +42,8 @@ class Server:
     """A process that forks one child a command, one at a time."""
 
     def __init__(self) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONWARNINGS": "default"}
-        for name in ("COMPMOD_CLUSTERS", "RANK", "WORLD_SIZE"):
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        for name in ("COMPMOD_CLUSTERS", "RANK", "WORLD_SIZE", "PYTHONWARNINGS"):
             environment.pop(name, None)
         paths = [str(Path(__file__).parent), *filter(None, sys.path)]
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
