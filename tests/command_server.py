@@ -42,8 +42,8 @@ class Server:
     """A process that forks one child a command, one at a time."""
 
     def __init__(self) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONWARNINGS": "default"}
-        for name in ("COMPMOD_CLUSTERS", "RANK", "WORLD_SIZE"):
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        for name in ("COMPMOD_CLUSTERS", "RANK", "WORLD_SIZE", "PYTHONWARNINGS"):
             environment.pop(name, None)
         paths = [str(Path(__file__).parent), *filter(None, sys.path)]
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
@@ -55,12 +55,12 @@ class Server:
         """Call `module:function` with the arguments as a list, in a process of its own."""
         return self._ask({"function": function, "arguments": arguments, "seconds": seconds})
 
-    def warm(self, *arguments: str) -> Said:
+    def warm(self, *arguments: str, function: str = "compmod.cli:main") -> Said:
         """Run a command in the server itself, so that what it imports and works out once is there for all later ones.
 
         Not for commands that train: a process that has differentiated cannot be forked.
         """
-        return self._ask({"function": "compmod.cli:main", "arguments": arguments, "seconds": 0})
+        return self._ask({"function": function, "arguments": arguments, "seconds": 0})
 
     def close(self) -> None:
         """End the server."""

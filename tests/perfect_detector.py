@@ -23,6 +23,11 @@ def transfer(arguments: Sequence[str]) -> None:
     main(["transfer", run, "--coco", folder, "--schedule", "demo", "--device", "cpu", "--workers", "0"])
 
 
+def prepare(arguments: Sequence[str]) -> None:
+    """Import what a transfer needs: a server does it once for all commands."""
+    from compmod.transfer import engine, scoring  # noqa: F401
+
+
 class _Done:
     """Stands for a finished record."""
 

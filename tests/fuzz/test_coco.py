@@ -69,6 +69,7 @@ def _ids_from(document: Any, first: int) -> Mutation:
 
 
 def test_a_coco_file_is_refused_or_scored_right(root: Path, server: Server, request: Any) -> None:
+    server.warm(function="perfect_detector:prepare")
     right = _figures(_transferred(server, root))
     assert len(right) == 14, right
     assert all(value == 1 for name, value in right.items() if "objects" not in name), right
