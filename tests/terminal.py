@@ -48,8 +48,11 @@ class Terminal:
             assert time.monotonic() < end, f"not ended within {seconds:.0f} s; it said:\n{self.said}"
             self._read(0.05)
             self._look()
-        self._read(0.2)
-        return self.status
+        while True:  # a terminal gives a page at a time
+            before = len(self.said)
+            self._read(0.2)
+            if len(self.said) == before:
+                return self.status
 
     def left(self) -> list[int]:
         """The processes of its session that still live."""

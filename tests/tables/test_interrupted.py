@@ -118,13 +118,13 @@ else:
 
 
 def test_two_commands_at_once_share_the_work_and_both_end_well(script: Path) -> None:
-    with terminal(script, "5", "5", "2") as one, terminal(script, "5", "5", "1") as two:
+    with terminal(script, "3", "1", "2") as one, terminal(script, "3", "1", "1") as two:
         assert (one.ends(180.0), two.ends(180.0)) == (0, 0), one.said + two.said
-    specs = tiny_table(range(5), epochs=5).specs
+    specs = tiny_table(range(3), epochs=1).specs
     assert {Record(script.parent / "runs", spec).status for spec in specs} == {"done"}
     for shell in (one, two):
         assert "failed" not in shell.said
-        assert "(n=5)" in shell.said
+        assert "(n=3)" in shell.said
 
 
 def test_what_a_killed_command_was_doing_is_taken_over(script: Path) -> None:
