@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .record import newest_updates
 from .run import Run
 
 EARLY = 3  # steps within which a setting of the loss is as likely a cause as the rate
@@ -24,7 +25,7 @@ def all_finite(tensors: Iterable[Tensor]) -> Tensor:
 
 def diverged(what: str, step: int, total: int, checkpoints: Path, advice: str) -> NonFiniteLoss:
     """The error: `what` (loss, weights) was not finite by `step`; says which checkpoint is kept, if there is one."""
-    kept = max((int(path.stem.partition("-")[2]) for path in checkpoints.glob("step-*.pt")), default=None)
+    kept = newest_updates(checkpoints)
     saved = f"the checkpoint of step {kept} in {checkpoints} is kept" if kept else "no checkpoint was saved before"
     return NonFiniteLoss(f"the {what} became NaN or infinite at or before step {step} of {total}; {saved}; {advice}")
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from .run import Measured, Run
 from .spec import Spec
-from .stored_json import read_object, shortened
+from .stored_json import parse_object, read_object, shortened
 
+CHECKSUM = "results_sha256"  # in provenance.json
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
 
 Status = Literal["absent", "running", "unfinished", "failed", "done", "damaged"]
@@ -80,8 +82,15 @@ class Record:
 
     @property
     def results(self) -> dict[str, Any] | None:
-        """The finished results, or None. Raises ValueError, naming the file, when it is damaged."""
-        return self._read("results.json")
+        """The finished results, or None. Raises ValueError, naming the file, when it is damaged or was changed."""
+        results = self._read("results.json")
+        if results is not None:
+            try:
+                provenance = self.provenance or {}
+            except ValueError:  # who asks for it is told
+                provenance = {}
+            check_unchanged(results, provenance, f"damaged record {self.path / 'results.json'}")
+        return results
 
     @property
     def provenance(self) -> dict[str, Any] | None:
@@ -97,9 +106,10 @@ class Record:
         (self.path / "failed.json").unlink(missing_ok=True)
 
     def finish(self, results: dict[str, Any], provenance: dict[str, Any]) -> None:
-        """Write provenance, then results: results.json is what makes a record done."""
-        self.write_json("provenance.json", provenance)
-        self.write_json("results.json", results)
+        """Write provenance, with the checksum of the results, then these: results.json is what makes a record done."""
+        content = _content(results)
+        self.write_json("provenance.json", provenance | {CHECKSUM: results_checksum(parse_object(content, "results"))})
+        write_whole(self.path / "results.json", content)
 
     def fail(self, error: str) -> None:
         """Note why the work stopped."""
@@ -107,8 +117,7 @@ class Record:
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write `value` as the file `name`, whole or not at all. Raises ValueError on NaN or infinity."""
-        text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        write_whole(self.path / name, text.encode(errors="replace"))  # a path of the command line may be no UTF-8
+        write_whole(self.path / name, _content(value))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -146,6 +155,26 @@ class Record:
             return read_object(self.path / name)
         except ValueError as error:
             raise ValueError(f"damaged record {error}") from error
+
+
+def _content(value: dict[str, Any]) -> bytes:
+    """Of a JSON file; a path of the command line may be no UTF-8."""
+    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode(errors="replace")
+
+
+def results_checksum(results: Mapping[str, Any]) -> str:
+    """SHA-256 of results as values, however a file lays them out."""
+    return hashlib.sha256(json.dumps(results, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def check_unchanged(results: Mapping[str, Any], provenance: Mapping[str, Any], where: object) -> None:
+    """Raise ValueError, which begins with `where`, unless results are those that were written with their provenance.
+
+    A provenance that holds no checksum, as those of older records, says nothing.
+    """
+    expected = provenance.get(CHECKSUM)
+    if expected is not None and expected != results_checksum(results):
+        raise ValueError(f"{where}: not what was measured: its checksum is not the {CHECKSUM} of provenance.json")
 
 
 def step_of(checkpoint: str) -> int | None:

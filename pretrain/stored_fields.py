@@ -6,6 +6,7 @@ nobody lists are not looked at. Imports no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ def whole(least: int, most: int) -> Field:
 
 
 TEXT = Field(lambda value: isinstance(value, str), "text")
+SHA256 = Field(lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value)), "64 digits")
 FLAG = Field(lambda value: isinstance(value, bool), "true or false")
 TEXTS = Field(
     lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()), "texts by name"
@@ -55,6 +57,7 @@ PROVENANCE: Fields = {
     "spec": TEXT,
     "digest": TEXT,
     "data_digest": TEXT,
+    "results_sha256": SHA256,
     "git": {"commit": TEXT, "dirty": FLAG},
     "source": TEXTS,
     "versions": TEXTS,

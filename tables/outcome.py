@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeGuard
 
 from ..pretrain.printable import printable
-from ..pretrain.record import Record
+from ..pretrain.record import Record, check_unchanged
 from ..pretrain.run import Run
 from ..pretrain.stored_fields import PROVENANCE, check_fields
 from ..pretrain.stored_json import read_object, shortened
@@ -104,7 +104,7 @@ class Runs:
         state, results = self._state(spec)
         if state == "done":
             own, below = self.provenance(spec), self.provenance(spec.run)
-            if self._is_of_another(spec, own):
+            if self._is_of_another(spec, own) or self._was_changed(spec, results, own):
                 return _Found("damaged", {}, None)
             return _Found("done", results, source_of(spec, below, own))
         if state == "absent":
@@ -155,6 +155,15 @@ class Runs:
             fault = f"'digest' is {digest!r}, another's; this folder's is {spec.digest!r}"
             self.damage(f"{self._folder(spec)}/provenance.json: {fault}")
         return bool(digest != spec.digest)
+
+    def _was_changed(self, spec: Measurement, results: dict[str, Any], provenance: dict[str, Any]) -> bool:
+        """Whether results are no longer those that their provenance was written with."""
+        try:
+            check_unchanged(results, provenance, f"{self._folder(spec)}/results.json")
+        except ValueError as error:
+            self.damage(str(error))
+            return True
+        return False
 
     def damage(self, sentence: str) -> None:
         """Note what could not be read, once a file; the sentence begins with its path below the runs directory."""

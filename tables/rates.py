@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..pretrain.printable import printable
-from ..pretrain.record import Record
+from ..pretrain.record import Record, check_unchanged
 from ..pretrain.run import Run
 from ..pretrain.stored_fields import PRETRAINED, PROVENANCE, Fields, check_fields
 from ..pretrain.stored_json import read_object
@@ -141,6 +141,7 @@ def _read(folder: Path) -> Measured:
     provenance = _checked(folder / "provenance.json", PROVENANCE)
     if provenance.get("digest") not in (None, spec.digest):
         raise ValueError(f"{folder}/provenance.json: of another folder, digest {provenance['digest']!r}")
+    check_unchanged(results, provenance, folder / "results.json")
     hardware = provenance["hardware"]
     gpu = hardware.get("gpu")
     return Measured(

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.record import Record, write_whole
+from compmod.pretrain.record import Record, results_checksum, write_whole
 from compmod.pretrain.run import Evaluation, Run
 
 RUN = Run(method="simclr+", dataset="cifar10")
@@ -98,7 +98,7 @@ def test_a_finished_record_is_done_and_gives_back_what_it_was_given(record: Reco
     record.finish({"linear/top1": 0.9}, {"seconds": 3.5})
     assert record.status == "done"
     assert record.results == {"linear/top1": 0.9}
-    assert record.provenance == {"seconds": 3.5}
+    assert record.provenance == {"seconds": 3.5, "results_sha256": results_checksum({"linear/top1": 0.9})}
 
 
 def test_a_record_is_not_done_before_its_results_are_written(record: Record) -> None:
@@ -294,3 +294,26 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_version(tmp_path: Path) ->
         reached, earlier = int(content.split(b"\n", 1)[0]), reached
         assert reached > earlier
         assert content == b"%d\n" % reached * 200_000
+
+
+def test_results_that_were_changed_afterwards_are_damaged(tmp_path: Path) -> None:
+    record = Record(tmp_path, RUN)
+    record.start()
+    record.finish({"loss": 0.25, "last": {"loss": 1.5}}, {"seconds": 1.0})
+    file = record.path / "results.json"
+    sound = file.read_text()
+    assert record.status == "done"
+    file.write_text(" ".join(sound.split()))  # another layout of the same values
+    assert record.status == "done"
+    file.write_text(sound.replace("1.5", "1.25"))
+    assert record.status == "damaged"
+    with pytest.raises(ValueError, match=r"results\.json: not what was measured: .* results_sha256 of provenance"):
+        _ = record.results
+
+
+def test_results_of_an_older_record_without_a_checksum_are_read(tmp_path: Path) -> None:
+    record = Record(tmp_path, RUN)
+    record.start()
+    record.write_json("provenance.json", {"seconds": 1.0})
+    record.write_json("results.json", {"loss": 0.25})
+    assert record.results == {"loss": 0.25}

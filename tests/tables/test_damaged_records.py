@@ -150,12 +150,7 @@ def test_one_damaged_value_is_a_right_result_or_one_remark(table: Table, sound: 
             file.write_text(_with(json.loads(content), path, text))
             texts, found = _read(table, runs)
             damaged = [each for each in texts if each.startswith("damaged record")]
-            if file.name != "results.json":  # a number that is another's is not to be told from ours
-                _check(texts, found, right, file, damaged)
-            else:
-                changed = [name for name, value in found.items() if value != right[name]]
-                assert len(changed) <= 1
-                assert all(0 <= found[name] <= 100 for name in changed)
+            _check(texts, found, right, file, damaged)
         file.write_bytes(content)
 
 

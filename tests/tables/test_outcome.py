@@ -237,3 +237,14 @@ def test_two_processes_that_render_keep_no_trainer_from_starting(tmp_path: Path)
         count, whole = output.split()
         assert int(count) > 1
         assert whole == "True"
+
+
+def test_a_number_that_was_changed_afterwards_is_damaged_and_not_shown(tmp_path: Path, finish: Any) -> None:
+    """Another share from 0 to 1 could not be told from a true one but by the checksum in the provenance."""
+    record = finish(SPEC, linear=0.5)
+    assert _outcome(tmp_path / "runs")[0].values == (50.0,)
+    file = record.path / "results.json"
+    file.write_text(file.read_text().replace("0.5", "0.7"))
+    outcome, damaged = _outcome(tmp_path / "runs")
+    assert (outcome.state, outcome.values) == ("damaged", ())
+    assert [sentence for sentence in damaged if f"{file}: not what was measured" in sentence]
