@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import unicodedata
 
-# Unicode categories: control characters, reversals of direction and the like, bytes that are no UTF-8, ends of lines
-UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Unicode categories
+CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are no UTF-8, ends of lines
+HIDDEN = ("Cf",)  # reversals of direction and the like; some scripts need such letters in a name
 
 
 def printable(text: str) -> str:
     """The same text on one line; control characters, escape sequences and reversals of direction become visible."""
-    return "".join(_spelled_out(letter) if _unsafe(letter) else letter for letter in text)
+    return "".join(_shown(letter) for letter in text)
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text holds nothing that `printable` would change."""
-    return not any(map(_unsafe, text))
+    """Whether a text holds no control characters and is UTF-8, so that it may be a name."""
+    return not any(unicodedata.category(letter) in CONTROLS for letter in text)
 
 
-def _unsafe(letter: str) -> bool:
-    return unicodedata.category(letter) in UNSAFE
-
-
-def _spelled_out(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
+def _shown(letter: str) -> str:
+    safe = unicodedata.category(letter) not in (*CONTROLS, *HIDDEN)
+    return letter if safe else letter.encode("unicode_escape").decode()
