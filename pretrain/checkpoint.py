@@ -18,6 +18,7 @@ import torch
 
 from .distributed import first_says, rank
 from .record import step_of, write_whole
+from .regular_file import NotRegular, open_regular
 
 KEPT = 2  # the newest, and one to fall back on
 LONGEST = 300  # characters of a reason: torch lists every tensor that does not fit
@@ -53,7 +54,7 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     """
     damaged = 0
     for path in _newest_first(folder):
-        checksum, _, content = path.read_bytes().partition(b"\n")
+        checksum, _, content = _content(path).partition(b"\n")
         if hashlib.sha256(content).hexdigest().encode() == checksum:
             return _read(path, content)
         damaged += 1
@@ -107,6 +108,15 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
             if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape:
                 shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
                 raise ValueError(f"the optimizer's {name} has the shape {shapes}")
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; nothing, which no checksum fits, where it is no regular file."""
+    try:
+        with open_regular(path) as handle:
+            return handle.read()
+    except NotRegular:
+        return b""
 
 
 def _read(path: Path, content: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .record import Record
+from .regular_file import open_regular
 
 ENCODER = "encoder.safetensors"
 SHOWN = 12  # hexadecimal digits of a digest that a sentence gives
@@ -43,6 +44,7 @@ def read_encoder(record: Record) -> dict[str, Tensor]:
                 f"{file} is not what this run wrote, it was damaged or replaced: its SHA-256 is {found[:SHOWN]}, "
                 f"provenance.json has {expected[:SHOWN]}; {way_out}"
             )
+        open_regular(file).close()
         with safe_open(file, framework="pt") as stored:
             digest = (stored.metadata() or {}).get("digest", "none")
             weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
@@ -66,5 +68,5 @@ def check_same_encoder(folder: Path, state: Mapping[str, Any], checksum: str) ->
 
 
 def _checksum(file: Path) -> str:
-    with open(file, "rb") as handle:
+    with open_regular(file) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

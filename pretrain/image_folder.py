@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from .bad_data import BadData
 from .class_names import CLASS_NAMES
+from .regular_file import open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -205,7 +206,7 @@ def kept(file: Path) -> NDArray[Any] | None:
     import numpy as np
 
     try:
-        with open(file, "rb") as handle:
+        with open_regular(file) as handle:
             length = os.fstat(handle.fileno()).st_size - CHECKSUM
             if length > 0 and _checksum(handle, length) == handle.read():
                 handle.seek(0)

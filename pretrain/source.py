@@ -140,6 +140,7 @@ UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number
     "pretrain/provenance.py": "describes a number that is already there",
     "pretrain/record.py": "writes results down",
     "pretrain/run.py": "holds settings in a spec's digest; golden digests and rates are tested",
+    "pretrain/regular_file.py": "opens files, whose content is compared",
     "pretrain/source.py": "only compares files",
     "pretrain/spec.py": "makes digests, and golden digests are tested",
     "pretrain/stored_json.py": "reads results and specs that are already there",

@@ -73,8 +73,8 @@ def test_the_same_command_again_prints_the_stored_numbers(tmp_path: Path, capsys
         (["--protocol", "semi-1", "--sweep"], "sweep is of --protocol linear"),
         (["--protocol", "linear", "--sweep", "--split", "validation"], "itself chooses on the validation split"),
         (["--variant", "moco"], "variant, sweep and epochs are of --protocol linear, semi-1 or semi-10"),
-        (["--protocol", "linear", "--epochs", "-1"], "FineTuning.epochs must be at least 1, not -1"),
-        (["--protocol", "linear", "--workers", "-2"], "workers must be at least -1, not -2"),
+        (["--protocol", "linear", "--epochs", "-1"], "epochs must be from 0 to 100000, not -1"),
+        (["--protocol", "linear", "--workers", "-2"], "workers must be from -1 to 1024, not -2"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -34,6 +34,7 @@ LIGHT = (
     "compmod.pretrain.recipes.augmentations",
     "compmod.pretrain.recipes.fusions",
     "compmod.pretrain.record",
+    "compmod.pretrain.regular_file",
     "compmod.pretrain.run",
     "compmod.pretrain.source",
     "compmod.pretrain.spec",

@@ -286,8 +286,8 @@ def test_the_dry_run_of_a_measurement_of_large_images_names_its_shape() -> None:
     "options, said",
     [
         ([], "--cluster"),
-        (["--cluster", "local", "--nodes", "-1"], "nodes must be at least 0"),
-        (["--cluster", "local", "--gpus", "-2"], "gpus at least -1"),
+        (["--cluster", "local", "--nodes", "-1"], "nodes must be from 0 to 10000, not -1"),
+        (["--cluster", "local", "--gpus", "-2"], "gpus must be from -1 to 1024, not -2"),
         (["--cluster", "none"], "unknown cluster 'none'"),
     ],
 )

@@ -316,7 +316,7 @@ def test_the_command_prints_the_ledger_as_markdown_for_copies(
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--seeds", "0"], "seeds must be at least 1, not 0"),
+        (["--seeds", "0"], "seeds must be from 1 to 1000, not 0"),
         (["--scale", "tiny"], "paper"),
         (["--format", "pdf"], "csv"),
         (["--copies", "cifar10"], "copies must be DATA=COPY"),
