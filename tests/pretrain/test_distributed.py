@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -13,8 +14,6 @@ import pytest
 import torch
 from compmod.pretrain.methods import METHODS
 from compmod.pretrain.place import Place, meeting_point, place_of
-
-pytestmark = pytest.mark.xdist_group("distributed")  # its processes are started once, for all of its tests
 
 TESTS = Path(__file__).parents[1]
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
@@ -48,14 +47,21 @@ def run_group(command: list[str], world: int, **extra: str) -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
-    """What groups of 1, 2 and 4 processes computed, by method."""
-    folder = tmp_path_factory.mktemp("distributed")
-    results = {}
-    for world in (1, *WORLDS):
-        out = folder / f"{world}.pt"
-        command = [sys.executable, str(TESTS / "distributed_worker.py"), str(out), *NAMES]
+    """What groups of 1, 2 and 4 processes computed, by method; computed once, in whichever process of the suite."""
+    shared = tmp_path_factory.getbasetemp()
+    folder = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    with open(folder / "distributed.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return {world: _computed(folder / f"distributed-{world}.pt", world) for world in (1, *WORLDS)}
+
+
+def _computed(out: Path, world: int) -> dict[str, Any]:
+    if not out.exists():
+        part = out.with_suffix(".part")
+        command = [sys.executable, str(TESTS / "distributed_worker.py"), str(part), *NAMES]
         run_group(command, world, PYTHONPATH=os.pathsep.join([str(TESTS), *sys.path]))
-        results[world] = torch.load(out, weights_only=True)
+        part.rename(out)
+    results: dict[str, Any] = torch.load(out, weights_only=True)
     return results
 
 
