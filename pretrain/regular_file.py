@@ -6,17 +6,19 @@ import errno
 import io
 import os
 import stat
-from pathlib import Path
 
 
 class NotRegular(OSError):
     """What lies under a path is no regular file."""
 
 
-def open_regular(path: Path) -> io.BufferedReader:
-    """A regular file to read. Raises NotRegular for anything else, and OSError as `open` does."""
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """A regular file to read. Raises OSError as `open` does, NotRegular for a pipe, a device and the like."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(handle).st_mode):
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
         return open(handle, "rb")
     os.close(handle)
-    raise NotRegular(errno.EINVAL, "no regular file", str(path))
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise NotRegular(errno.EINVAL, "no regular file", os.fspath(path))

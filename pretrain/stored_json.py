@@ -7,15 +7,16 @@ path. Imports no torch.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from .printable import printable
+from .regular_file import open_regular
 
 MEBIBYTE = 2**20
 MOST_BYTES = 64 * MEBIBYTE  # of one JSON file
@@ -73,11 +74,11 @@ def read_lines(file: str | os.PathLike[str]) -> Iterator[tuple[bytes, dict[str, 
 
     No line where there is no file. Raises ValueError, which begins with the file's path, on what cannot be read.
     """
-    handle = _open(file, MOST_LINES_BYTES)
-    if handle < 0:
+    opened = _open(file, MOST_LINES_BYTES)
+    if opened is None:
         return
     try:
-        with open(handle, "rb") as lines:
+        with opened as lines:
             while line := lines.readline(MOST_LINE_BYTES):
                 try:
                     yield line, parse_object(line, os.fspath(file))
@@ -92,11 +93,11 @@ def read_regular(file: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes 
 
     Raises ValueError that begins with the file's path.
     """
-    handle = _open(file, most)
-    if handle < 0:
+    opened = _open(file, most)
+    if opened is None:
         return None
     try:
-        with open(handle, "rb", buffering=0) as opened:
+        with opened:
             return opened.read()
     except OSError as error:
         raise ValueError(f"{os.fspath(file)}: {error.strerror}") from error
@@ -107,22 +108,21 @@ def shortened(text: str) -> str:
     return printable(text if len(text) <= SAID else f"{text[:SAID]}…")
 
 
-def _open(file: str | os.PathLike[str], most: int) -> int:
-    """A descriptor for reading, or -1 where there is no file; opening waits for no writer of a pipe."""
+def _open(file: str | os.PathLike[str], most: int) -> io.BufferedReader | None:
+    """A regular file of at most so many bytes, or None where there is none."""
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = open_regular(file)
     except (FileNotFoundError, NotADirectoryError) as error:
         if os.path.islink(file):
             raise ValueError(f"{os.fspath(file)}: a link to nothing") from error
-        return -1
+        return None
     except OSError as error:
         raise ValueError(f"{os.fspath(file)}: {error.strerror}") from error
-    found = os.fstat(handle)
-    if stat.S_ISREG(found.st_mode) and found.st_size <= most:
-        return handle
-    os.close(handle)
-    reason = f"{found.st_size:,} bytes, more than {most:,}" if stat.S_ISREG(found.st_mode) else "no regular file"
-    raise ValueError(f"{os.fspath(file)}: {'Is a directory' if stat.S_ISDIR(found.st_mode) else reason}")
+    size = os.fstat(opened.fileno()).st_size
+    if size <= most:
+        return opened
+    opened.close()
+    raise ValueError(f"{os.fspath(file)}: {size:,} bytes, more than {most:,}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

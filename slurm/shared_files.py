@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..pretrain import regular_file
 from ..pretrain.stored_json import parse_object
 
 LONGEST = 4096  # characters of a stored text; a path has no more
@@ -113,14 +114,12 @@ def read_regular(path: Path) -> bytes:
             raise blocked("read", path, error) from error
 
 
-def open_regular(path: Path) -> io.FileIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """A file to read, which neither waits for a writer nor is a folder; raises as `read_regular`."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            return io.FileIO(handle)
-        os.close(handle)
-        raise Unreadable(f"{path} is no regular file; remove it")
+        return regular_file.open_regular(path)
+    except (regular_file.NotRegular, IsADirectoryError) as error:
+        raise Unreadable(f"{path} is no regular file; remove it") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise Unreadable(f"{path} is a link to nothing; remove it") from error

@@ -130,6 +130,6 @@ def test_a_command_line_that_is_not_utf8_does_not_keep_a_run_from_its_end(run: R
     record.start()
     record.finish({}, {"command": "compmod --data " + os.fsdecode(b"\xff/data")})
     assert record.status == "done"
-    assert record.provenance == {"command": "compmod --data ?/data"}
+    assert (record.provenance or {})["command"] == "compmod --data ?/data"
     record.fail(os.fsdecode(b"\xff is missing"))
     assert json.loads((record.path / "failed.json").read_text()) == {"error": "? is missing"}
