@@ -160,7 +160,7 @@ def _terminate(workers: Sequence[_Worker[Any, Any]], ear: _Ear) -> None:
     """Tell them to save and end; kill what is left after GRACE_S, or at another signal."""
     for worker in workers:
         worker.process.terminate()
-    end, heard = time.monotonic() + GRACE_S, len(ear.heard)
+    end, heard = time.monotonic() + GRACE_S, min(len(ear.heard), 1)  # the first is why; a second may have come already
     while any(worker.process.is_alive() for worker in workers):
         if time.monotonic() > end or len(ear.heard) > heard:
             for worker in workers:
