@@ -62,14 +62,14 @@ def one_method(name: str, format: Format) -> str:
     for dataset in _datasets():
         for variant, recipe in recipes(name, dataset).items():
             rows.append((dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), recipe.remark))
-    return f"{_title(METHODS[base])}\n\n{_options(METHODS[base])}\n\n{_table(_ONE, rows, format)}"
+    return f"{_title(METHODS[base])}\n\n{_options(base)}\n\n{_table(_ONE, rows, format)}"
 
 
-def _options(entry: Entry) -> str:
+def _options(name: str) -> str:
     """A line for each option of a method: name, type, range and default."""
-    from .methods.base import declared_options  # imports torch
+    from .methods.base import declared_options, load_method  # imports torch
 
-    lines = [f"- {name}: {option}" for name, option in declared_options(entry.load()).items()]
+    lines = [f"- {name}: {option}" for name, option in declared_options(load_method(name)).items()]
     return "\n".join(["Options (--options NAME VALUE ...):", *lines]) if lines else "It has no options of its own."
 
 

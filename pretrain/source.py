@@ -1,7 +1,9 @@
-"""Source: which files of ours determine a number, and a fingerprint of each, to tell later whether they have changed.
+"""Source: which code of ours determines a number, and a fingerprint of it, to tell later whether it has changed.
 
-A fingerprint is a hash of the text without comments, docstrings, blank lines and trailing space, so that rewording
-makes nothing stale and every version of Python finds the same one. Imports no torch.
+The fingerprint holds a hash of every definition (function, class or constant of a module) in the files that determine
+the number, by its name alone: a definition that moves to another file is the same one. The hash is of the text without
+imports, comments, docstrings, blank lines and trailing space, so that rewording makes nothing stale and every version
+of Python finds the same one. Imports no torch.
 """
 
 from __future__ import annotations
@@ -163,41 +165,78 @@ _STRING_OR_COMMENT = re.compile(
     r"|#[^\n]*",
     re.DOTALL,
 )
+UNNAMED = "(statements)"  # of a module, that define nothing
 
 
 def fingerprint(spec: Spec) -> dict[str, str]:
-    """The files that determine the number of `spec`, and a hash of each; empty for a kind of spec without a list.
+    """The definitions that determine the number of `spec`, by name, with a hash; empty for a kind of spec without any.
 
-    An evaluation's are those of the evaluation alone: its run has its own. Hashes are of the text as first read by
-    this process.
+    Definitions of one name share an entry: their hashes, sorted, with spaces between. An evaluation's are those of the
+    evaluation alone: its run has its own. Hashes are of the text as first read by this process.
     """
-    return dict(_today(spec))
+    return dict(_named(*_subject(spec)))
+
+
+def files_of(spec: Spec) -> tuple[str, ...]:
+    """The files that determine the number of `spec`, in order, below the package's folder."""
+    return tuple(_hashes(*_subject(spec)))
 
 
 def changed(recorded: Mapping[str, str], spec: Spec) -> tuple[str, ...]:
-    """The files that differ from when `recorded` was the fingerprint of `spec`, in order; those come or gone too."""
-    today = _today(spec)
-    if recorded == today:
+    """The files, in order, with a definition that is not as `recorded` has it, the fingerprint of `spec` at the time.
+
+    A definition that is gone needs no mention: what used it has changed, too, or the number does not depend on it.
+    """
+    subject = _subject(spec)
+    if recorded == _named(*subject):
         return ()
-    return tuple(file for file in sorted({*recorded, *today}) if recorded.get(file) != today.get(file))
+    known = {(name, part) for name, hashes in recorded.items() for part in hashes.split()}
+    return tuple(file for file, hashes in _hashes(*subject).items() if not known.issuperset(hashes))
+
+
+def is_of_files(recorded: Mapping[str, str]) -> bool:
+    """Whether a fingerprint is of an older form, which had a hash a file, and tells nothing of the files of today."""
+    return any("/" in name for name in recorded)
 
 
 def remember_sources() -> None:
     """Hash every listed file now; what this process later says of its sources stays true when they are edited."""
     for files in (*FILES.values(), *METHOD_FILES.values()):
         for file in files:
-            _hash(file)
+            _definitions(file)
     for entry in METHODS.values():
-        _hash(_method_file(entry.code))
+        _definitions(_method_file(entry.code))
 
 
-def essence(text: str) -> str:
-    """Python source without comments, docstrings, blank lines and trailing space."""
-    lines = text.splitlines()
-    for first, last in _docstrings(ast.parse(text)):
+def essences(text: str) -> dict[str, list[str]]:
+    """The definitions of a Python source by name, each without imports, comments, docstrings and blank lines."""
+    tree, lines = ast.parse(text), text.splitlines()
+    for first, last in (*_docstrings(tree), *_imports(tree)):
         lines[first - 1 : last] = [""] * (last - first + 1)
-    code = _STRING_OR_COMMENT.sub(lambda found: found[1] or "", "\n".join(lines))
-    return "\n".join(line.rstrip() for line in code.splitlines() if line.strip())
+    found: dict[str, list[str]] = {}
+    for node in tree.body:
+        first = min(part.lineno for part in (node, *getattr(node, "decorator_list", [])))
+        code = _STRING_OR_COMMENT.sub(lambda part: part[1] or "", "\n".join(lines[first - 1 : node.end_lineno]))
+        if essence := "\n".join(line.rstrip() for line in code.splitlines() if line.strip()):
+            found.setdefault(_name(node), []).append(essence)
+    return found
+
+
+def _name(node: ast.stmt) -> str:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return node.name
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+    return ", ".join(names) or UNNAMED
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[int, int]]:
+    """First and last line of every import, wherever it stands, and of what only a type checker runs."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
+            yield node.lineno, node.end_lineno or node.lineno
 
 
 def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
@@ -216,15 +255,28 @@ def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
         yield string.lineno, last
 
 
-def _today(spec: Spec) -> dict[str, str]:
-    if not isinstance(spec, Run | Measured) or type(spec).__qualname__ not in PARTS:
-        return {}
+def _subject(spec: Spec) -> tuple[str, str, bool, str]:
+    """What of a spec selects the files: its kind, and method, "+" and data set of the run."""
+    if not isinstance(spec, Run | Measured):
+        return "", "", False, ""
     run = spec if isinstance(spec, Run) else spec.run
-    return _hashes(type(spec).__qualname__, run.base_method, run.plus, run.dataset)
+    return type(spec).__qualname__, run.base_method, run.plus, run.dataset
 
 
 @cache
-def _hashes(kind: str, method: str, plus: bool, dataset: str) -> dict[str, str]:
+def _named(kind: str, method: str, plus: bool, dataset: str) -> dict[str, str]:
+    named: dict[str, set[str]] = {}
+    for hashes in _hashes(kind, method, plus, dataset).values():
+        for name, part in hashes:
+            named.setdefault(name, set()).add(part)
+    return {name: " ".join(sorted(parts)) for name, parts in sorted(named.items())}
+
+
+@cache
+def _hashes(kind: str, method: str, plus: bool, dataset: str) -> dict[str, frozenset[tuple[str, str]]]:
+    """The files that determine a number, in order, and the hashes of their definitions."""
+    if kind not in PARTS:
+        return {}
     parts = list(PARTS[kind])
     if DATASETS[dataset].large:
         parts.append("large images")
@@ -235,7 +287,7 @@ def _hashes(kind: str, method: str, plus: bool, dataset: str) -> dict[str, str]:
     files = {file for part in parts for file in FILES[part]}
     if kind == "Run":
         files |= {_method_file(METHODS[method].code), *METHOD_FILES.get(method, ())}
-    return {file: _hash(file) for file in sorted(files)}
+    return {file: _definitions(file) for file in sorted(files)}
 
 
 def _method_file(code: str) -> str:
@@ -243,5 +295,11 @@ def _method_file(code: str) -> str:
 
 
 @cache
-def _hash(file: str) -> str:
-    return hashlib.sha256(essence((PACKAGE / file).read_text(encoding="utf-8")).encode()).hexdigest()[:DIGEST_LENGTH]
+def _definitions(file: str) -> frozenset[tuple[str, str]]:
+    """Name and hash of every definition of a file."""
+    text = (PACKAGE / file).read_text(encoding="utf-8")
+    return frozenset(
+        (name, hashlib.sha256(essence.encode()).hexdigest()[:DIGEST_LENGTH])
+        for name, found in essences(text).items()
+        for essence in found
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from ..pretrain.data_identity import recorded
 from ..pretrain.printable import printable
 from ..pretrain.run import Run
-from ..pretrain.source import changed
+from ..pretrain.source import changed, is_of_files
 from .table import Measurement
 
 COMMIT_LENGTH = 12  # of the 40 hexadecimal characters of a commit
@@ -71,7 +71,7 @@ def _contents(spec: Run | Measurement, provenance: dict[str, Any]) -> list[tuple
 def _changes(spec: Run | Measurement, provenance: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
     """The files changed since, and whether that cannot be told."""
     recorded = provenance.get("source")
-    if not isinstance(recorded, dict) or not recorded:
+    if not isinstance(recorded, dict) or not recorded or is_of_files(recorded):
         return (), True
     return changed(recorded, spec), False
 

@@ -13,6 +13,7 @@ as a queue is updated from the gathered batch in `after_step`; so one process an
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -109,11 +110,18 @@ class Method(nn.Module):
         """
 
 
-def build_method(run: Run, size: int) -> Method:
-    """The method of `run` for views of side `size`. Raises ValueError on a setting it does not have."""
+def load_method(name: str) -> type[Method]:
+    """The class of a method of METHODS, imported."""
     from . import METHODS
 
-    kind = METHODS[run.base_method].load()
+    module, kind = METHODS[name].code.split(".")
+    method: type[Method] = getattr(importlib.import_module(f".{module}", __package__), kind)
+    return method
+
+
+def build_method(run: Run, size: int) -> Method:
+    """The method of `run` for views of side `size`. Raises ValueError on a setting it does not have."""
+    kind = load_method(run.base_method)
     known = declared_options(kind)
     for name, value in run.options:
         if name not in known:

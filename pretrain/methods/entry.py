@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from .base import Method
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +19,3 @@ class Entry:
     remark: str = ""  # what its rows must say of it
     cost: float = 0.0  # time of a step over SimCLR's, tests/benchmarks/methods.py; 0 = not measured
     plus_cost: float = 0.0  # likewise with "+"
-
-    def load(self) -> type[Method]:
-        """Import the method's class."""
-        module, name = self.code.split(".")
-        method: type[Method] = getattr(importlib.import_module(f".{module}", __package__), name)
-        return method

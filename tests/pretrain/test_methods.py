@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 import torch
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods.base import Method, build_method, declared_options, method_options
+from compmod.pretrain.methods.base import Method, build_method, declared_options, load_method, method_options
 from compmod.pretrain.presets import preset
 from compmod.pretrain.run import Comprehensive
 from compmod.pretrain.two_level import Objective, build_objective
@@ -118,7 +118,7 @@ def test_a_step_draws_nothing_from_the_global_generator(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT)
 def test_options_are_the_methods_keyword_parameters(name: str) -> None:
-    kind = METHODS[name].load()
+    kind = load_method(name)
     assert issubclass(kind, Method)
     for option, default in method_options(kind).items():
         assert isinstance(default, bool | int | float | str), option
@@ -126,17 +126,17 @@ def test_options_are_the_methods_keyword_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT)
 def test_every_option_declares_what_may_be_given_next_to_its_default(name: str) -> None:
-    for option, declared in declared_options(METHODS[name].load()).items():
+    for option, declared in declared_options(load_method(name)).items():
         assert has_range(declared.hint), f"{name}: {option} needs a Range, as in `temperature: Positive = 0.5`"
         assert not declared.fault(declared.default), f"{name}: {option}"
 
 
-OPTIONS = [(name, option) for name in BUILT for option in declared_options(METHODS[name].load())]
+OPTIONS = [(name, option) for name in BUILT for option in declared_options(load_method(name))]
 
 
 @pytest.mark.parametrize("name, option", OPTIONS)
 def test_an_option_outside_its_range_or_of_another_type_is_refused_with_its_name(name: str, option: str) -> None:
-    declared = declared_options(METHODS[name].load())[option]
+    declared = declared_options(load_method(name))[option]
     kept = dict(small(name).options)
     for value in wrong_values(declared.hint):
         with pytest.raises(ValueError, match=rf"option '{option}' of {name} must be .*, not {re.escape(repr(value))}"):
@@ -149,7 +149,7 @@ def test_an_option_outside_its_range_or_of_another_type_is_refused_with_its_name
 
 @pytest.mark.parametrize("name, option", OPTIONS)
 def test_the_bounds_of_an_option_are_valid(name: str, option: str) -> None:
-    declared = declared_options(METHODS[name].load())[option]
+    declared = declared_options(load_method(name))[option]
     for value in bounds(declared.hint):
         assert not declared.fault(value), value
 

@@ -8,7 +8,7 @@ import pytest
 from compmod.cli import main
 from compmod.pretrain.data import DATASETS
 from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods.base import declared_options
+from compmod.pretrain.methods.base import declared_options, load_method
 from compmod.pretrain.methods_list import Format, all_methods, one_method
 from compmod.pretrain.presets import recipes
 
@@ -81,7 +81,7 @@ def test_an_unknown_preset_is_one_line_with_the_known_ones(capsys: pytest.Captur
 @pytest.mark.parametrize("format", ["text", "md"])
 def test_a_methods_own_list_shows_type_range_and_default_of_every_option(name: str, format: Format) -> None:
     said = one_method(name, format)
-    for option, declared in declared_options(METHODS[name].load()).items():
+    for option, declared in declared_options(load_method(name)).items():
         assert f"- {option}: {declared}" in said.splitlines()
 
 

@@ -1,4 +1,4 @@
-"""Fingerprints of source files: every file of the work is accounted for, and only a change of code changes one."""
+"""Fingerprints of sources: every file of the work is accounted for, and only a change of code makes a number stale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compmod.pretrain.data import DATASETS
 from compmod.pretrain.methods import METHODS
 from compmod.pretrain.provenance import provenance
 from compmod.pretrain.run import Evaluation, FineTuning, Run
-from compmod.pretrain.source import FILES, METHOD_FILES, PACKAGE, UNMOVING, changed, essence, fingerprint
+from compmod.pretrain.source import FILES, METHOD_FILES, PACKAGE, UNMOVING, changed, essences, files_of, fingerprint
 from compmod.pretrain.spec import Spec
 
 RUN = Run(method="simclr", dataset="cifar10")
@@ -83,7 +83,7 @@ def test_every_reason_is_given_in_words() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_method_imports_is_in_its_fingerprint(method: str) -> None:
     views = (Run(method="simclr", dataset="cifar10").views[0],) * max(2, METHODS[method].views)
-    found = fingerprint(Run(method=method, dataset="cifar10", views=views))
+    found = files_of(Run(method=method, dataset="cifar10", views=views))
     others = frozenset(UNMOVING) | frozenset(FILES["training"]) | frozenset(FILES["two levels"])
     assert _closure(_method_file(method), without=others) <= set(found)
 
@@ -95,31 +95,31 @@ def test_what_a_method_imports_is_in_its_fingerprint(method: str) -> None:
 )
 def test_what_a_part_of_the_work_imports_is_in_its_fingerprint(spec: Spec, start: str) -> None:
     without = frozenset(UNMOVING) | ASIDE[type(spec)] | {"pretrain/digits.py"}  # type: ignore[index]
-    assert _closure(start, without=without) <= set(fingerprint(spec))
+    assert _closure(start, without=without) <= set(files_of(spec))
 
 
 def test_only_a_plus_run_depends_on_compmod() -> None:
-    plain, plus = (set(fingerprint(Run(method=method, dataset="cifar10"))) for method in ("simclr", "simclr+"))
+    plain, plus = (set(files_of(Run(method=method, dataset="cifar10"))) for method in ("simclr", "simclr+"))
     assert plus - plain == {*FILES["CompMod"], *FILES["two levels"]}
     assert plain <= plus
 
 
 def test_only_a_methods_own_runs_depend_on_its_file() -> None:
-    assert "pretrain/methods/byol.py" in fingerprint(Run(method="byol", dataset="cifar10"))
-    assert "pretrain/methods/byol.py" not in fingerprint(RUN)
+    assert "pretrain/methods/byol.py" in files_of(Run(method="byol", dataset="cifar10"))
+    assert "pretrain/methods/byol.py" not in files_of(RUN)
 
 
 def test_only_digits_depend_on_their_drawing_and_only_large_images_on_their_crops() -> None:
-    found = {name: set(fingerprint(Run(method="simclr", dataset=name))) for name in DATASETS}
+    found = {name: set(files_of(Run(method="simclr", dataset=name))) for name in DATASETS}
     assert [name for name in found if "pretrain/digits.py" in found[name]] == ["digits"]
     assert [name for name in found if "pretrain/crops.py" in found[name]] == ["imagenet100", "imagenet"]
 
 
 def test_a_measurement_depends_on_its_own_files_and_its_run_on_none_of_them() -> None:
-    assert "pretrain/evaluate/knn.py" in fingerprint(Evaluation(run=RUN))
-    assert "pretrain/evaluate/classifier.py" in fingerprint(FineTuning(run=RUN))
-    assert [file for file in fingerprint(RUN) if "evaluate" in file] == []
-    assert "pretrain/trainer.py" not in fingerprint(Evaluation(run=RUN))
+    assert "pretrain/evaluate/knn.py" in files_of(Evaluation(run=RUN))
+    assert "pretrain/evaluate/classifier.py" in files_of(FineTuning(run=RUN))
+    assert [file for file in files_of(RUN) if "evaluate" in file] == []
+    assert "pretrain/trainer.py" not in files_of(Evaluation(run=RUN))
 
 
 def test_the_fingerprint_stands_in_the_provenance() -> None:
@@ -130,10 +130,44 @@ def test_nothing_has_changed_against_todays_fingerprint() -> None:
     assert changed(fingerprint(RUN), RUN) == ()
 
 
-def test_a_changed_a_new_and_a_vanished_file_are_named_in_order() -> None:
-    recorded = fingerprint(RUN) | {"pretrain/views.py": "0" * 12, "pretrain/gone.py": "0" * 12}
-    del recorded["pretrain/trainer.py"]
-    assert changed(recorded, RUN) == ("pretrain/gone.py", "pretrain/trainer.py", "pretrain/views.py")
+def test_the_files_of_changed_and_of_new_definitions_are_named_in_order() -> None:
+    recorded = fingerprint(RUN) | {"Views": "0" * 12}
+    del recorded["Trainer"]
+    assert changed(recorded, RUN) == ("pretrain/trainer.py", "pretrain/views.py")
+
+
+def test_a_definition_that_nothing_uses_any_more_makes_nothing_stale() -> None:
+    assert changed(fingerprint(RUN) | {"gone": "0" * 12}, RUN) == ()
+
+
+def test_of_two_definitions_of_one_name_each_counts() -> None:
+    spec = FineTuning(run=LARGE)
+    shared = {name: hashes for name, hashes in fingerprint(spec).items() if " " in hashes}
+    assert shared
+    for name, hashes in shared.items():
+        for part in hashes.split():
+            assert changed(fingerprint(spec) | {name: part}, spec) != ()
+
+
+def test_a_definition_moved_to_another_file_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = fingerprint(RUN)
+    for path in PACKAGE.rglob("pretrain/**/*.py"):
+        copy = tmp_path / path.relative_to(PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+    views, trainer = tmp_path / "pretrain" / "views.py", tmp_path / "pretrain" / "trainer.py"
+    trainer.write_text(trainer.read_text() + views.read_text().partition("from __future__ import annotations")[2])
+    views.write_text("from .trainer import Views as Views\n")
+    monkeypatch.setattr(source, "PACKAGE", tmp_path)
+    caches = (source._definitions, source._hashes, source._named)
+    try:
+        [cache.cache_clear() for cache in caches]
+        assert changed(recorded, RUN) == ()
+        trainer.write_text(trainer.read_text().replace("BLUR_SHARE =", "BLUR_SHARE = 2 *"))
+        [cache.cache_clear() for cache in caches]
+        assert changed(recorded, RUN) == ("pretrain/trainer.py",)
+    finally:
+        [cache.cache_clear() for cache in caches]
 
 
 def test_a_fingerprint_given_away_is_a_copy() -> None:
@@ -145,6 +179,7 @@ def test_a_process_keeps_to_the_sources_it_started_with(tmp_path: Path, monkeypa
     before = fingerprint(replace(RUN, seed=1))
     monkeypatch.setattr(source, "PACKAGE", tmp_path)
     source._hashes.cache_clear()
+    source._named.cache_clear()
     assert fingerprint(RUN) == before
 
 
@@ -160,7 +195,7 @@ def test_importing_provenance_hashes_every_listed_file() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
-    assert int(done.stdout) > 30
+    assert int(done.stdout) > 300
 
 
 CODE = '''"""A module."""
@@ -185,15 +220,11 @@ class A:
 
 
 def test_the_essence_is_the_code_alone() -> None:
-    assert essence(CODE).splitlines() == [
-        "import math",
-        'NAME = "a # in a string"',
-        'TEXT = """kept # too',
-        '   text"""',
-        "class A:",
-        "    def f(self) -> str:",
-        "        return f'{NAME!r} # {math.pi}'",
-    ]
+    assert essences(CODE) == {
+        "NAME": ['NAME = "a # in a string"'],
+        "TEXT": ['TEXT = """kept # too\n   text"""'],
+        "A": ["class A:\n    def f(self) -> str:\n        return f'{NAME!r} # {math.pi}'"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -205,32 +236,53 @@ def test_the_essence_is_the_code_alone() -> None:
         ('        """Docstring."""\n', ""),
         ("\n\n\nclass", "\nclass"),
         ("# why", "   "),
+        ("import math  # why\n", "from .elsewhere import math\n"),
+        ("        # a comment\n", "        from .elsewhere import math\n"),
+        ("import math  # why\n", "if TYPE_CHECKING:\n    from .elsewhere import math\n"),
     ],
 )
-def test_rewording_changes_no_essence(old: str, new: str) -> None:
+def test_rewording_and_other_imports_change_no_essence(old: str, new: str) -> None:
     assert CODE.count(old) == 1
-    assert essence(CODE.replace(old, new)) == essence(CODE)
+    assert essences(CODE.replace(old, new)) == essences(CODE)
 
 
 @pytest.mark.parametrize("old, new", [("# in a string", ""), ("math.pi", "math.e"), ("kept # too", "kept")])
 def test_a_change_of_code_or_of_a_string_changes_the_essence(old: str, new: str) -> None:
-    assert essence(CODE.replace(old, new)) != essence(CODE)
+    assert essences(CODE.replace(old, new)) != essences(CODE)
 
 
 def test_a_docstring_that_shares_its_line_with_code_takes_no_code_away() -> None:
-    assert "b = 1" in essence('class A: "doc"\nb = 1\n')
-    assert "b = 1" in essence('"""doc"""; b = 1\n')
+    assert "b = 1" in essences('class A: "doc"\nb = 1\n')["b"]
+    assert "b = 1" in essences('"""doc"""; b = 1\n')["b"][0]
+
+
+def test_names_that_are_assigned_together_and_statements_have_a_place() -> None:
+    assert list(essences("A, B = 1, 2\nC: int = 3\nprint(A)\nprint(B)\n")) == ["A, B", "C", source.UNNAMED]
+    assert essences("@f\ndef g(): ...\n") == {"g": ["@f\ndef g(): ..."]}
 
 
 @pytest.mark.parametrize("file", sorted(_listed()))
-def test_the_essence_of_a_listed_file_is_the_same_program(file: str) -> None:
+def test_the_essences_of_a_listed_file_are_the_same_program(file: str) -> None:
     text = (PACKAGE / file).read_text()
-    tree, bare = ast.parse(text), ast.parse(_with_bodies(essence(text)))
-    for node in (*ast.walk(tree), *ast.walk(bare)):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
-            del node.body[0]  # type: ignore[attr-defined]
-    assert ast.dump(tree) == ast.dump(bare)
+    tree = ast.parse(text)
+    found = {name: list(parts) for name, parts in essences(text).items()}
+    for statement in tree.body:
+        for node in ast.walk(statement):
+            documented = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
+                del node.body[0]  # type: ignore[attr-defined]
+            for block in ("body", "orelse", "finalbody"):
+                if isinstance(getattr(node, block, None), list):
+                    kept = [part for part in getattr(node, block) if not isinstance(part, ast.Import | ast.ImportFrom)]
+                    setattr(node, block, kept)
+        if source._name(statement) == source.UNNAMED:
+            continue
+        bare = ast.parse(_with_bodies(found[source._name(statement)].pop(0)))
+        for node in ast.walk(bare):
+            documented = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if documented and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
+                del node.body[0]  # type: ignore[attr-defined]
+        assert ast.dump(statement) == ast.dump(bare.body[0])
 
 
 def _with_bodies(code: str) -> str:

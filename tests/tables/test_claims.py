@@ -281,7 +281,7 @@ def test_seeds_made_by_files_that_have_changed_are_counted(finish: Any, tmp_path
         assert cell is not None
         for spec in cell.specs:
             record = finish(spec, linear=0.9 + spec.run.seed / 100)
-            (record.path / "provenance.json").write_text('{"source": {"pretrain/views.py": "another"}}')
+            (record.path / "provenance.json").write_text('{"source": {"Views": "another"}}')
     checked = Seeded(Runs(tmp_path / "runs"), "paper", 2, None).check([COMPARISON])
     assert checked.stale == 4
     finding = _finding(findings(Runs(tmp_path / "runs"), seeds=2), "CIFAR, linear: above 2")

@@ -52,7 +52,7 @@ def test_verdicts_are_counted_of_filled_cells_alone(tmp_path: Path, finish: Any)
 
 def test_a_cell_made_by_other_code_is_counted_as_stale(tmp_path: Path, finish: Any) -> None:
     table = build_table(1)
-    finish(_specs(table, 0, 0)[0], source={"pretrain/views.py": "another"})
+    finish(_specs(table, 0, 0)[0], source={"Views": "another"})
     assert _tally(table, tmp_path / "runs").stale == 2
 
 

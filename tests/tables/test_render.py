@@ -53,7 +53,7 @@ def test_a_table_of_every_case_renders_as_the_golden_file_has_it(
         finish(spec, linear=0.900 + number / 1000, knn=0.850 + number / 50)
     for number, spec in enumerate(_cell(every_case, "SimCLR+", 1).specs):
         record = finish(spec, linear=0.930 + number / 1000, knn=0.840, hardware={"gpu": "a GPU"})
-        _restate(record, source=fingerprint(spec) | {"pretrain/evaluate/knn.py": "0" * 12})
+        _restate(record, source=fingerprint(spec) | {"knn_accuracy": "0" * 12})
     first, second, third = _cell(every_case, "BYOL", 1).specs
     finish(first, linear=0.9, source=None)
     finish(second, linear=0.91, knn=None)
@@ -216,7 +216,7 @@ def test_the_csv_names_the_evaluations_behind_each_number(tmp_path: Path, finish
 def test_with_provenance_markdown_lists_where_each_number_comes_from(tmp_path: Path, finish: Any) -> None:
     table = build_table(1)
     spec = _spec(table, "SimCLR")
-    _restate(finish(spec), source=fingerprint(spec) | {"pretrain/evaluate/knn.py": "0" * 12})
+    _restate(finish(spec), source=fingerprint(spec) | {"knn_accuracy": "0" * 12})
     assert spec.digest not in render(table, tmp_path / "runs")
     (line,) = [line for line in render(table, tmp_path / "runs", provenance=True).splitlines() if spec.digest in line]
     assert [word.strip() for word in line.strip("|").split("|")] == [
