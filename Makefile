@@ -28,8 +28,8 @@ demo: $(STAMP) ## pretrain, probe and tabulate on the embedded digits, about fou
 
 detectron2: $(DETECTRON2) ## Detectron2: from its git repository where that is reached, else its archive from the index
 
-$(DETECTRON2): transfer/install.py | $(STAMP)
-	$(BIN)/python -m compmod.transfer.install
+$(DETECTRON2): transfer/detector/install.py | $(STAMP)
+	$(BIN)/python -m compmod.transfer.detector.install
 	@touch $@
 
 browser: ## install Chromium where there is none, for the tests that open the report in it; as root, on Debian

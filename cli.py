@@ -18,24 +18,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from .pretrain.data import DATASETS
-from .pretrain.methods import METHODS
-from .pretrain.methods_list import methods
-from .pretrain.options import Folder, Name, check_fields, check_words
-from .pretrain.place import place_of
-from .pretrain.printable import printable
-from .pretrain.protocols import named_protocol
-from .pretrain.record import Record
-from .pretrain.run import Evaluation, FineTuning, Run
-from .pretrain.spec import ABOVE_ZERO, Range
-from .tables.claims_command import claims_command
-from .tables.command import deferred, errors_in_one_line, parse_errors_in_one_line, table_command
-from .tables.plan_command import plan_command
-from .tables.report_command import report_command
-from .tables.scales import SCALES, Scale, scaled
+from .pretrain.commands.methods import methods
+from .pretrain.commands.options import Folder, Name, check_fields, check_words
+from .pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line
+from .pretrain.files.printable import printable
+from .pretrain.recipes.evaluation import named_protocol
+from .pretrain.recipes.scales import SCALES, Scale, scaled
+from .pretrain.records.record import Record
+from .pretrain.runtime.launch import place_of
+from .pretrain.specs.datasets import DATASETS
+from .pretrain.specs.fields import ABOVE_ZERO, Range
+from .pretrain.specs.measurement import Evaluation, FineTuning
+from .pretrain.specs.methods import METHODS
+from .pretrain.specs.run import Run
+from .tables.commands.claims import claims_command
+from .tables.commands.plan import plan_command
+from .tables.commands.report import report_command
+from .tables.commands.table import table_command
 
 if TYPE_CHECKING:
-    from .pretrain.holdings import Holding
+    from .pretrain.data.inventory import Holding
 
 Device = Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")]
 Runs = Annotated[Path, Folder(), arg(help="folder of the runs")]
@@ -44,7 +46,7 @@ Data = Annotated[Path, Folder(), arg(help="folder of the data sets")]
 
 def demo(runs: Runs = Path("runs")) -> None:
     """Pretrain three methods, plain and with CompMod, on the embedded digits; print the table, write a report."""
-    from .tables.demo import run_demo
+    from .tables.commands.demo import run_demo
 
     runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
     run_demo(runs)
@@ -91,7 +93,7 @@ def evaluate(
 def _evaluated(
     runs: Path, spec: Evaluation | FineTuning, data: Path, device: str, workers: int, *, sweep: bool
 ) -> Record:
-    from .pretrain.session import Session, resolve_device
+    from .pretrain.training.session import Session, resolve_device
 
     session = Session(device=resolve_device(device), workers=workers)
     if isinstance(spec, FineTuning):
@@ -111,8 +113,8 @@ def data(
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
     """Say where a data set is looked for, what was found, and whether its checksums are right."""
-    from .pretrain.data import describe
-    from .pretrain.data import download as fetch
+    from .pretrain.data.download import download as fetch
+    from .pretrain.data.inventory import describe
 
     faulty = _print_holdings(describe(name, data, copy))
     if faulty and download and not copy:
@@ -187,8 +189,8 @@ def pretrain(arguments: Sequence[str]) -> None:
 
 def _pretrain(asked: Pretraining) -> None:
     check_fields(asked)
-    from .pretrain.session import Session
     from .pretrain.trainer import train
+    from .pretrain.training.session import Session
 
     names = {field.name for field in dataclasses.fields(Session)} & {f.name for f in dataclasses.fields(Pretraining)}
     session = Session(**{name: getattr(asked, name) for name in names})
@@ -225,21 +227,21 @@ COMMANDS: dict[str, Callable[..., None] | str] = {  # as module:function below t
     "demo": demo,
     "pretrain": pretrain,
     "evaluate": evaluate,
-    "transfer": "transfer.command:transfer_command",
+    "transfer": "transfer.commands.transfer:transfer_command",
     "table": table_command,
     "plan": plan_command,
     "claims": claims_command,
     "report": report_command,
     "data": data,
     "methods": methods,
-    "export": "transfer.export:export_command",
-    "doctor": "transfer.doctor:doctor_command",
-    "cluster": "slurm.commands:cluster_command",
-    "submit": "slurm.commands:submit_command",
-    "status": "slurm.status_commands:status_command",
-    "logs": "slurm.status_commands:logs_command",
-    "cancel": "slurm.job_commands:cancel_command",
-    "retry": "slurm.job_commands:retry_command",
+    "export": "transfer.commands.export:export_command",
+    "doctor": "transfer.commands.doctor:doctor_command",
+    "cluster": "slurm.commands.submit:cluster_command",
+    "submit": "slurm.commands.submit:submit_command",
+    "status": "slurm.commands.status:status_command",
+    "logs": "slurm.commands.status:logs_command",
+    "cancel": "slurm.commands.cancel_retry:cancel_command",
+    "retry": "slurm.commands.cancel_retry:retry_command",
 }
 
 RESUMABLE = ("demo", "pretrain", "evaluate", "transfer", "table")  # by the same command again

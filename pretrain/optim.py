@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .run import Optimizer, Run
+from .specs.run import Optimizer, Run
 
 LARS_EPS = 1e-8  # solo-learn; LARC's too (NVIDIA apex)
 PREDICTOR = "predictor."  # how the names of a predictor's parameters start

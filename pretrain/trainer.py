@@ -19,25 +19,32 @@ import torch
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from . import checkpoint
-from .collapse import collapsed, spread
-from .data import DATASETS, Images, subset
-from .data_identity import Present, check_finished, compare, pretraining_digests
-from .distributed import any_says, broadcast_, first_says, processes, rank, world
-from .divergence import NonFiniteLoss, all_finite, diverged, pretraining_advice
-from .encoder import ENCODER
+from .data.identity import Present, check_finished, compare, pretraining_digests
+from .data.imagenet import Files
+from .data.images import Images, subset
+from .data.load import read
 from .evaluate.probe import forget_images, probe, split_digests
-from .feed import Input, feed, read
-from .large_images import Files
-from .methods.base import Batch, build_method
+from .files.whole_file import write_whole
+from .methods.build import build_method
+from .networks.encoder import ENCODER
 from .optim import build_optimizer, learning_rate, set_rate
-from .progress import Monitor, cut_back
-from .provenance import provenance
-from .randomness import uniform
-from .record import Record, write_whole
-from .run import Evaluation, Run
-from .session import Interrupted, Session, Stop, numerics, own_settings, resolve_device, working
-from .two_level import Objective, build_objective
+from .records.provenance import provenance
+from .records.record import Record
+from .runtime.distributed import any_says, broadcast_, first_says, processes, rank, world
+from .runtime.randomness import uniform
+from .runtime.settings import numerics, own_settings
+from .specs.datasets import DATASETS
+from .specs.measurement import Evaluation
+from .specs.run import Run
+from .training import checkpoint
+from .training.collapse import collapsed, spread
+from .training.divergence import NonFiniteLoss, all_finite, diverged, pretraining_advice
+from .training.interruption import Interrupted, Stop, working
+from .training.monitor import Monitor, cut_back
+from .training.session import Session, resolve_device
+from .two_level.objective import Objective, build_objective
+from .views.batch import Batch
+from .views.batches import Input, feed
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
 # Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward

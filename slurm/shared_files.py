@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..pretrain import regular_file
-from ..pretrain.stored_json import parse_object
+from ..pretrain.files import regular_file
+from ..pretrain.files.stored_json import parse_object
 
 LONGEST = 4096  # characters of a stored text; a path has no more
 Made = TypeVar("Made")

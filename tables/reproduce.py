@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..pretrain.data_identity import Present, check_finished
-from ..pretrain.methods import METHODS
-from ..pretrain.record import InUse, Record
-from ..pretrain.run import FineTuning, Run
-from ..transfer.folder_digests import check_finished_detection
+from ..pretrain.data.identity import Present, check_finished
+from ..pretrain.records.record import InUse, Record
+from ..pretrain.specs.measurement import FineTuning
+from ..pretrain.specs.methods import METHODS
+from ..pretrain.specs.run import Run
+from ..transfer.identity import check_finished_detection
 from ..transfer.spec import COCO, Detection
-from .table import Measurement, Table
+from .paper.table import Measurement, Table
 from .workers import STOPPED, handled, side_by_side, stop
 
 POLL_S = 1.0  # between looks at what another process does
@@ -36,8 +37,8 @@ def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "au
     if record.status == "done":
         check_data(record, Present(data))
         return record
-    from ..pretrain.session import Session, resolve_device
     from ..pretrain.trainer import train
+    from ..pretrain.training.session import Session, resolve_device
 
     session = Session(device=resolve_device(device), quiet=quiet)
     run = spec if isinstance(spec, Run) else spec.run
@@ -51,7 +52,7 @@ def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "au
 
         return fine_tune(runs, spec, data, session)
     if isinstance(spec, Detection):
-        from ..transfer.engine import transfer
+        from ..transfer.fine_tune import transfer
 
         return transfer(runs, spec, data / (spec.copy or COCO), session)
     from ..pretrain.evaluate.probe import evaluate

@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..pretrain.data import DATASETS
-from ..pretrain.run import Evaluation, Run
-from .command import script
-from .paper import method_name, printed, printed_columns, printed_rows
-from .scales import Scale, copied, over_seeds, probes, scale_notes, scaled
-from .table import Cell, Column, Row, Table
+from ..pretrain.recipes.scales import Scale, scaled
+from ..pretrain.specs.datasets import DATASETS
+from ..pretrain.specs.measurement import Evaluation
+from ..pretrain.specs.run import Run
+from .commands.table import script
+from .paper.printed import method_name, printed, printed_columns, printed_rows
+from .paper.scales import copied, over_seeds, probes, scale_notes
+from .paper.table import Cell, Column, Row, Table
 
 NUMBER = 1
 TITLE = "Top-1 accuracy (%) of a linear and a 5-nearest-neighbour classifier"

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..pretrain.data import DATASETS
-from ..pretrain.methods import METHODS
-from ..pretrain.run import FineTuning, Run
-from .command import script
-from .paper import method_name, printed, printed_columns, printed_rows
-from .scales import Scale, copied, linear, over_seeds, scale_notes, scaled
-from .table import Cell, Column, Row, Table
+from ..pretrain.recipes.scales import Scale, scaled
+from ..pretrain.specs.datasets import DATASETS
+from ..pretrain.specs.measurement import FineTuning
+from ..pretrain.specs.methods import METHODS
+from ..pretrain.specs.run import Run
+from .commands.table import script
+from .paper.printed import method_name, printed, printed_columns, printed_rows
+from .paper.scales import copied, linear, over_seeds, scale_notes
+from .paper.table import Cell, Column, Row, Table
 
 NUMBER = 2
 TITLE = "Top-1 and top-5 accuracy (%) of a linear classifier"

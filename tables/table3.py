@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..pretrain.run import FineTuning, Run
-from .command import script
-from .paper import method_name, printed, printed_columns, printed_rows
-from .scales import Scale, copied, over_seeds, scale_notes, scaled, semi
-from .table import BESIDE, Cell, Column, Row, Table
+from ..pretrain.recipes.scales import Scale, scaled
+from ..pretrain.specs.measurement import FineTuning
+from ..pretrain.specs.run import Run
+from .commands.table import script
+from .paper.printed import method_name, printed, printed_columns, printed_rows
+from .paper.scales import copied, over_seeds, scale_notes, semi
+from .paper.table import BESIDE, Cell, Column, Row, Table
 
 NUMBER = 3
 TITLE = "Top-1 and top-5 accuracy (%) after fine-tuning on a share of the labels"

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..pretrain.recipes.augmentations import SWITCHES, augmentation_row
-from ..pretrain.run import Augmentation, Run
-from .command import script
-from .paper import method_name, printed, printed_columns, printed_rows
-from .scales import Scale, ablated, over_seeds, probes, scale_notes
-from .table import ALL_PARTS, BESIDE, SWITCH, Cell, Column, Row, Table
+from ..pretrain.recipes.scales import Scale
+from ..pretrain.specs.run import Augmentation, Run
+from .commands.table import script
+from .paper.printed import method_name, printed, printed_columns, printed_rows
+from .paper.scales import ablated, over_seeds, probes, scale_notes
+from .paper.table import ALL_PARTS, BESIDE, SWITCH, Cell, Column, Row, Table
 
 NUMBER = 4
 TITLE = "Top-1 accuracy (%) of a linear classifier by augmentations"

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..pretrain.run import Run
+from ..pretrain.recipes.scales import SHORT, Scale, scaled
+from ..pretrain.specs.run import Run
 from ..transfer.spec import COCO, SCENES, Detection, detector
-from .command import script
-from .paper import method_name, printed, printed_columns, printed_rows
-from .scales import SHORT, Scale, copied, over_seeds, scale_notes, scaled
-from .table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
+from .commands.table import script
+from .paper.printed import method_name, printed, printed_columns, printed_rows
+from .paper.scales import copied, over_seeds, scale_notes
+from .paper.table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
 
 NUMBER = 5
 TITLE = "Average precision of detection and instance segmentation on COCO, Mask R-CNN, ResNet-50-C4"

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..pretrain.run import Run
-from .command import script
-from .paper import printed, printed_columns, printed_rows
-from .scales import Scale, ablated, over_seeds, probes, scale_notes
-from .table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
+from ..pretrain.recipes.scales import Scale
+from ..pretrain.specs.run import Run
+from .commands.table import script
+from .paper.printed import printed, printed_columns, printed_rows
+from .paper.scales import ablated, over_seeds, probes, scale_notes
+from .paper.table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
 
 NUMBER = 6
 METHOD = "simclr+"

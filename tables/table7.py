@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..pretrain.recipes.fusions import fused
-from .command import script
-from .paper import paper_table, printed_columns, printed_rows
-from .scales import Scale, ablated, over_seeds, probes, scale_notes
-from .table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
+from ..pretrain.recipes.scales import Scale
+from .commands.table import script
+from .paper.printed import paper_table, printed_columns, printed_rows
+from .paper.scales import ablated, over_seeds, probes, scale_notes
+from .paper.table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
 
 NUMBER = 7
 METHOD = "byol+"

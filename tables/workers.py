@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import Any, Generic, TypeVar
 
-from ..pretrain.parent import end_with_the_parent
+from ..pretrain.runtime.worker_process import end_with_the_parent
 
 STOPPED = 130  # exit status after a signal, as a shell says of Ctrl-C
 GRACE_S = 10.0  # for saving; then a worker is killed, and goes on from the checkpoint before

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
 from browser import find_browser
+from paths import SAMPLES
 
 # sums are split between threads, so their number is one of the things in which machines differ
 torch.set_num_threads(int(os.environ.get("COMPMOD_TEST_THREADS", "1")))
 
-REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data"
 # The allow-list: marker -> (whether its tests are skipped here, why). CI has everything and skips nothing.
 SKIPPED = {
     "real_images": (
-        not REAL_IMAGES.is_dir() and not os.environ.get("CI"),
+        not SAMPLES.is_dir() and not os.environ.get("CI"),
         f"needs the developers' samples of CIFAR, STL-10 and Tiny ImageNet, which are no part of this project: "
-        f"{REAL_IMAGES} is absent",
+        f"{SAMPLES} is absent",
     ),
     "browser": (
         not find_browser() and not os.environ.get("CI"),

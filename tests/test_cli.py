@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from compmod.cli import COMMANDS, main
-from compmod.pretrain.data import DATASETS
-from compmod.pretrain.methods import METHODS
-from compmod.pretrain.presets import preset
-from compmod.pretrain.record import Record
-from compmod.pretrain.run import Evaluation
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.datasets import DATASETS
+from compmod.pretrain.specs.measurement import Evaluation
+from compmod.pretrain.specs.methods import METHODS
 
 HEAVY = "{'torch', 'torchvision', 'matplotlib', 'sklearn', 'scipy', 'tensorboard'}"
 ANSWER_S = 5.0  # a command that imports torch takes longer on a busy machine; the others a fraction of this

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from compmod.cli import COMMANDS, main
-from compmod.pretrain.record import Record
-from compmod.pretrain.run import Evaluation
-from compmod.tables.command import script
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.measurement import Evaluation
+from compmod.tables.commands.table import script
 from small_tables import tiny_run
 
 RUN, UNFINISHED, MEASURED = "done/RUN", "done/UNFINISHED", "done/MEASURED"  # stand for folders below

@@ -16,10 +16,10 @@ import torch.distributed as dist
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ..pretrain.distributed import world
-from .coco import Split
-from .detectron import evaluation
-from .examples import scored_images
+from ..pretrain.runtime.distributed import world
+from .data.coco import Split
+from .data.examples import scored_images
+from .detector.detectron2 import evaluation
 from .spec import Detector
 
 Found = list[dict[str, Any]]  # detections in the format of COCO's results

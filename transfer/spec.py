@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, get_args
 
-from ..pretrain.run import Amount, Count, Measured, Positive, Run, Share, Whole, Width
-from ..pretrain.spec import Range, Spec
+from ..pretrain.specs.fields import Amount, Count, Positive, Range, Share, Whole, Width
+from ..pretrain.specs.measurement import Measured
+from ..pretrain.specs.run import Run
+from ..pretrain.specs.spec import Spec
 
 Data = Literal["coco", "digit-scenes"]
 COCO: Final = "coco"

@@ -15,16 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..batch_norm import synchronise_batch_norms
-from ..crops import RandomCrops
-from ..data import DATASETS, Images
-from ..distributed import average_, broadcast_, rank, share, total, world
-from ..large_images import Files
-from ..loader import Request, batches
+from ..data.imagenet import Files
+from ..data.images import Images
+from ..networks.batch_norm import synchronise_batch_norms
 from ..optim import LARS
-from ..randomness import generator, permutation
-from ..run import FineTuning
-from ..views import Views
+from ..runtime.distributed import average_, broadcast_, rank, share, total, world
+from ..runtime.randomness import generator, permutation
+from ..specs.datasets import DATASETS
+from ..specs.measurement import FineTuning
+from ..views.augment import Views
+from ..views.crops import RandomCrops
+from ..views.loader import Request, batches
 from .features import network_input, pixels_in_order
 from .linear import TOP
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..crops import CentreCrop
-from ..data import Dataset, Images
-from ..large_images import Files
-from ..loader import batches, requests_in_order
+from ..data.imagenet import Files
+from ..data.images import Images
+from ..specs.datasets import Dataset
+from ..views.crops import CentreCrop
+from ..views.loader import batches, requests_in_order
 
 
 def extract(

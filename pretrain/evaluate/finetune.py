@@ -19,17 +19,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import checkpoint
-from ..data import DATASETS
-from ..data_identity import Present, check_finished, check_run, compare
-from ..distributed import any_says, first_says, processes, rank, world
-from ..divergence import NonFiniteLoss, all_finite, diverged
-from ..encoder import check_same_encoder, encoder_checksum
-from ..protocols import SWEPT
-from ..provenance import provenance
-from ..record import Record
-from ..run import FineTuning
-from ..session import Interrupted, Session, Stop, numerics, own_settings, resolve_device, working
+from ..data.identity import Present, check_finished, check_run, compare
+from ..networks.encoder import check_same_encoder, encoder_checksum
+from ..recipes.evaluation import SWEPT
+from ..records.provenance import provenance
+from ..records.record import Record
+from ..runtime.distributed import any_says, first_says, processes, rank, world
+from ..runtime.settings import numerics, own_settings
+from ..specs.datasets import DATASETS
+from ..specs.measurement import FineTuning
+from ..training import checkpoint
+from ..training.divergence import NonFiniteLoss, all_finite, diverged
+from ..training.interruption import Interrupted, Stop, working
+from ..training.session import Session, resolve_device
 from .classifier import Classifier, examples, steps_per_epoch
 from .labelled import Labelled, labelled
 from .probe import finished_backbone

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data import VALIDATION, Images, validation_split
-from ..feed import read
-from ..large_images import Files
-from ..official import md5
-from ..protocols import LIST_FILES, list_file
-from ..randomness import permutation
-from ..run import FineTuning
+from ..data.cifar_stl import md5
+from ..data.imagenet import Files
+from ..data.images import VALIDATION, Images, validation_split
+from ..data.load import read
+from ..recipes.evaluation import LIST_FILES, list_file
+from ..runtime.randomness import permutation
+from ..specs.measurement import FineTuning
 from .probe import labelled_images
 
 if TYPE_CHECKING:

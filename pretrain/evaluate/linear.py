@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..randomness import generator, permutation
+from ..runtime.randomness import generator, permutation
 from .features import full_precision
 
 FIRST_LR, LAST_LR = 1e-2, 1e-6  # W-MSE code, eval_sgd

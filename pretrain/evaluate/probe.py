@@ -13,16 +13,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..data import DATASETS, Images, subset, validation_split
-from ..data_identity import Present, check_finished, check_run
-from ..encoder import ENCODER, encoder_checksum, read_encoder
-from ..feed import read
-from ..large_images import Files
-from ..networks import build_backbone
-from ..provenance import provenance
-from ..record import Record
-from ..run import Evaluation, Run
-from ..session import own_settings
+from ..data.identity import Present, check_finished, check_run
+from ..data.imagenet import Files
+from ..data.images import Images, subset, validation_split
+from ..data.load import read
+from ..networks.build import build_backbone
+from ..networks.encoder import ENCODER, encoder_checksum, read_encoder
+from ..records.provenance import provenance
+from ..records.record import Record
+from ..runtime.settings import own_settings
+from ..specs.datasets import DATASETS
+from ..specs.measurement import Evaluation
+from ..specs.run import Run
 from .features import extract
 from .knn import knn_accuracy
 from .linear import linear_probe

@@ -12,40 +12,23 @@ as a queue is updated from the gathered batch in `after_step`; so one process an
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from ..data import DATASETS
-from ..networks import build_backbone, mlp, projector_widths
-from ..regulariser import Regulariser
-from ..run import Run
-from ..spec import described, fault
+from ..networks.build import build_backbone
+from ..networks.heads import mlp, projector_widths
+from ..specs.datasets import DATASETS
+from ..specs.fields import described, fault
+from ..specs.run import Run
+from ..views.batch import Batch
+from .parts.regulariser import Regulariser
 
 Targets = tuple[Any, ...]  # what a method holds fixed in a batch; each method has its own
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Batch:
-    """One process's share of a batch. N samples in it."""
-
-    views: tuple[Tensor, ...]  # each N x 3 x S x S, normalised
-    index: Tensor  # int64, N, on the CPU: which samples of the data set they are
-    labels: Tensor  # int64, N, on the views' device; -1 = unlabelled
-    step: int = 0  # updates made before this one
-    epoch: float = 0.0  # epochs done, with fractions
-    draw: float = 0.0  # a uniform random number of this batch
-
-    @property
-    def step_epochs(self) -> float:
-        """Epochs that a step takes; 0 in the first one, where it cannot be told."""
-        return self.epoch / self.step if self.step else 0.0
 
 
 class Embedded(NamedTuple):
@@ -110,31 +93,6 @@ class Method(nn.Module):
         """
 
 
-def load_method(name: str) -> type[Method]:
-    """The class of a method of METHODS, imported."""
-    from . import METHODS
-
-    module, kind = METHODS[name].code.split(".")
-    method: type[Method] = getattr(importlib.import_module(f".{module}", __package__), kind)
-    return method
-
-
-def build_method(run: Run, size: int) -> Method:
-    """The method of `run` for views of side `size`. Raises ValueError on a setting it does not have."""
-    kind = load_method(run.base_method)
-    known = declared_options(kind)
-    for name, value in run.options:
-        if name not in known:
-            raise ValueError(f"unknown option {name!r} of {run.base_method}; known: {', '.join(known) or 'none'}")
-        if valid := known[name].fault(value):
-            listing = f"compmod methods {run.base_method} lists every option"
-            raise ValueError(f"option {name!r} of {run.base_method} must be {valid}, not {value!r}; {listing}")
-    if len(dict(run.options)) < len(run.options):
-        raise ValueError(f"an option of {run.base_method} is given twice; known: {', '.join(known)}")
-    settings: dict[str, Any] = {name: known[name].given(value) for name, value in run.options}
-    return kind(run, size, **settings)
-
-
 @dataclass(frozen=True)
 class Option:
     """A method's own setting: the type and Range that its `__init__` annotates it with, and its default there."""
@@ -179,32 +137,3 @@ def check_option(name: str, value: float, valid: bool, expected: str) -> None:
     """Raise ValueError unless an option's value is `valid` beside other settings; `expected` says what would be."""
     if not valid:
         raise ValueError(f"option {name!r} must be {expected}, not {value!r}")
-
-
-def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Run a loss outside autocast with its tensors in float32 or better, whatever the networks computed in."""
-
-    @functools.wraps(loss)
-    def wrapped(*args: Any, **kwargs: Any) -> Tensor:
-        device = next(tensor.device.type for tensor in _tensors(args))
-        with torch.autocast(device, enabled=False):
-            return loss(*(_widened(a) for a in args), **{name: _widened(a) for name, a in kwargs.items()})
-
-    return wrapped
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, tuple | list) else []
-
-
-def _widened(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return type(value)(_widened(part) for part in value)
-    return at_least_float32(value) if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """The tensor itself, or in float32 where autocast left it narrower."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -8,10 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks import mlp, projector_widths
-from ..run import Projector, Run, Share, Width
-from .base import Batch, Embedded, Method, Targets, full_precision
-from .ema import Target, ema_momentum
+from ..networks.heads import mlp, projector_widths
+from ..runtime.precision import full_precision
+from ..specs.fields import Share, Width
+from ..specs.run import Projector, Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets
+from .parts.target_network import Target, ema_momentum
 
 
 class BYOL(Method):

@@ -10,11 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import gather, world
-from ..networks import TwoTrunks, mlp, projector_widths
-from ..randomness import generator, uniform
-from ..run import Positive, Run, Share, Width
-from .base import Batch, Embedded, Method, Targets, full_precision
+from ..networks.heads import mlp, projector_widths
+from ..networks.two_trunks import TwoTrunks
+from ..runtime.distributed import gather, world
+from ..runtime.precision import full_precision
+from ..runtime.randomness import generator, uniform
+from ..specs.fields import Positive, Share, Width
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets
 
 Form = Literal["nce", "softmax"]
 _NEGATIVES_DRAW = 1_000  # stands where a view's number stands: random numbers that no view uses

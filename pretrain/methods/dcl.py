@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import gather
-from ..run import Positive, Run
-from ..spec import BELOW_ONE, Range
-from .base import Embedded, Method, Targets, full_precision
+from ..runtime.distributed import gather
+from ..runtime.precision import full_precision
+from ..specs.fields import BELOW_ONE, Positive, Range
+from ..specs.run import Run
+from .base import Embedded, Method, Targets
 
 Form = Literal["debiased", "decoupled", "weighted"]
 

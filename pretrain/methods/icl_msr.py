@@ -13,11 +13,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..networks import mlp
-from ..regulariser import Outputs, Regulariser
-from ..run import Amount, Positive, Run
+from ..networks.heads import mlp
+from ..runtime.precision import full_precision
+from ..specs.fields import Amount, Positive
+from ..specs.run import Run
+from ..views.batch import Batch
 from .barlow_twins import standardise
-from .base import Batch, full_precision
+from .parts.regulariser import Outputs, Regulariser
 from .simclr import SimCLR, nt_xent_loss
 
 

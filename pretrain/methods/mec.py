@@ -7,13 +7,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from ..coding_rate import PER_SAMPLE_WEIGHT, coding_loss, inverse_lambda
-from ..distributed import gather
-from ..networks import mlp
-from ..run import Amount, Positive, Run, Share, Width
-from ..spec import Range
-from .base import Batch, Embedded, Method, Targets, check_option, full_precision
-from .ema import Target, ema_momentum
+from ..networks.heads import mlp
+from ..runtime.distributed import gather
+from ..runtime.precision import full_precision
+from ..specs.fields import Amount, Positive, Range, Share, Width
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets, check_option
+from .parts.coding_rate import PER_SAMPLE_WEIGHT, coding_loss, inverse_lambda
+from .parts.target_network import Target, ema_momentum
 from .simsiam import normalised_projector
 
 

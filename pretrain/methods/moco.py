@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import gather, share, world
-from ..networks import mlp, projector_widths
-from ..randomness import permutation
-from ..run import Positive, Run, Share
-from ..spec import Range
-from .base import Batch, Embedded, Method, Targets, at_least_float32, check_option, full_precision
-from .ema import Target, ema_momentum
+from ..networks.heads import mlp, projector_widths
+from ..runtime.distributed import gather, share, world
+from ..runtime.precision import at_least_float32, full_precision
+from ..runtime.randomness import permutation
+from ..specs.fields import Positive, Range, Share
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets, check_option
+from .parts.target_network import Target, ema_momentum
 
 
 class MoCo(Method):

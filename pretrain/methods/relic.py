@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import gather
-from ..run import Amount, Positive, Run, Share
-from .base import Batch, Embedded, Method, Targets, full_precision
-from .ema import Target, ema_momentum
+from ..runtime.distributed import gather
+from ..runtime.precision import full_precision
+from ..specs.fields import Amount, Positive, Share
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets
+from .parts.target_network import Target, ema_momentum
 
 LARGEST_SCALE = 5.0  # of the learned logits; `max_tau` of the unofficial code, a temperature of 0.2
 

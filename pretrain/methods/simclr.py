@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import gather
-from ..run import Positive, Run
-from .base import Embedded, Method, Targets, full_precision
+from ..runtime.distributed import gather
+from ..runtime.precision import full_precision
+from ..specs.fields import Positive
+from ..specs.run import Run
+from .base import Embedded, Method, Targets
 
 
 class SimCLR(Method):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks import mlp, projector_widths
-from ..run import Projector, Run, Width
-from .base import Embedded, Method, Targets, full_precision
+from ..networks.heads import mlp, projector_widths
+from ..runtime.precision import full_precision
+from ..specs.fields import Width
+from ..specs.run import Projector, Run
+from .base import Embedded, Method, Targets
 
 
 class SimSiam(Method):

@@ -13,16 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import gather, world
-from ..hypergradient import frozen_statistics
-from ..networks import mlp
-from ..randomness import generator
-from ..run import Amount, Run, Share, Width
-from ..spec import BELOW_ONE, Range
-from .base import Batch, Embedded, Method, Targets, at_least_float32, full_precision
+from ..networks.heads import mlp
+from ..networks.running_statistics import frozen_statistics
+from ..runtime.distributed import gather, world
+from ..runtime.precision import at_least_float32, full_precision
+from ..runtime.randomness import generator
+from ..specs.fields import BELOW_ONE, Amount, Range, Share, Width
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets
 from .byol import projector_without_last_bias
-from .ema import Target, ema_momentum
-from .fourier import Draw, draw_fourier, fourier_features
+from .parts.fourier import Draw, draw_fourier, fourier_features
+from .parts.target_network import Target, ema_momentum
 
 LARGEST_EXACT_BATCH = 512  # with it the matrix of 4 views has 2048 rows: cheaper than two draws of features
 LEAST_HSIC = 1e-12  # HSIC(Z, Z) below it is rounding in float32, and its root gets no slope

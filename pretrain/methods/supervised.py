@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import DATASETS
-from ..run import Run
-from .base import Batch, Embedded, Method, Targets, full_precision
+from ..runtime.precision import full_precision
+from ..specs.datasets import DATASETS
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets
 
 
 class Supervised(Method):

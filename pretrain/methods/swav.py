@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import gather, share
-from ..run import Amount, Count, Positive, Run, Width
-from ..spec import Range
-from .base import Batch, Embedded, Method, Targets, check_option, full_precision
+from ..runtime.distributed import gather, share
+from ..runtime.precision import full_precision
+from ..specs.fields import Amount, Count, Positive, Range, Width
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets, check_option
 
 
 class SwAV(Method):

@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import gather
-from ..run import Amount, Positive, Run
-from .base import Embedded, Method, Targets, full_precision
+from ..runtime.distributed import gather
+from ..runtime.precision import full_precision
+from ..specs.fields import Amount, Positive
+from ..specs.run import Run
+from .base import Embedded, Method, Targets
 
 
 class TCR(Method):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import gather
-from ..networks import mlp, projector_widths
-from ..run import Amount, Run
-from .base import Embedded, Method, Targets, full_precision
+from ..networks.heads import mlp, projector_widths
+from ..runtime.distributed import gather
+from ..runtime.precision import full_precision
+from ..specs.fields import Amount
+from ..specs.run import Run
+from .base import Embedded, Method, Targets
 
 EPSILON = 1e-4  # below the square root of a variance; the authors' code
 

@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import gather, world
-from ..randomness import permutation
-from ..run import Count, Run
-from ..spec import Range
-from .base import Batch, Embedded, Method, Targets, check_option, full_precision
+from ..runtime.distributed import gather, world
+from ..runtime.precision import full_precision
+from ..runtime.randomness import permutation
+from ..specs.fields import Count, Range
+from ..specs.run import Run
+from ..views.batch import Batch
+from .base import Embedded, Method, Targets, check_option
 
 Repeats = Annotated[int, Range(1, cap=10**4)]
 _FIRST_DRAW = -1_000  # stands where an epoch stands, counting down: orders of epochs are drawn from 0 up, subsets below

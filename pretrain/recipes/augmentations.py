@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..run import Augmentation
+from ..specs.run import Augmentation
 
 SMALL = Augmentation()  # recipe S below 224 px
 SYMMETRIC = Augmentation(  # recipe L and 224 px: SimCLR, SwAV; W-MSE code at 224 px

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..methods import METHODS
-from ..run import Augmentation, Backbone, Optimizer, Projector, Run, Schedule
+from ..specs.methods import METHODS
+from ..specs.run import Augmentation, Backbone, Optimizer, Projector, Run, Schedule
 from .recipe import Recipe
 
 # Strong colour changes and no flip, for a digit's colour says nothing of it and its direction does.

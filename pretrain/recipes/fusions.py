@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..run import Comprehensive, Run
+from ..specs.run import Comprehensive, Run
 
 FUSIONS: dict[str, Comprehensive] = {  # by the paper's names
     "M(h)": Comprehensive(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..run import Backbone, Optimizer, Projector, Run, Schedule
+from ..specs.run import Backbone, Optimizer, Projector, Run, Schedule
 from . import augmentations as views
 from .recipe import Recipe
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..run import Backbone, Optimizer, Projector, Run
+from ..specs.run import Backbone, Optimizer, Projector, Run
 from . import augmentations as views
 from . import imagenet, solo_learn
 from .recipe import Recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from ..run import Augmentation, Backbone, Optimizer, Projector, Run, Schedule
+from ..specs.run import Augmentation, Backbone, Optimizer, Projector, Run, Schedule
 
 Options = tuple[tuple[str, int | float | str], ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..run import Optimizer, Projector, Schedule
+from ..specs.run import Optimizer, Projector, Schedule
 from . import augmentations as views
 from .recipe import Recipe
 

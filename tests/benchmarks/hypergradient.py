@@ -20,9 +20,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
-from compmod.pretrain.methods.base import Batch
-from compmod.pretrain.presets import preset
-from compmod.pretrain.two_level import build_objective
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.two_level.objective import build_objective
+from compmod.pretrain.views.batch import Batch
 
 NETWORKS = {  # name: (backbone preset of, image side, batch)
     "ResNet-18, 32 px": ("cifar10", 32, 128),

@@ -11,11 +11,11 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from compmod.pretrain.crops import RandomCrops
-from compmod.pretrain.data import DATASETS
-from compmod.pretrain.large_images import load_files
-from compmod.pretrain.loader import batches, training_requests
-from compmod.pretrain.run import Augmentation
+from compmod.pretrain.data.imagenet import load_files
+from compmod.pretrain.specs.datasets import DATASETS
+from compmod.pretrain.specs.run import Augmentation
+from compmod.pretrain.views.crops import RandomCrops
+from compmod.pretrain.views.loader import batches, training_requests
 
 
 def main() -> None:

@@ -16,12 +16,12 @@ import time
 from dataclasses import replace
 
 import torch
-from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods.base import Batch
 from compmod.pretrain.optim import build_optimizer
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import PLUS, Run
-from compmod.pretrain.two_level import Objective, build_objective
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.methods import METHODS
+from compmod.pretrain.specs.run import PLUS, Run
+from compmod.pretrain.two_level.objective import Objective, build_objective
+from compmod.pretrain.views.batch import Batch
 
 WIDTH, SIDE, BATCH, IMAGES = 16, 32, 64, 50_000
 FITTING = {"queue": 4096, "whitening": BATCH}  # options that a batch of 64 has to divide

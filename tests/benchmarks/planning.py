@@ -11,10 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from compmod.pretrain.record import Record
-from compmod.tables.cost import measured_rates
-from compmod.tables.plan import plan
-from compmod.tables.table import Table, build_table
+from compmod.pretrain.records.record import Record
+from compmod.tables.build import build_table
+from compmod.tables.paper.table import Table
+from compmod.tables.plan.cost import measured_rates
+from compmod.tables.plan.plan import plan
 
 PROVENANCE = {"seconds": 1.0, "hardware": {"cpu": "a processor", "threads": 1}}
 

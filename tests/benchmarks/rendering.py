@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from compmod.pretrain.run import Run
-from compmod.pretrain.source import fingerprint
-from compmod.tables.render import FORMATS, render
-from compmod.tables.table import TABLES, Measurement, Table, build_table
+from compmod.pretrain.records.fingerprint import fingerprint
+from compmod.pretrain.specs.run import Run
+from compmod.tables.build import TABLES, build_table
+from compmod.tables.paper.table import Measurement, Table
+from compmod.tables.render.render import FORMATS, render
 
 RECORDS = 20_000
 BOUND_S = 2.0  # of all seven in markdown

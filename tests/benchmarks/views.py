@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 
 import torch
-from compmod.pretrain.data import DATASETS
-from compmod.pretrain.randomness import generator
-from compmod.pretrain.run import Augmentation
-from compmod.pretrain.views import Views
+from compmod.pretrain.runtime.randomness import generator
+from compmod.pretrain.specs.datasets import DATASETS
+from compmod.pretrain.specs.run import Augmentation
+from compmod.pretrain.views.augment import Views
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2

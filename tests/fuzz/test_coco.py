@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from command_server import Said, Server
-from compmod.transfer.scenes import write_scenes
+from compmod.transfer.data.digit_scenes import write_scenes
 from damage import chance_of, chosen, content, fault, no_faults
 from detections import RUN, with_polygons
 from fine_tunings import finish

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from command_server import Said, Server
-from compmod.pretrain.class_names import CLASS_NAMES
-from compmod.transfer.scenes import write_scenes
+from compmod.pretrain.data.class_names import CLASS_NAMES
+from compmod.transfer.data.digit_scenes import write_scenes
 from damage import SEED, fault
 from detections import RUN
 from fine_tunings import finish

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from command_server import Said, Server
-from compmod.slurm import journal
-from compmod.slurm.failures import FOLDER as FAILURES
-from compmod.slurm.failures import Failure, note
-from compmod.slurm.journal import Entry
-from compmod.tables.table import build_table
+from compmod.slurm.submission import journal
+from compmod.slurm.submission.journal import Entry
+from compmod.slurm.task.failures import FOLDER as FAILURES
+from compmod.slurm.task.failures import Failure, note
+from compmod.tables.build import build_table
 from damage import chance_of, chosen, content, fault, no_faults
 from made_up_runs import make_up
 from mutations import Mutation, of_bytes, of_json, of_place

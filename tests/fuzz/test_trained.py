@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_server import Server
-from compmod.pretrain.class_names import CLASS_NAMES
+from compmod.pretrain.data.class_names import CLASS_NAMES
 from damage import chance_of, chosen, fault, no_faults
 from mutations import Mutation, of_bytes, of_place
 from odd_images import picture

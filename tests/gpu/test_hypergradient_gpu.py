@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from compmod.pretrain.methods import METHODS as ENTRIES
-from compmod.pretrain.methods.base import Batch
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Projector
-from compmod.pretrain.session import numerics
-from compmod.pretrain.two_level import build_objective
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.runtime.settings import numerics
+from compmod.pretrain.specs.methods import METHODS as ENTRIES
+from compmod.pretrain.specs.run import Backbone, Projector
+from compmod.pretrain.two_level.objective import build_objective
+from compmod.pretrain.views.batch import Batch
 from small_runs import OPTIONS
 
 pytestmark = pytest.mark.gpu

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Run
-from compmod.pretrain.session import Interrupted, Session
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Run
 from compmod.pretrain.trainer import train
+from compmod.pretrain.training.interruption import Interrupted
+from compmod.pretrain.training.session import Session
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.gpu

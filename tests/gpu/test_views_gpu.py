@@ -7,7 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from compmod.pretrain.colour import (
+from compmod.pretrain.runtime.randomness import generator, uniform
+from compmod.pretrain.specs.datasets import DATASETS
+from compmod.pretrain.specs.run import Augmentation
+from compmod.pretrain.views.augment import Views
+from compmod.pretrain.views.colour import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,
@@ -15,11 +19,7 @@ from compmod.pretrain.colour import (
     grayscale,
     solarize,
 )
-from compmod.pretrain.data import DATASETS
-from compmod.pretrain.geometry import gaussian_blur, resized_crop, rotate
-from compmod.pretrain.randomness import generator, uniform
-from compmod.pretrain.run import Augmentation
-from compmod.pretrain.views import Views
+from compmod.pretrain.views.geometry import gaussian_blur, resized_crop, rotate
 from torch import Tensor
 
 pytestmark = pytest.mark.gpu

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 from compmod.pretrain.optim import LARS, build_optimizer, learning_rate, set_rate
-from compmod.pretrain.presets import preset
 from compmod.pretrain.recipes.imagenet import IMAGENET
-from compmod.pretrain.run import Optimizer, Run, Schedule
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Optimizer, Run, Schedule
 from torch import Tensor
 
 STEPS_PER_EPOCH = 97  # 50,000 images in batches of 512

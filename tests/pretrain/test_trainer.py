@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 import torch
-from compmod.pretrain.methods import METHODS
-from compmod.pretrain.presets import preset
-from compmod.pretrain.record import Record
-from compmod.pretrain.run import Backbone, Optimizer, Projector, Run
-from compmod.pretrain.session import INTERRUPTED, Session
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.methods import METHODS
+from compmod.pretrain.specs.run import Backbone, Optimizer, Projector, Run
 from compmod.pretrain.trainer import NonFiniteLoss, train
+from compmod.pretrain.training.interruption import INTERRUPTED
+from compmod.pretrain.training.session import Session
 from safetensors.torch import load_file
 
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]

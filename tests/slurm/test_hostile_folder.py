@@ -15,15 +15,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from compmod.slurm import local
-from compmod.slurm.cluster import CLUSTERS, Cluster
-from compmod.slurm.submit import submit
-from compmod.slurm.task import Task, store, stored
+from compmod.slurm.clusters.cluster import CLUSTERS, Cluster
+from compmod.slurm.submission import local
+from compmod.slurm.submission.submit import submit
+from compmod.slurm.task.task import Task, store, stored
+from paths import ROOT
 from printing_slurm import PrintingSlurm
 from small_tables import tiny_run, tiny_table
 
 PATH = os.environ["PATH"]
-ROOT = Path(__file__).parents[2]
 PLAIN = Cluster(name="plain", gpus_per_node=0)
 
 
@@ -156,7 +156,7 @@ def test_nothing_of_submitits_that_reads_or_writes_pickles_is_called() -> None:
     words = r"\.pkl|process_job|DelayedSubmission|submit_array|map_array|pickle_load|\.results?\(\)|executor\.submit\("
     found = [
         f"{path.name}: {line.strip()}"
-        for path in sorted((ROOT / "slurm").glob("*.py"))
+        for path in sorted((ROOT / "slurm").rglob("*.py"))
         for line in path.read_text().splitlines()
         if re.search(words, line)
     ]

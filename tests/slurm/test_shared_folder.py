@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from compmod.cli import main
-from compmod.slurm import journal, local
-from compmod.slurm.cluster import CLUSTERS, Cluster
-from compmod.slurm.failures import FOLDER, Failure, histories, note
-from compmod.slurm.journal import JOURNALS, LOCK, Entry, append, entries, history
-from compmod.slurm.queue import SlurmError
-from compmod.slurm.submit import submit
+from compmod.slurm.clusters.cluster import CLUSTERS, Cluster
+from compmod.slurm.clusters.squeue import SlurmError
+from compmod.slurm.submission import journal, local
+from compmod.slurm.submission.journal import JOURNALS, LOCK, Entry, append, entries, history
+from compmod.slurm.submission.submit import submit
+from compmod.slurm.task.failures import FOLDER, Failure, histories, note
 from printing_slurm import NAME, PrintingSlurm
 from small_tables import tiny_run, tiny_table
 

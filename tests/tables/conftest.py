@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compmod.pretrain.record import Record
-from compmod.pretrain.run import Evaluation, Run
-from compmod.pretrain.source import fingerprint
-from compmod.tables.paper import Printed
-from compmod.tables.table import BESIDE, Cell, Column, Row, Table
+from compmod.pretrain.records.fingerprint import fingerprint
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.measurement import Evaluation
+from compmod.pretrain.specs.run import Run
+from compmod.tables.paper.printed import Printed
+from compmod.tables.paper.table import BESIDE, Cell, Column, Row, Table
 
 Finish = Callable[..., Record]
 

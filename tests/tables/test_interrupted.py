@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.record import Record
+from compmod.pretrain.records.record import Record
 from small_tables import tiny_table
 from terminal import CTRL_C, Terminal, terminal
 

@@ -10,13 +10,15 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from compmod.pretrain import data_identity
-from compmod.pretrain.record import Record
-from compmod.pretrain.run import Evaluation, FineTuning, Run
-from compmod.tables.demo import demo_table
-from compmod.tables.render import render
+from compmod.pretrain.data import identity as data_identity
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.measurement import Evaluation, FineTuning
+from compmod.pretrain.specs.run import Run
+from compmod.tables.build import build_table
+from compmod.tables.commands.demo import demo_table
+from compmod.tables.paper.table import Measurement, Table
+from compmod.tables.render.render import render
 from compmod.tables.reproduce import reproduce, run_table, run_tables
-from compmod.tables.table import Measurement, Table, build_table
 
 
 class Work:

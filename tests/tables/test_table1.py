@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import compmod.tables.table1 as module
 import pytest
-from compmod.tables.demo import demo_table
-from compmod.tables.paper import paper_table, printed_columns, printed_rows
-from compmod.tables.scales import SCALES, scaled
-from compmod.tables.table import Cell, Column, Row, Table, build_table
+from compmod.pretrain.recipes.scales import SCALES, scaled
+from compmod.tables.build import build_table
+from compmod.tables.commands.demo import demo_table
+from compmod.tables.paper.printed import paper_table, printed_columns, printed_rows
+from compmod.tables.paper.table import Cell, Column, Row, Table
 from compmod.tables.table1 import demo_floors, method_name, table1
 
 

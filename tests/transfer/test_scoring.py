@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from compmod.transfer.coco import Split, read_folder
-from compmod.transfer.detectron import data, evaluation, structures
+from compmod.transfer.data.coco import Split, read_folder
+from compmod.transfer.detector.detectron2 import data, evaluation, structures
 from compmod.transfer.scoring import FIGURES, TASKS, average_precision, detect
 from detections import TINY, tiny_coco
 

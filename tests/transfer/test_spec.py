@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Run
-from compmod.pretrain.spec import Spec
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Run
+from compmod.pretrain.specs.spec import Spec
 from compmod.transfer.spec import SCHEDULES, Detection, Detector, detector
 
 RUN = preset("simclr", "imagenet")

@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.record import Record
+from compmod.pretrain.records.record import Record
 from detections import RUN, SPEC, tiny_coco
 from fine_tunings import finish
-
-TESTS = Path(__file__).parents[1]
+from paths import FIXTURES
 
 
 def free_port() -> int:
@@ -26,10 +25,10 @@ def free_port() -> int:
 def run_pair(runs: Path, coco: Path) -> None:
     """Two processes of the worker, each of which must succeed."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    path = os.pathsep.join([str(TESTS), *sys.path])
+    path = os.pathsep.join([str(FIXTURES), *sys.path])
     children = [
         subprocess.Popen(
-            [sys.executable, str(TESTS / "detection_worker.py"), str(runs), str(coco)],
+            [sys.executable, str(FIXTURES / "detection_worker.py"), str(runs), str(coco)],
             env={**os.environ, **meeting, "PYTHONPATH": path, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

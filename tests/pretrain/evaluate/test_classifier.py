@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from compmod.pretrain import distributed
-from compmod.pretrain.data import load
+from compmod.pretrain.data.load import load
 from compmod.pretrain.evaluate import classifier as room
 from compmod.pretrain.evaluate.classifier import Classifier, _requests, examples, rate_share, steps_per_epoch
-from compmod.pretrain.networks import build_backbone
-from compmod.pretrain.run import Backbone, FineTuning
+from compmod.pretrain.networks.build import build_backbone
+from compmod.pretrain.runtime import distributed
+from compmod.pretrain.specs.measurement import FineTuning
+from compmod.pretrain.specs.run import Backbone
 from fine_tunings import LINEAR, RUN, SEMI
 from torch import Tensor, nn
 from torch.nn import functional as F

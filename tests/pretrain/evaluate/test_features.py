@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compmod.pretrain.data import DATASETS, Images
+from compmod.pretrain.data.images import Images
 from compmod.pretrain.evaluate.features import extract, full_precision, network_input
-from compmod.pretrain.networks import build_backbone
-from compmod.pretrain.run import Backbone
+from compmod.pretrain.networks.build import build_backbone
+from compmod.pretrain.specs.datasets import DATASETS
+from compmod.pretrain.specs.run import Backbone
 from numpy.typing import NDArray
 from PIL import Image
 from tolerance import rounding

@@ -16,16 +16,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compmod.pretrain.data import Images
-from compmod.pretrain.divergence import NonFiniteLoss
+from compmod.pretrain.data.images import Images
 from compmod.pretrain.evaluate import finetune as room
 from compmod.pretrain.evaluate.classifier import Classifier
 from compmod.pretrain.evaluate.finetune import fine_tune, sweep
 from compmod.pretrain.evaluate.labelled import Labelled, labelled
-from compmod.pretrain.record import Record
-from compmod.pretrain.run import Backbone, FineTuning, Run
-from compmod.pretrain.session import INTERRUPTED, Interrupted, Session
-from compmod.slurm.failures import classify
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.measurement import FineTuning
+from compmod.pretrain.specs.run import Backbone, Run
+from compmod.pretrain.training.divergence import NonFiniteLoss
+from compmod.pretrain.training.interruption import INTERRUPTED, Interrupted
+from compmod.pretrain.training.session import Session
+from compmod.slurm.task.failures import classify
 from fine_tunings import LINEAR, QUIET, RUN, SEMI, finish
 from PIL import Image
 from torch import Tensor

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compmod.pretrain import protocols
-from compmod.pretrain.data import load
+from compmod.pretrain.data.cifar_stl import md5
+from compmod.pretrain.data.imagenet import Files
+from compmod.pretrain.data.load import load
 from compmod.pretrain.evaluate import labelled as room
 from compmod.pretrain.evaluate.labelled import balanced, labelled, listed
-from compmod.pretrain.large_images import Files
-from compmod.pretrain.official import md5
-from compmod.pretrain.run import FineTuning, Run
+from compmod.pretrain.recipes import evaluation as protocols
+from compmod.pretrain.specs.measurement import FineTuning
+from compmod.pretrain.specs.run import Run
 from fine_tunings import LINEAR, RUN
 from numpy.typing import NDArray
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from compmod.pretrain.evaluate.linear import FIRST_LR, LAST_LR, LinearResult, learning_rate, linear_probe
-from compmod.pretrain.randomness import generator, permutation
+from compmod.pretrain.runtime.randomness import generator, permutation
 from torch import Tensor, nn
 
 

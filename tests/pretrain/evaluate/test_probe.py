@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compmod.pretrain.data import Images, load
+from compmod.pretrain.data.images import Images
+from compmod.pretrain.data.load import load
 from compmod.pretrain.evaluate import probe as room
 from compmod.pretrain.evaluate.linear import LinearResult
 from compmod.pretrain.evaluate.probe import evaluate, probe, splits
-from compmod.pretrain.networks import build_backbone
-from compmod.pretrain.record import Record
-from compmod.pretrain.run import Backbone, Evaluation, Run
+from compmod.pretrain.networks.build import build_backbone
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.measurement import Evaluation
+from compmod.pretrain.specs.run import Backbone, Run
 from safetensors.torch import save_file
 from torch import Tensor
 

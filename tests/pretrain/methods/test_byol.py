@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.methods.base import Batch, build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.byol import BYOL, byol_loss
-from compmod.pretrain.methods.ema import ema_momentum
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Projector
+from compmod.pretrain.methods.parts.target_network import ema_momentum
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Projector
+from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
 

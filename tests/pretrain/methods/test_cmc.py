@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from compmod.pretrain.methods.base import Batch, build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.cmc import CMC, contrast_loss, nce_loss
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Projector
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Projector
+from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
 SHAPES = [(4, 3, 6), (7, 8, 2), (3, 16, 40)]  # samples, width, rows

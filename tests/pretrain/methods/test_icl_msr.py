@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.methods.base import Batch, build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.icl_msr import ICLMSR, MetaSemantic, balance_loss
+from compmod.pretrain.methods.parts.regulariser import Outputs
 from compmod.pretrain.methods.simclr import nt_xent_loss
-from compmod.pretrain.presets import preset
-from compmod.pretrain.regulariser import Outputs
-from compmod.pretrain.run import Backbone, Comprehensive, Projector, Run
-from compmod.pretrain.two_level import Objective
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Comprehensive, Projector, Run
+from compmod.pretrain.two_level.objective import Objective
+from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
 SHAPES = [(4, 3), (12, 8), (7, 16)]

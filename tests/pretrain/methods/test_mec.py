@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from compmod.pretrain.methods.mec import MEC, mec_loss
-from compmod.pretrain.run import Projector
+from compmod.pretrain.specs.run import Projector
 from small_runs import SAMPLES, SIDE, small, small_batch
 from torch import Tensor, nn
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from compmod.pretrain.distributed import rank, share
 from compmod.pretrain.methods.moco import MoCo, moco_loss
-from compmod.pretrain.randomness import permutation
-from compmod.pretrain.run import Projector, Run
+from compmod.pretrain.runtime.distributed import rank, share
+from compmod.pretrain.runtime.randomness import permutation
+from compmod.pretrain.specs.run import Projector, Run
 from small_runs import SAMPLES, SIDE, small, small_batch
 from tolerance import rounding
 from torch import Tensor, nn

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.methods.base import Batch, build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.relic import LARGEST_SCALE, RELIC, relic_loss
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Projector
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Projector
+from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
 SHAPES = [(4, 3), (12, 8), (7, 16)]

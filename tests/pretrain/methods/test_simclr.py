@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.methods.base import build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.simclr import SimCLR, nt_xent_loss
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Projector
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Projector
 from torch import Tensor
 
 SHAPES = [(4, 3), (16, 8), (7, 32)]

@@ -8,17 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.methods.base import Batch, Embedded, build_method
-from compmod.pretrain.methods.fourier import Draw, cumulative, draw_fourier, fourier_features, log_density
-from compmod.pretrain.methods.ssl_hsic import (
-    LEAST_SCALE,
-    SSLHSIC,
-    hsic_loss_exact,
-    hsic_loss_random,
-    kernel_slope,
-)
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Backbone, Projector
+from compmod.pretrain.methods.base import Embedded
+from compmod.pretrain.methods.build import build_method
+from compmod.pretrain.methods.parts.fourier import Draw, cumulative, draw_fourier, fourier_features, log_density
+from compmod.pretrain.methods.ssl_hsic import LEAST_SCALE, SSLHSIC, hsic_loss_exact, hsic_loss_random, kernel_slope
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Backbone, Projector
+from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
 CASES = [(2, (5, 3)), (4, (4, 8)), (3, (7, 2))]  # views, and the shape of each

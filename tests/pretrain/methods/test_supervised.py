@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.methods.base import Batch, build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.supervised import Supervised, cross_entropy_loss
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Augmentation, Backbone
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Augmentation, Backbone
+from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
 SHAPES = [(4, 3), (16, 10), (7, 100)]

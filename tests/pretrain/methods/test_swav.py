@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from compmod.pretrain.methods.base import Batch, build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.swav import SwAV, prototype_scores, sinkhorn, swav_loss
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Augmentation, Backbone, Projector
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Augmentation, Backbone, Projector
+from compmod.pretrain.views.batch import Batch
 from tolerance import rounding
 from torch import Tensor
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.methods.base import Batch, build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.w_mse import WMSE, w_mse_loss, whiten
-from compmod.pretrain.presets import preset
-from compmod.pretrain.run import Augmentation, Backbone, Projector
+from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.run import Augmentation, Backbone, Projector
+from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
 SHAPES = [(12, 2, 6), (16, 3, 8), (21, 4, 7)]  # samples, width, sub-batch

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
-import compmod.tables
 import pytest
 from compmod.pretrain.recipes.augmentations import augmentation_row
 from compmod.pretrain.recipes.fusions import FUSIONS, fusion_variant
-from compmod.pretrain.run import Augmentation, Comprehensive
+from compmod.pretrain.specs.run import Augmentation, Comprehensive
+from paths import ROOT
 
-PRINTED = list(csv.DictReader((Path(compmod.tables.__file__).parent / "paper_tables.csv").read_text().splitlines()))
+PRINTED = list(csv.DictReader((ROOT / "tables" / "paper" / "paper_tables.csv").read_text().splitlines()))
 ON = {  # the printed switch: field and its probability when on, recipe S
     "horizontal flip": ("flip", 0.5),
     "rotate": ("rotation", 1.0),

@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from compmod.pretrain.methods import METHODS
-from compmod.pretrain.methods.base import build_method
+from compmod.pretrain.methods.build import build_method
 from compmod.pretrain.methods.byol import BYOL as BYOLMethod
 from compmod.pretrain.methods.ssl_hsic import SSLHSIC
-from compmod.pretrain.presets import preset
 from compmod.pretrain.recipes.imagenet import IMAGENET, recipes
 from compmod.pretrain.recipes.imagenet100 import IMAGENET100
 from compmod.pretrain.recipes.imagenet100 import recipes as recipes100
+from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.recipes.recipe import Recipe
-from compmod.pretrain.run import Run
+from compmod.pretrain.specs.methods import METHODS
+from compmod.pretrain.specs.run import Run
 from torch import nn
 
 # method, variant: epochs, batch, optimiser, peak rate, weight decay, widths of the head

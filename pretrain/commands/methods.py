@@ -1,0 +1,119 @@
+"""The lists that `compmod methods` prints: all methods, or the options and presets of one.
+
+Importing this imports no torch; the options of a method stand in its code, which does.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from tabulate import tabulate
+from tyro.conf import Positional, arg
+
+from ..recipes.presets import ROOMS, preset, recipes
+from ..specs.datasets import DATASETS
+from ..specs.methods import METHODS, Entry
+from ..specs.run import PLUS, Optimizer, Run
+
+Format = Literal["text", "md"]
+DEFAULT = "(default)"  # in place of the name of the preset that is used unless another is asked for
+_ALL = ("name", "method", "paper", "other presets", "cost", "cost of +")
+_ONE = ("data set", "preset", "epochs", "batch", "views", "trunk", "head", "optimiser", "options", "from")
+_NARROW = 36  # characters a cell of a text table, so that a row of nine fits a wide terminal
+
+
+def methods(
+    name: Annotated[Positional[str], arg(help="one method, for its presets", metavar="[NAME]")] = "",
+    format: Annotated[Format, arg(help="to read, or the markdown of the README")] = "text",
+) -> None:
+    """List the methods, their papers, presets and costs; with a name, that method's options and presets.
+
+    A cost is the time of one optimisation step relative to SimCLR's.
+    """
+    if name.endswith(PLUS):
+        raise ValueError(
+            f"unknown method {name!r}; known: {', '.join(METHODS)}; recipes of a method hold for it with +"
+        )
+    print(one_method(name, format) if name else all_methods(format), flush=True)
+
+
+def all_methods(format: Format) -> str:
+    """A table of every method: name, label, paper, presets, and costs relative to SimCLR's step."""
+    rows = []
+    for name, entry in METHODS.items():
+        plus = _cost(entry.plus_cost) if entry.plus else "no +"
+        source = f"{entry.source}; {entry.remark}" if entry.remark else entry.source
+        rows.append((name, entry.label, source, ", ".join(_variants(name)), _cost(entry.cost), plus))
+    return _table(_ALL, rows, format)
+
+
+def one_method(name: str, format: Format) -> str:
+    """A table of every preset of one method, below its label, paper and options.
+
+    Raises ValueError on an unknown name.
+    """
+    base = name.removesuffix(PLUS)
+    if base not in METHODS:
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    rows = []
+    for dataset in _datasets():
+        for variant, recipe in recipes(name, dataset).items():
+            rows.append((dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), recipe.remark))
+    return f"{_title(METHODS[base])}\n\n{_options(base)}\n\n{_table(_ONE, rows, format)}"
+
+
+def _options(name: str) -> str:
+    """A line for each option of a method: name, type, range and default."""
+    from ..methods.base import declared_options
+    from ..methods.build import load_method
+
+    lines = [f"- {name}: {option}" for name, option in declared_options(load_method(name)).items()]
+    return "\n".join(["Options (--options NAME VALUE ...):", *lines]) if lines else "It has no options of its own."
+
+
+def _datasets() -> list[str]:
+    return [name for name in ROOMS if name in DATASETS]
+
+
+def _variants(name: str) -> list[str]:
+    """The names of a method's presets other than the default, over all data sets."""
+    found = (variant for dataset in _datasets() for variant in recipes(name, dataset))
+    return [variant for variant in dict.fromkeys(found) if variant]
+
+
+def _title(entry: Entry) -> str:
+    remark = f"; {entry.remark}" if entry.remark else ""
+    cost = f"{_cost(entry.cost)} of SimCLR's step" + (f", {_cost(entry.plus_cost)} with +" if entry.plus else "")
+    return f"{entry.label}: {entry.source}{remark}. Cost: {cost}."
+
+
+def _cost(cost: float) -> str:
+    return f"{cost:.1f}x" if cost else "not measured"
+
+
+def _settings(run: Run) -> tuple[str, ...]:
+    """What tells presets apart, in the columns' order."""
+    head = run.projector
+    trunk = f"{run.backbone.name}, {run.backbone.stem}"
+    return (
+        str(run.epochs),
+        str(run.batch_size),
+        str(len(run.views)),
+        trunk if run.backbone.colours == "rgb" else f"{trunk}, {run.backbone.colours}",
+        " -> ".join(str(width) for width in (*(head.hidden,) * (head.layers - 1), head.out)),
+        f"{run.optimizer.name}, lr {_rate(run.optimizer)}, wd {run.optimizer.weight_decay:g}, {run.schedule.kind}",
+        " ".join(f"{option}={value}" for option, value in run.options),
+    )
+
+
+def _rate(optimizer: Optimizer) -> str:
+    return f"{optimizer.lr:g}" + (f" per {optimizer.lr_batch}" if optimizer.lr_batch else "")
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], format: Format) -> str:
+    if format == "text":
+        rows = [["\n".join(textwrap.wrap(cell, _NARROW)) for cell in row] for row in rows]
+    table: str = tabulate(rows, headers, tablefmt="pipe" if format == "md" else "simple", disable_numparse=True)
+    return table

@@ -1,0 +1,211 @@
+"""Open images: the one place of the project that opens an image file, so that all data become pixels in the same way.
+
+Pillow reads; what it makes of other colours than RGB is torchvision's reader's (transparency is dropped, not blended).
+16 bits become 8 as the format means: the darkest value is 0 and the lightest 255. Images of 32-bit numbers have no
+lightest value and are refused. Every fault is one BadData line that begins with the file. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from ..files.bad_data import BadData
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+THREADS = 16  # open files at once; what takes the time is the disk's answer
+BLOCK = 10_000  # items handed out at once: a million would take gigabytes
+EXPECTED = "a PNG or JPEG"
+RANGED = {"PNG": 65535, "PPM": 65535, "JPEG2000": 65535}  # formats whose 16-bit grey Pillow stretches over all 16 bits
+_ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
+_TURNS = {  # EXIF orientation -> what undoes it; 1 = none
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = {_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8]}  # width and height change places
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"\x00\x00\x00\x00IEND\xaeB`\x82"}  # of a whole file
+
+# Pillow only warns of images of 90 to 180 million pixels. No data set has them, and a warning would not name the file.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+def open_image(path: Path) -> Image.Image:
+    """An image whose header has been read, and whose file has been read whole: one visit to a slow disk.
+
+    Raises BadData, also where the image's numbers have no defined range.
+    """
+    with _regular(path) as file:
+        try:
+            content = file.read()
+        except OSError as error:
+            raise _undecodable(path, error) from error
+    return _opened(path, io.BytesIO(content))
+
+
+def to_rgb(image: Image.Image, path: Path, *, upright: bool = False) -> Image.Image:
+    """The image of `open_image` as 8-bit RGB.
+
+    EXIF orientation is ignored, as by torchvision's ImageFolder; with `upright` it is undone, as by Detectron2's
+    reader. Raises BadData where the file is truncated or damaged.
+    """
+    try:
+        turn, largest = _turn(image) if upright else None, _largest(image)
+        if image.mode == "P":  # Pillow warns of palettes with several transparent colours, which RGB drops
+            image.info.pop("transparency", None)
+        if largest is not None:
+            image = _eight_bits(image, largest)
+        return (image if turn is None else image.transpose(turn)).convert("RGB")
+    except Exception as error:  # a damaged file can make Pillow raise any exception at all
+        raise _undecodable(path, error) from error
+
+
+def read_rgb(path: Path, *, upright: bool = False) -> Image.Image:
+    """`open_image` and `to_rgb` at once."""
+    return to_rgb(open_image(path), path, upright=upright)
+
+
+def checked_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
+    """Width and height by the header alone, of a file that ends where its format ends. Raises BadData.
+
+    A file with another end is decoded, to tell whether it is truncated.
+    """
+    with _regular(path) as file:
+        image = _opened(path, file)
+        width, height = image.size
+        try:
+            turn = _turn(image) if upright else None
+            whole = _ends_whole(file, image.format)
+        except Exception as error:  # as in `to_rgb`
+            raise _undecodable(path, error) from error
+        if not whole:
+            file.seek(0)
+            to_rgb(_opened(path, file), path)
+    return (height, width) if turn in _SIDEWAYS else (width, height)
+
+
+def in_threads(work: Callable[[Item], Made], items: Iterable[Item], threads: int = THREADS) -> list[Made]:
+    """What `work` makes of every item, in order. What one of them raises ends the others and is raised."""
+    pool, waiting, made = ThreadPoolExecutor(threads), iter(items), list[Made]()
+    try:
+        while block := list(islice(waiting, BLOCK)):
+            made += pool.map(work, block)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return made
+
+
+def kind_of(path: Path) -> str:
+    """What lies at a path: "" for a regular file, "a folder", "a dangling link", "a FIFO", ..."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "a dangling link" if path.is_symlink() else f"nothing readable ({error.strerror})"
+    return _kind(mode)
+
+
+def _kind(mode: int) -> str:
+    return "" if stat.S_ISREG(mode) else next((kind for test, kind in _KINDS if test(mode)), "no regular file")
+
+
+def _regular(path: Path) -> IO[bytes]:
+    """A regular file, opened without waiting: a FIFO would otherwise hang for ever."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:  # ValueError: a NUL or half a surrogate pair in the name
+        if isinstance(error, OSError) and (kind := kind_of(path)) and "nothing" not in kind:
+            raise _fault(path, kind) from error
+        raise _undecodable(path, error) from error
+    if kind := _kind(os.fstat(number).st_mode):
+        os.close(number)
+        raise _fault(path, kind)
+    return os.fdopen(number, "rb")
+
+
+def _opened(path: Path, file: IO[bytes]) -> Image.Image:
+    try:
+        image = Image.open(file)
+        largest = _largest(image)
+    except Exception as error:  # a damaged header can make Pillow raise any exception at all
+        raise _undecodable(path, error) from error
+    if largest is None and image.mode.startswith(("F", "I")):
+        kind = {"F": "floating-point numbers", "I": "32-bit whole numbers"}.get(image.mode, "16-bit numbers")
+        raise BadData(
+            f"{path}: found an image of {kind}, which have no defined range; expected {EXPECTED} of 8 or 16 bits"
+        )
+    return image
+
+
+def _largest(image: Image.Image) -> int | None:
+    """The value of white in an image of one channel of 16 bits, below 0 where it is that of black.
+
+    None for every other image, and where the format does not define it.
+    """
+    if not (image.mode == "I" or image.mode.startswith("I;16")):
+        return None
+    if image.format == "TIFF" and image.mode != "I":
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        largest = (1 << int(tags.get(_BITS, (16,))[0])) - 1
+        return -largest if tags.get(_PHOTOMETRIC) == 0 else largest  # 0: white is zero, which Pillow leaves to us
+    return RANGED.get(image.format or "")
+
+
+def _eight_bits(image: Image.Image, largest: int) -> Image.Image:
+    values = np.asarray(image).astype(np.int64).clip(0, abs(largest))
+    scaled = (values * 510 + abs(largest)) // (2 * abs(largest))  # rounded, halves upwards
+    return Image.fromarray((255 - scaled if largest < 0 else scaled).astype(np.uint8)).convert("RGB")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    if image.format == "PNG":
+        image.load()  # its EXIF may come after its pixels, whose faults are no faults of EXIF
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # as in Detectron2's reader: damaged EXIF is none
+        return None
+
+
+def _ends_whole(file: IO[bytes], kind: str | None) -> bool:
+    end = _ENDS.get(kind or "")
+    if end is None or file.seek(0, os.SEEK_END) < len(end):
+        return False
+    file.seek(-len(end), os.SEEK_END)
+    return file.read() == end
+
+
+def _fault(path: Path, found: str) -> BadData:
+    return BadData(f"{path}: found {found}; expected {EXPECTED}")
+
+
+def _undecodable(path: Path, error: Exception) -> BadData:
+    return _fault(path, f"an image that cannot be decoded ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:  # the number tells slurm/failures.py of a failing node
+        return f"[Errno {error.errno}] {error.strerror}"
+    if "cannot identify image file" in str(error):
+        return "not an image"
+    return " ".join(str(error).split()) or type(error).__name__

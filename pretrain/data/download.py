@@ -1,0 +1,32 @@
+"""Download: fetch the official archive of a data set and unpack it below the data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..specs.datasets import known
+from .locate import LAYOUT
+
+
+def download(dataset: str, root: Path) -> None:
+    """Fetch the official archive of a data set, compare its checksum, and unpack it below `root`.
+
+    Embedded data need no archive. Raises ValueError when a download fails or is not allowed.
+    """
+    entry = known(dataset)
+    if not entry.folder:
+        return
+    if not entry.url:
+        raise ValueError(
+            f"{entry.label} is not for others to hand out: get ILSVRC 2012 from https://image-net.org/download-images "
+            f"and lay it out as {LAYOUT} in {root / (entry.within or entry.folder)}"
+        )
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        download_and_extract_archive(entry.url, str(root), md5=entry.archive_md5)
+    except (OSError, RuntimeError) as error:  # no network, or another file under that address
+        raise ValueError(
+            f"could not download {entry.url}: {error}; fetch it elsewhere and unpack it in {root}"
+        ) from error

@@ -1,0 +1,150 @@
+"""Data identity: the content digests of the images behind a record, compared with those of the images there now.
+
+A name is no identity: two folders may be called the same one after another. Provenance holds under `splits` a SHA-256
+of every split that the work read, whole, before any subset or validation split is drawn from it. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..records.record import Record
+from ..specs.datasets import DATASETS, Split
+from ..specs.measurement import Evaluation, FineTuning, Measured
+from ..specs.run import Run
+from .load import load
+from .locate import is_there
+
+if TYPE_CHECKING:
+    from .imagenet import Files
+    from .images import Images
+
+SHOWN = 12  # hexadecimal digits of a digest that a sentence gives
+RENAMED = "--copy OTHER"  # how other data get a name of their own
+
+
+class Present:
+    """The digests of the splits below a data root, each read once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._digests: dict[tuple[str, str, Split], str] = {}
+        self._folders: dict[Path, Mapping[str, str]] = {}
+
+    def digest(self, dataset: str, copy: str, split: Split) -> str:
+        """SHA-256 of a whole split; "" where the data are absent. Raises ValueError where they are faulty."""
+        entry = DATASETS[dataset]
+        if split == "pretrain" and not entry.unlabelled_images:
+            split = "train"  # the same images
+        key = (dataset, copy, split)
+        if key not in self._digests:
+            there = is_there(entry, self.root, copy)
+            self._digests[key] = _read(dataset, split, self.root, copy).digest if there else ""
+        return self._digests[key]
+
+    def of_labelled(self, spec: Evaluation | FineTuning) -> dict[str, str]:
+        """The digests of the labelled splits that a measurement draws from."""
+        run = spec.run
+        splits: tuple[Split, ...] = ("train", "test") if spec.split == "test" else ("train",)
+        return {split: self.digest(run.dataset, run.copy, split) for split in splits}
+
+    def of_folder(self, folder: Path, read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        """The digests of a folder that `read` reads, by split."""
+        if folder not in self._folders:
+            self._folders[folder] = read()
+        return self._folders[folder]
+
+
+def pretraining_digests(images: Images | Files) -> dict[str, str]:
+    """What a pretraining notes of its images, given whole: their digest and that of the labelled ones."""
+    labelled = images.labels >= 0
+    train = images.digest if labelled.all() else images.take(labelled.nonzero()[0]).digest
+    return {"pretrain": images.digest, "train": train}
+
+
+def recorded(spec: Run | Measured, provenance: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of every whole split that a record tells of, by split; older records tell less, or nothing."""
+    found = provenance.get("splits")
+    if not isinstance(found, dict):
+        found = _of_an_older_record(spec, provenance)
+    return {split: digest for split, digest in found.items() if isinstance(digest, str) and digest}
+
+
+def compare(folder: Path, name: str, before: Mapping[str, str], now: Mapping[str, str], renamed: str = RENAMED) -> None:
+    """Raise ValueError where a split has another digest than the record in `folder` tells; blank is unknown."""
+    for split in before:
+        old, new = before[split], now.get(split)
+        if old and new and old != new:
+            raise ValueError(
+                f"{folder} is of other data: the {split} images of {name} had the digest {old[:SHOWN]} and now have "
+                f"{new[:SHOWN]}; put the old images back, give the other data a name of their own ({renamed}), use "
+                f"another --runs folder, or delete {folder}"
+            )
+
+
+def recorded_in(record: Record) -> dict[str, str]:
+    """`recorded` of a finished record; a damaged provenance is reported and tells nothing."""
+    try:
+        return recorded(record.spec, record.provenance or {})
+    except ValueError as error:
+        print(f"warning: {error}; its data cannot be compared", file=sys.stderr)
+        return {}
+
+
+def check_finished(record: Record, present: Present) -> None:
+    """Raise ValueError where the data there now are not those of a finished pretraining, probe or fine-tuning.
+
+    Where they are absent, the result stays readable: nothing contradicts it. Embedded data come with the code.
+    """
+    run = record.spec if isinstance(record.spec, Run) else record.spec.run
+    if not DATASETS[run.dataset].folder:
+        return
+    before = recorded_in(record)
+    now = {split: present.digest(run.dataset, run.copy, split) for split in before if split in _SPLITS}  # type: ignore[arg-type]
+    compare(record.path, run.data_name, before, now)
+
+
+def check_run(runs: Path, measured: Measured, now: Mapping[str, str], renamed: str = RENAMED) -> None:
+    """Raise ValueError where data to measure a finished run on are not those of the run and its measurements.
+
+    `now` holds the digests of the splits of `measured.data_name`.
+    """
+    folder = Record(runs, measured.run).path
+    for file in [folder / "results.json", *sorted(folder.glob("*/results.json"))]:
+        try:
+            other = Record.open(file.parent)
+            before = recorded(other.spec, other.provenance or {})
+        except ValueError:  # damaged, so it tells nothing
+            continue
+        if other.spec.data_name == measured.data_name:
+            compare(other.path, measured.data_name, before, now, renamed)
+
+
+_SPLITS = ("pretrain", "train", "test")
+
+
+def _read(dataset: str, split: Split, root: Path, copy: str) -> Images | Files:
+    if not DATASETS[dataset].large:
+        return load(dataset, split, root, copy=copy)
+    from .imagenet import load_files
+
+    return load_files(dataset, split, root, copy=copy)
+
+
+def _of_an_older_record(spec: Run | Measured, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The digests of what was used, where that was a whole split; those of large images were made otherwise."""
+    run = spec if isinstance(spec, Run) else spec.run
+    if DATASETS[run.dataset].large or not isinstance(spec, Run | Evaluation | FineTuning):
+        return {}
+    used = provenance.get("data_digest")
+    if isinstance(spec, Run):
+        if run.train_images:
+            return {}
+        return {"pretrain": used} | ({} if DATASETS[run.dataset].unlabelled_images else {"train": used})
+    if spec.split != "test":
+        return {}
+    drawn = run.train_images or (isinstance(spec, FineTuning) and spec.share < 1)
+    return {"test": used} | ({} if drawn else {"train": provenance.get("train_digest")})

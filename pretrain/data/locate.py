@@ -1,0 +1,80 @@
+"""Locate: the folder below the data folder that a data set, or a copy of it, is read from."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..specs.datasets import Dataset
+
+ARCHIVES = (".tar.gz", ".zip")
+LAYOUT = "train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG"  # of ImageNet, one folder a class
+
+
+def locate(entry: Dataset, root: Path, copy: str) -> Path:
+    """The folder of the official files or of a copy. Raises ValueError, with what to do, when there is none."""
+    folder, found, expected = look(entry, root, copy)
+    if expected:
+        raise entry.fault(folder, found, expected)
+    return folder
+
+
+def is_there(entry: Dataset, root: Path, copy: str) -> bool:
+    """Whether there is a folder to read the data set, or a copy of it, from; embedded data are always there."""
+    return not entry.folder or not look(entry, root, copy)[2]
+
+
+def look(entry: Dataset, root: Path, copy: str) -> tuple[Path, str, str]:
+    """The folder to read; where there is none: the folder looked for, what was found, and what was expected."""
+    if copy in (".", "..") or Path(copy).name != copy:
+        raise ValueError(f"a copy is the name of a folder below the data root, not {copy!r}")
+    base = root / copy
+    if (base / entry.folder).is_dir():
+        return base / entry.folder, "", ""
+    if copy and (base / "train").is_dir():
+        return base, "", ""
+    if entry.within and (base / entry.within).is_dir():
+        return base / entry.within, "", ""
+    if archive := _archive(entry, root, copy):
+        command = _unpacking(archive, root, copy)
+        return base / entry.folder, f"only the archive {archive.name}", f"it unpacked ({command})"
+    if not copy and entry.large:
+        elsewhere = f", or {base / entry.within} with its classes among others" if entry.within else ""
+        return base / entry.folder, "no such folder", f"{LAYOUT} in it{elsewhere}"
+    if not copy:
+        return base / entry.folder, "no such folder", f"the official {entry.label} files"
+    found = "neither of them" if base.is_dir() else "no such folder"
+    test = "val" if entry.large else "test"
+    return base, found, f"a copy of {entry.label}: {entry.folder}/, or train/ and {test}/ with class folders"
+
+
+def _archive(entry: Dataset, root: Path, copy: str) -> Path | None:
+    """An archive that looks like the missing folder, not unpacked yet."""
+    candidates = [root / entry.url.rpartition("/")[2]]
+    if copy:
+        inside = sorted(path for ending in ARCHIVES for path in (root / copy).glob(f"*{ending}"))
+        candidates = [*inside, *(root / f"{copy}{ending}" for ending in ARCHIVES)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _unpacking(archive: Path, root: Path, copy: str) -> str:
+    """The command that puts an archive's content where `locate` looks."""
+    import tarfile
+    import zipfile
+
+    first = ""
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as zipped:
+                first = next(iter(zipped.namelist()), "")
+        else:
+            with tarfile.open(archive) as tarred:
+                first = getattr(tarred.next(), "name", "")
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+        return f"but it is damaged: {error}"
+    # An archive that brings the copy's own folder goes beside it, any other inside.
+    target = root if not copy or Path(first).parts[:1] == (copy,) else root / copy
+    words = ["unzip", str(archive), "-d"] if archive.suffix == ".zip" else ["tar", "xzf", str(archive), "-C"]
+    return shlex.join([*words, str(target)])

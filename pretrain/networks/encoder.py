@@ -1,0 +1,72 @@
+"""Encoder: the one reader of a finished run's encoder.safetensors, which checks that the file is what the run wrote.
+
+The file's metadata hold the run's digest and provenance holds the file's SHA-256; records older than that hold none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..files.regular_file import open_regular
+from ..records.record import Record
+
+ENCODER = "encoder.safetensors"
+SHOWN = 12  # hexadecimal digits of a digest that a sentence gives
+
+
+def encoder_checksum(record: Record) -> str:
+    """SHA-256 of the encoder that a finished run wrote, as its provenance has it; "" in an older record.
+
+    Raises ValueError when the provenance is damaged.
+    """
+    found = (record.provenance or {}).get("encoder_sha256", "")
+    if not isinstance(found, str):
+        raise ValueError(f"damaged record {record.path / 'provenance.json'}: encoder_sha256 is {found!r}, not a text")
+    return found
+
+
+def read_encoder(record: Record) -> dict[str, Tensor]:
+    """The weights that a finished run wrote, under the names of its trunk.
+
+    Raises ValueError, with what to do, when the file is unreadable, damaged or of another run.
+    """
+    file, expected = record.path / ENCODER, encoder_checksum(record)
+    way_out = f"put the file back, or delete {record.path} and pretrain again"
+    try:
+        if expected and (found := _checksum(file)) != expected:
+            raise ValueError(
+                f"{file} is not what this run wrote, it was damaged or replaced: its SHA-256 is {found[:SHOWN]}, "
+                f"provenance.json has {expected[:SHOWN]}; {way_out}"
+            )
+        open_regular(file).close()
+        with safe_open(file, framework="pt") as stored:
+            digest = (stored.metadata() or {}).get("digest", "none")
+            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"cannot read {file}: {' '.join(str(error).split())}; {way_out}") from error
+    if digest != record.spec.digest:
+        raise ValueError(
+            f"{file} is another run's: it holds the digest {digest}, this run's is {record.spec.digest}; {way_out}"
+        )
+    return weights
+
+
+def check_same_encoder(folder: Path, state: Mapping[str, Any], checksum: str) -> None:
+    """Raise ValueError where what stopped in `folder` was begun on another encoder than that of this SHA-256."""
+    before = state.get("encoder")
+    if checksum and isinstance(before, str) and before and before != checksum:
+        raise ValueError(
+            f"{folder} was begun on another encoder: its SHA-256 was {before[:SHOWN]} and now is {checksum[:SHOWN]}; "
+            f"put the run's old files back, or delete {folder} to begin again"
+        )
+
+
+def _checksum(file: Path) -> str:
+    with open_regular(file) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,113 @@
+"""ResNet trunks with small- and large-image stems (He et al., CVPR 2016).
+
+The parameters carry torchvision's names and its default initialisation, so a state dict goes either way; what
+torchvision cannot do, and we need, is other widths and the stems of the W-MSE code (3 x 3, stride 1, with or without
+max-pool), from which small-image results come.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from ..specs.run import Backbone
+
+_STAGES = {
+    "resnet10": ("basic", (1, 1, 1, 1)),  # one block a stage, for the demo; not in torchvision
+    "resnet18": ("basic", (2, 2, 2, 2)),  # He et al., CVPR 2016, Table 1
+    "resnet50": ("bottleneck", (3, 4, 6, 3)),
+}
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, channels_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(channels_in, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return cast(Tensor, self.relu(out + (x if self.downsample is None else self.downsample(x))))
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 (which carries the stride, as in torchvision), 1 x 1, and a shortcut."""
+
+    expansion = 4
+
+    def __init__(self, channels_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width * self.expansion)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(channels_in, width * self.expansion, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return cast(Tensor, self.relu(out + (x if self.downsample is None else self.downsample(x))))
+
+
+def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and channels_in == channels_out:
+        return None
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
+
+
+class ResNet(nn.Module):
+    """Images (N x channels x H x W) to representations (N x features), the average over the last map."""
+
+    def __init__(self, spec: Backbone, width: int, channels: int = 3) -> None:
+        super().__init__()
+        kind, depths = _STAGES[spec.name]
+        block: type[BasicBlock | Bottleneck] = BasicBlock if kind == "basic" else Bottleneck
+        large = spec.stem == "large"
+        kernel, stride, padding = (7, 2, 3) if large else (3, 1, 1)
+        self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if spec.stem == "small" else nn.MaxPool2d(3, 2, 1)
+        channels = width
+        for stage, depth in enumerate(depths):
+            stage_width = width * 2**stage
+            blocks = []
+            for position in range(depth):
+                blocks.append(block(channels, stage_width, 2 if stage and position == 0 else 1))
+                channels = stage_width * block.expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.features = channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if spec.zero_residual and isinstance(module, BasicBlock | Bottleneck):
+                last = module.bn2 if isinstance(module, BasicBlock) else module.bn3
+                nn.init.zeros_(last.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return x.mean(dim=(2, 3))
+
+
+class Pixels(nn.Flatten):
+    """The image itself as its representation: the floor every trunk has to beat."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.features = 3 * size * size

@@ -1,0 +1,54 @@
+"""Presets: the recipe of every method on every data set, as a Run.
+
+Which recipe made a published row is not established for every method; a "+" run uses exactly its baseline's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..specs.run import Comprehensive, Run
+from . import digits, imagenet, imagenet100
+from . import small_images as small
+from .recipe import Recipe
+
+WIDE_EMBEDDING = 128  # from wider embeddings on, the literal scale of L_mcr outgrows every loss (36,864 at 256 x 2048)
+
+ROOMS: dict[str, Callable[[str, Run], dict[str, Recipe]]] = {
+    "digits": digits.recipes,
+    **dict.fromkeys(small.SIZES, small.recipes),
+    "imagenet100": imagenet100.recipes,
+    "imagenet": imagenet.recipes,
+}
+
+
+def preset(method: str, dataset: str, variant: str = "") -> Run:
+    """The Run that `method` (with or without "+") uses on `dataset`; `variant` names another of its recipes.
+
+    Raises ValueError on an unknown name and on a pair that has no recipe.
+    """
+    known = recipes(method, dataset)
+    if variant not in known:
+        names = ", ".join(name for name in known if name)
+        raise ValueError(f"unknown preset {variant!r} of {method} on {dataset}; known: {names or 'the default alone'}")
+    run = known[variant].applied(Run(method=method, dataset=dataset))
+    return replace(run, compmod=comprehensive_preset(run)) if run.plus else run
+
+
+def recipes(method: str, dataset: str) -> dict[str, Recipe]:
+    """The recipes of `method` on `dataset` by variant; "" is the default's. Raises ValueError as `preset` does."""
+    run = Run(method=method, dataset=dataset)  # checks both names before anything else
+    if dataset not in ROOMS:
+        raise ValueError(f"no recipe for {dataset!r} yet; recipes: {', '.join(ROOMS)}")
+    found = ROOMS[dataset](run.base_method, run)
+    if "" not in found:
+        raise ValueError(f"no recipe for {run.base_method} on {dataset!r}")
+    return found
+
+
+def comprehensive_preset(run: Run) -> Comprehensive:
+    """CompMod's settings for a "+" run: the paper's weights, at the scale that suits the embedding width."""
+    if run.dataset == "digits":
+        return Comprehensive(warmup="off", flow="stop")
+    return Comprehensive(scale="literal" if run.projector.out <= WIDE_EMBEDDING else "per_sample")

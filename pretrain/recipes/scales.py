@@ -1,0 +1,45 @@
+"""Scales: what `paper`, `short` and `demo` make of a Run.
+
+paper: the recipe as it stands, GPU-days a run. short: a tenth of everything counted in epochs. demo: the embedded
+digits and a small network, under a minute a run on two CPU cores; its numbers are no reproduction of any cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+from ..specs.run import Run
+from .presets import preset
+
+Scale = Literal["paper", "short", "demo"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+SHORT = 10  # divisor of epochs at scale `short`
+EPOCH_OPTIONS = ("queue_epoch", "freeze_epochs", "warmup_epochs")  # settings of methods that are counted in epochs
+BRIEF = "brief"  # the digits recipe of ablations, where a table has many runs of one method
+
+
+def scaled(method: str, dataset: str, scale: Scale, variant: str = "") -> Run:
+    """The Run of `method` on `dataset` at `scale`, by its recipe `variant`; at `demo` every data set becomes digits."""
+    if scale not in SCALES:
+        raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
+    if scale == "demo":
+        return preset(method, "digits", variant)
+    run = preset(method, dataset, variant)
+    if scale == "paper":
+        return run
+    schedule = replace(
+        run.schedule,
+        warmup_steps=run.schedule.warmup_steps // SHORT,
+        warmup_epochs=run.schedule.warmup_epochs / SHORT,
+        drops=tuple(drop / SHORT for drop in run.schedule.drops),
+    )
+    compmod = run.compmod
+    if run.plus:
+        compmod = replace(compmod, warmup_epochs=compmod.warmup_epochs / SHORT)
+    options = tuple((name, _shortened(name, value)) for name, value in run.options)
+    return replace(run, epochs=run.epochs // SHORT, schedule=schedule, compmod=compmod, options=options)
+
+
+def _shortened(option: str, value: int | float | str) -> int | float | str:
+    return value / SHORT if option in EPOCH_OPTIONS and not isinstance(value, str) else value

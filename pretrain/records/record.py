@@ -1,0 +1,189 @@
+"""Record: the folder of one spec. Its files appear whole or not at all, and it knows how far the work got.
+
+A finished folder holds spec.json, results.json and provenance.json; a pretraining's also metrics.jsonl and
+encoder.safetensors. A folder without results.json is unfinished, one with failed.json stopped on an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ..files.stored_json import parse_object, read_object, shortened
+from ..files.whole_file import write_whole
+from ..specs.measurement import Measured
+from ..specs.run import Run
+from ..specs.spec import Spec
+
+CHECKSUM = "results_sha256"  # in provenance.json
+LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
+Status = Literal["absent", "running", "unfinished", "failed", "done", "damaged"]
+
+
+class InUse(ValueError):
+    """Another process works on this folder."""
+
+
+class Record:
+    """The folder of `spec` below the runs directory `runs`."""
+
+    def __init__(self, runs: Path, spec: Run | Measured) -> None:
+        self.spec = spec
+        self.path = Path(runs) / spec.folder
+
+    @classmethod
+    def open(cls, folder: Path) -> Record:
+        """The record whose spec is stored in `folder`. Raises ValueError when there is none, or it is damaged."""
+        spec_file = Path(folder) / "spec.json"
+        try:
+            stored = read_object(spec_file)
+            spec = Spec.from_dict(stored) if stored is not None else None
+        except (ValueError, TypeError, AttributeError) as error:
+            said = shortened(str(error).removeprefix(f"{spec_file}: "))
+            raise ValueError(f"damaged spec {spec_file}: {said}") from error
+        if spec is None:
+            raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
+        if not isinstance(spec, Run | Measured):
+            raise ValueError(f"{spec_file} holds a {type(spec).__name__}; expected a Run or a measurement of one")
+        record = cls(Path(folder), spec)
+        record.path = Path(folder)
+        return record
+
+    @classmethod
+    def run_in(cls, folder: Path) -> Run:
+        """The run whose own folder this is, a resolved path. Raises ValueError where it is no run's, or was renamed."""
+        spec = cls.open(folder).spec
+        if not isinstance(spec, Run):
+            raise ValueError(f"{folder} is a measurement; give the folder of the run, {folder.parent}")
+        if folder.name != spec.folder:
+            raise ValueError(f"{folder} was renamed; its spec names it {spec.folder}")
+        return spec
+
+    @property
+    def status(self) -> Status:
+        """How far the work got, read from the folder alone."""
+        if not self.path.is_dir():
+            return "absent"
+        try:
+            if self.results is not None:
+                return "done"
+        except ValueError:
+            return "damaged"
+        if self._locked_elsewhere():
+            return "running"
+        return "failed" if (self.path / "failed.json").exists() else "unfinished"
+
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """The finished results, or None. Raises ValueError, naming the file, when it is damaged or was changed."""
+        results = self._read("results.json")
+        if results is not None:
+            try:
+                provenance = self.provenance or {}
+            except ValueError:  # who asks for it is told
+                provenance = {}
+            check_unchanged(results, provenance, f"damaged record {self.path / 'results.json'}")
+        return results
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """Where the results come from, or None before the work is finished."""
+        return self._read("provenance.json")
+
+    def start(self) -> None:
+        """Create the folder with its spec; forget an earlier failure and what a killed process half wrote."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for part in self.path.glob(".*.[0-9]*"):
+            part.unlink()
+        self.write_json("spec.json", self.spec.to_dict())
+        (self.path / "failed.json").unlink(missing_ok=True)
+
+    def finish(self, results: dict[str, Any], provenance: dict[str, Any]) -> None:
+        """Write provenance, with the checksum of the results, then these: results.json is what makes a record done."""
+        content = _content(results)
+        self.write_json("provenance.json", provenance | {CHECKSUM: results_checksum(parse_object(content, "results"))})
+        write_whole(self.path / "results.json", content)
+
+    def fail(self, error: str) -> None:
+        """Note why the work stopped."""
+        self.write_json("failed.json", {"error": error})
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write `value` as the file `name`, whole or not at all. Raises ValueError on NaN or infinity."""
+        write_whole(self.path / name, _content(value))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold this folder for one process; the system frees it however the process ends.
+
+        Raises InUse when another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "lock", "a+") as handle:
+            for patience in range(LOCK_TRIES, 0, -1):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if patience == 1:
+                        reason = "is in use by another process; wait for it or stop it first"
+                        raise InUse(f"{self.path} {reason}") from None
+                time.sleep(LOCK_WAIT_S)
+            yield
+
+    def _locked_elsewhere(self) -> bool:
+        lock_file = self.path / "lock"
+        if not lock_file.exists():
+            return False
+        with open(os.open(lock_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as handle:  # no pipe is waited for
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """The stored object, or None where there is none. Raises ValueError, naming the file, when it is damaged."""
+        try:
+            return read_object(self.path / name)
+        except ValueError as error:
+            raise ValueError(f"damaged record {error}") from error
+
+
+def _content(value: dict[str, Any]) -> bytes:
+    """Of a JSON file; a path of the command line may be no UTF-8."""
+    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode(errors="replace")
+
+
+def results_checksum(results: Mapping[str, Any]) -> str:
+    """SHA-256 of results as values, however a file lays them out."""
+    return hashlib.sha256(json.dumps(results, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def check_unchanged(results: Mapping[str, Any], provenance: Mapping[str, Any], where: object) -> None:
+    """Raise ValueError, which begins with `where`, unless results are those that were written with their provenance.
+
+    A provenance that holds no checksum, as those of older records, says nothing.
+    """
+    expected = provenance.get(CHECKSUM)
+    if expected is not None and expected != results_checksum(results):
+        raise ValueError(f"{where}: not what was measured: its checksum is not the {CHECKSUM} of provenance.json")
+
+
+def step_of(checkpoint: str) -> int | None:
+    """Updates that a checkpoint holds, by its file's name; None for a name that we do not give."""
+    named = re.fullmatch(r"step-([0-9]{9,18})\.pt", checkpoint)
+    return int(named[1]) if named else None
+
+
+def newest_updates(checkpoints: Path) -> int:
+    """Of the newest checkpoint in a folder, by its name: reading it would need torch; 0 without one."""
+    return max((step_of(path.name) or 0 for path in checkpoints.glob("step-*.pt")), default=0)

@@ -1,0 +1,221 @@
+"""Run, Evaluation and FineTuning: everything that determines a pretraining, and what is measured on top of it.
+
+Every default below is recipe S for CIFAR-10 (the trainer of the W-MSE paper, Ermolov et al., ICML 2021); what other
+data sets and methods change is in `presets.py`. Nothing here imports torch, so a table can be read without it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from .datasets import DATASETS
+from .fields import ABOVE_ZERO, Amount, Count, Positive, Range, Share, Whole, Width, is_name
+from .methods import METHODS
+from .spec import Spec
+
+PLUS = "+"  # appended to a method's name: CompMod around it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Spec):
+    """One view: the probability and strength of each operation, applied in recipe S's order.
+
+    colour jitter, grey, rotation, crop, flip, blur, solarize, normalise (W-MSE code; rotation and solarize are not
+    in it and stand where the paper's Table 4 and BYOL need them).
+    """
+
+    size: Annotated[int, Range(0, cap=4096)] = 0  # side of the view in pixels; 0 = the data set's own view size
+    jitter: Share = 0.8  # probability of colour jitter
+    brightness: Amount = 0.4
+    contrast: Amount = 0.4
+    saturation: Amount = 0.4
+    hue: Annotated[float, Range(0, 0.5)] = 0.1
+    grey: Share = 0.1  # probability
+    rotation: Share = 0.0  # probability
+    rotation_degrees: Amount = 15.0  # drawn from [-degrees, degrees]
+    crop: Share = 1.0  # probability; otherwise the whole image is resized to `size`
+    crop_min: Annotated[float, Range(ABOVE_ZERO, 1)] = 0.2  # smallest share of the image's area
+    crop_max: Annotated[float, Range(ABOVE_ZERO, 1)] = 1.0
+    flip: Share = 0.5  # probability
+    blur: Share = 0.0  # probability
+    blur_sigma_min: Positive = 0.1  # pixels
+    blur_sigma_max: Positive = 2.0
+    solarize: Share = 0.0  # probability
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for least, most in (("crop_min", "crop_max"), ("blur_sigma_min", "blur_sigma_max")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(
+                    f"Augmentation.{least} {getattr(self, least)} must be at most {most} {getattr(self, most)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone(Spec):
+    """The trunk that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
+
+    name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"
+    width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
+    stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
+    zero_residual: bool = False  # residual branches start at zero: the scale of each one's last batch norm does
+    colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projector(Spec):
+    """The MLP from representations to embeddings: `layers` linear layers, batch norm and ReLU between them."""
+
+    layers: Annotated[int, Range(1, cap=100)] = 3  # the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
+    hidden: Width = 1024
+    out: Width = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Spec):
+    """Update rule and base learning rate."""
+
+    name: Literal["adam", "sgd", "lars", "larc"] = "adam"
+    lr: Positive = 3e-3
+    lr_batch: Whole = 0  # batch size that `lr` is quoted for; 0 = `lr` holds for any batch
+    weight_decay: Amount = 1e-6
+    momentum: Share = 0.9  # SGD, LARS and LARC
+    trust: Positive = 0.02  # LARS and LARC
+    clip: bool = True  # both: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
+    vector_lr: Amount = 0.0  # rate of biases and batch norm, quoted as `lr` is; 0 = `lr` (Barlow Twins code)
+    constant: Literal["none", "predictor"] = "none"  # what keeps the peak rate throughout (SimSiam, section 4.2)
+
+    def learning_rate(self, batch_size: int) -> float:
+        """Peak learning rate for this batch size."""
+        return self.lr * batch_size / self.lr_batch if self.lr_batch else self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Spec):
+    """Learning rate over time: linear warm-up, then steps or a cosine."""
+
+    kind: Literal["steps", "cosine"] = "steps"
+    warmup_steps: Whole = 500
+    warmup_epochs: Amount = 0.0  # added to warmup_steps
+    warmup_from: Amount = 0.0  # learning rate that warm-up leaves: its first step is one step above
+    drops: tuple[Amount, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
+    drop_factor: Positive = 0.2
+    final: Share = 0.0  # rate at the end, as a share of the peak (cosine)
+    moves: Literal["step", "epoch"] = "step"  # how often the cosine falls (MoCo and SimSiam code: once an epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comprehensive(Spec):
+    """CompMod: fusion, coding-rate losses and the two-level step (paper, Eq. 5-9, Algorithm 1)."""
+
+    lambda1: Amount = 0.01  # weight of L_mcr in the inner step; paper, Table 6
+    lambda2: Amount = 0.1  # weight of L_comp in the outer step; paper, Table 6
+    order: Annotated[int, Range(1, cap=100)] = 4  # Taylor order; MEC's default
+    squared_error: Positive = 64.0  # decoding error eps^2 of the coding length; MEC's default
+    scale: Literal["literal", "per_sample"] = "literal"
+    fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"
+    alpha: Share | Literal["uniform"] = "uniform"  # mixup only: a fixed share of view 1, or one draw a batch
+    flow: Literal["through", "stop"] = "through"  # does the gradient of L_mcr reach the trunk through h-hat?
+    warmup: Literal["auto", "on", "off"] = (
+        "auto"  # of the coding length's lambda; auto = on for embeddings wider than 64
+    )
+    warmup_epochs: Amount = 10.0
+    training: Literal["two-level", "joint", "comp-only"] = "two-level"
+    hypergradient: Literal["jvp", "unrolled", "finite-difference", "none"] = "jvp"
+    virtual_lr: Amount | None = None  # step size of the virtual step; None = the current learning rate
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order > 1 and self.order % 2:
+            reason = "an odd polynomial rewards one huge eigenvalue"
+            raise ValueError(f"Comprehensive.order must be 1 or even, not {self.order}: {reason}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Spec):
+    """One pretraining. `method` is a key of METHODS, with "+" appended for CompMod around it."""
+
+    method: str
+    dataset: str
+    seed: Annotated[int, Range(0, cap=2**63 - 1)] = 0
+    copy: str = ""  # name of a re-encoded copy of the data set, a folder below the data root; "" = the official files
+    train_images: Whole = 0  # pretrain and probe on this many training images, a seeded draw; 0 = all
+    epochs: Whole = 1000
+    batch_size: Annotated[int, Range(2, cap=10**6)] = 512
+    views: tuple[Augmentation, ...] = (Augmentation(), Augmentation())
+    backbone: Backbone = Backbone()
+    projector: Projector = Projector()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    compmod: Comprehensive = Comprehensive()
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"  # float64: to compare, not to train with
+    norm_groups: Count = 1  # parts of the batch, one a process, with batch-norm statistics of their own; 1 = none
+    options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
+
+    def __post_init__(self) -> None:
+        if isinstance(self.options, tuple):  # a switch is 1 or 0, so that True and 1 are one experiment
+            object.__setattr__(self, "options", tuple(map(_counted, self.options)))
+        super().__post_init__()
+        if self.base_method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}, each also with '+'")
+        if self.dataset not in DATASETS:
+            raise ValueError(f"unknown data set {self.dataset!r}; known: {', '.join(DATASETS)}")
+        if not self.plus and self.compmod != Comprehensive():
+            raise ValueError(f"compmod settings need a method with '+', such as {self.method + PLUS!r}")
+        entry = METHODS[self.base_method]
+        if self.plus and not entry.plus:
+            raise ValueError(f"{self.method!r} does not exist: {entry.label} has no two-view embedding for CompMod")
+        if len(self.views) < entry.views:
+            raise ValueError(f"Run.views of {self.method} must be at least {entry.views}, not {len(self.views)}")
+        if self.backbone.name == "pixels" and self.epochs:
+            raise ValueError("backbone pixels has no parameters to train; use --epochs 0")
+        if self.train_images and self.train_images < self.batch_size:
+            raise ValueError(f"train_images {self.train_images} is less than one batch of {self.batch_size}")
+        if self.batch_size % self.norm_groups:
+            raise ValueError(f"Run.norm_groups {self.norm_groups} must divide the batch of {self.batch_size}")
+        if not math.isfinite(self.peak_lr):
+            raise ValueError(f"Optimizer.lr {self.optimizer.lr} at a batch of {self.batch_size} is beyond all numbers")
+        if not is_name(self.copy):
+            raise ValueError(f"Run.copy must be the name of a folder below the data folder, not {self.copy!r}")
+        object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))
+
+    @property
+    def plus(self) -> bool:
+        """Whether CompMod is around the method."""
+        return self.method.endswith(PLUS)
+
+    @property
+    def base_method(self) -> str:
+        """The key of METHODS: the name without "+"."""
+        return self.method.removesuffix(PLUS)
+
+    @property
+    def label(self) -> str:
+        """The method as the paper prints it, such as BarlowTwins+."""
+        return METHODS[self.base_method].label + (PLUS if self.plus else "")
+
+    @property
+    def peak_lr(self) -> float:
+        """Learning rate after warm-up, scaled by the batch where the recipe says so."""
+        return self.optimizer.learning_rate(self.batch_size)
+
+    @property
+    def data_name(self) -> str:
+        """The data set and the copy, whole."""
+        return DATASETS[self.dataset].label + (f" (copy: {self.copy})" if self.copy else "")
+
+    @property
+    def data_label(self) -> str:
+        """The data as every table names it: data set, copy and subset."""
+        return self.data_name + (f", {self.train_images} images" if self.train_images else "")
+
+    @property
+    def folder(self) -> str:
+        """Folder below the runs directory."""
+        return f"{self.method}-{self.dataset}-{self.digest}"
+
+
+def _counted(option: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(int(part) if isinstance(part, bool) else part for part in option)

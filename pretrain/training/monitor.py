@@ -1,0 +1,136 @@
+"""Monitor: what a running pretraining tells: metrics.jsonl, TensorBoard, a progress bar with images/s and time left."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..files.stored_json import read_lines
+from ..files.whole_file import write_whole
+from ..records.record import Record
+from ..runtime.distributed import rank
+from ..specs.run import Run
+
+PLAIN_EVERY_S = 30.0  # without a terminal: seconds between lines
+
+
+def cut_back(metrics: Path, length: int, step: int) -> None:
+    """Take from a metrics.jsonl what was logged after the checkpoint of `step`, whose training makes it again.
+
+    `length` is that of the file in bytes when the checkpoint was made. Where bytes are missing or lines are damaged,
+    as after a full disk or someone's mistake, the sound lines up to `step` are kept and one line says what was lost;
+    training needs none of them. Raises ValueError on what is no file.
+    """
+    kept, read, damaged = [], 0, 0
+    ends = {0}  # of lines, in bytes
+    for line, value in read_lines(metrics):
+        sound = value is not None and line.endswith(b"\n") and _is_up_to(value, step)
+        damaged += read < length and not sound
+        read += len(line)
+        ends.add(read)
+        kept += [line] if sound else []
+    if length in ends and not damaged and metrics.exists():
+        os.truncate(metrics, length)
+        return
+    write_whole(metrics, b"".join(kept))
+    lost = f"{max(0, length - read):,} bytes are gone, {damaged} lines damaged"
+    print(f"warning: {metrics} is not what it was at step {step}: {lost}; {len(kept)} lines kept", file=sys.stderr)
+
+
+def _is_up_to(line: dict[str, Any], step: int) -> bool:
+    logged = line.get("step")
+    return isinstance(logged, int) and not isinstance(logged, bool) and 0 <= logged <= step
+
+
+class Monitor:
+    """The outputs of one process; use as a context."""
+
+    def __init__(self, record: Record, run: Run, step: int, total: int, *, quiet: bool = False) -> None:
+        self.record, self.run, self.total, self.start = record, run, total, step
+        self.writes = rank() == 0  # the other processes of a run tell nothing
+        self.quiet = quiet or not self.writes
+        self.step = step
+        self.last: dict[str, float | None] = {}
+        self.images = 0
+        self.since = self.spoke = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.file = open(self.record.path / "metrics.jsonl" if self.writes else os.devnull, "a")
+        self.board = None
+        if self.writes:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(self.record.path / "tensorboard"), purge_step=self.start)
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=self.quiet or not console.is_terminal,
+            transient=True,
+        )
+        self.bar.start()
+        name = f"{self.run.label} on {self.run.data_label}"
+        self.task = self.bar.add_task(name, total=self.total, completed=self.start, now="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        if self.board:
+            self.board.close()
+        self.file.close()
+
+    def advance(self, images: int) -> None:
+        """One step is done."""
+        self.images += images
+        self.step += 1
+        self.bar.advance(self.task)
+
+    def pause(self, seconds: float) -> None:
+        """So much of the time since the last line went into something other than training."""
+        self.since += seconds
+
+    def log(self, kind: str, step: int, epoch: float, values: dict[str, float]) -> None:
+        """One line of metrics.jsonl; NaN becomes null, for JSON has none."""
+        row: dict[str, Any] = {"kind": kind, "step": step, "epoch": epoch, **values}
+        if kind == "train":
+            now = time.monotonic()
+            row["images_per_second"] = self.images / max(now - self.since, 1e-9)
+            self.images, self.since = 0, now
+            self._tell(row)
+        safe = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
+        if kind == "train":
+            self.last = {key: safe[key] for key in values}  # for the results, which are JSON too
+        self.file.write(json.dumps(safe) + "\n")
+        self.file.flush()
+        if self.board:
+            for key, value in values.items():
+                self.board.add_scalar(key if "/" in key else f"{kind}/{key}", value, step)
+
+    def flush(self) -> int:
+        """Force metrics.jsonl to disk; its length in bytes."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        now = f"loss {row['loss']:.3f}  {row['images_per_second']:,.0f} images/s"
+        self.bar.update(self.task, now=now)
+        if self.quiet or not self.bar.disable or time.monotonic() - self.spoke < PLAIN_EVERY_S:
+            return
+        self.spoke = time.monotonic()
+        share = row["step"] / self.total
+        print(f"{self.run.folder}: {share:4.0%}, epoch {row['epoch']:.1f}, {now}", file=sys.stderr, flush=True)

@@ -1,0 +1,51 @@
+"""Session: how one process trains, as far as another process on the same spec may do it otherwise.
+
+Device, layout in memory, how often to save and to probe.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+
+from ..runtime.launch import cores_here, usable_cores
+from ..specs.fields import Amount, Count, Range, Whole, check_fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """How this process trains: what may differ between two processes that work on the same spec."""
+
+    device: str = "auto"
+    checkpoint_minutes: Amount = 10.0
+    checkpoint_epochs: Whole = 0  # additionally every so many epochs; 0 = by time alone
+    log_every: Count = 10  # steps a line of metrics.jsonl averages over
+    memory_format: Literal["channels-last", "contiguous"] = "channels-last"
+    online_every: Whole = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
+    linear_epochs: Count = 50  # of an online linear probe; a tenth of the real one
+    workers: Annotated[
+        int, Range(-1, cap=4096)
+    ] = -1  # processes that decode large images; -1 = a core's each, shared with the run's other processes
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def loader_workers(self) -> int:
+        """How many processes decode images for this one."""
+        return self.workers if self.workers >= 0 else cores_here(os.environ, usable_cores())
+
+
+def resolve_device(device: str) -> str:
+    """ "auto" is CUDA where there is one. Raises ValueError for a device this machine lacks."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; known: auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for and this machine has no usable CUDA device; valid: auto, cpu")
+    return device

@@ -1,0 +1,221 @@
+"""Objective: the gradients of one batch, for a plain method or one with regularisers (paper, Eq. 8, 9, Algorithm 1).
+
+One batch with regularisers: the method's parameters psi take the gradient of L_ssl + w M(F(psi), xi) with xi fixed
+(Eq. 8); a virtual plain step of psi along it gives psi'; xi takes the gradient of L_ssl(psi'(xi)) + w' R(xi) (Eq. 9).
+psi' is then dropped: the real update of psi is one step of the recipe's optimiser on the same gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..methods.base import Embedded, Method, Targets
+from ..methods.build import build_method
+from ..methods.parts.regulariser import Coupling, Outputs, Regulariser
+from ..networks.batch_norm import synchronise_batch_norms
+from ..networks.running_statistics import frozen_statistics
+from ..runtime.distributed import average_, gather, world
+from ..runtime.precision import at_least_float32
+from ..runtime.randomness import generator
+from ..specs.run import Comprehensive, Run
+from ..views.batch import Batch
+from . import hypergradient
+from .compmod import CompMod
+from .forward_mode import KeptConvolutions
+from .hypergradient import Parameters
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+class Objective(nn.Module):
+    """A method, and what regularises it, as the trainer sees it: the gradients of one batch, and what to log."""
+
+    def __init__(
+        self,
+        method: Method,
+        autocast: Autocast = nullcontext,
+        regularisers: Sequence[Regulariser] = (),
+        settings: Comprehensive | None = None,
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.autocast = autocast
+        self.settings = settings or Comprehensive()
+        self.regularisers = nn.ModuleList(regularisers)
+        own = {id(p) for p in method.regulariser.parameters()} if method.regulariser else set()
+        self.psi = {name: p for name, p in method.named_parameters() if p.requires_grad and id(p) not in own}
+        everyone = [method.regulariser, *regularisers] if method.regulariser else regularisers
+        self.active: list[Regulariser] = list(everyone)
+        self.xi = [p for regulariser in self.active for p in regulariser.parameters()]
+        self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
+
+    def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
+        """Fill `.grad` of psi (None where the loss did not use a parameter) and of xi, equal on all processes.
+
+        `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
+        """
+        settings, psi = self.settings, list(self.psi.values())
+        two_level = bool(self.active) and settings.training == "two-level" and settings.hypergradient != "none"
+        kept = KeptConvolutions()
+        with self.autocast():
+            targets = self.method.targets(batch)
+        with self.autocast(), kept if two_level and settings.hypergradient == "jvp" else nullcontext():
+            embedded, ssl = self._embed_and_loss(batch.views, targets)
+        kept.prune()
+        self.done = embedded.detach(), targets
+        if not self.active:
+            self._fill(psi, torch.autograd.grad(ssl, psi, allow_unused=True), logged := {"loss": ssl.detach()})
+            return logged
+
+        y = _outputs(embedded)
+        couplings = [regulariser.on(batch, len(y.z1)) for regulariser in self.active]
+        terms = [coupling(y) for coupling in couplings]
+        inner = ssl + _weighted([c.weight for c in couplings], [coupled for coupled, _ in terms])
+        own = _weighted([c.own_weight for c in couplings], [own for _, own in terms])
+        logged = {"loss": inner, "loss_ssl": ssl}
+        for regulariser, (coupled_term, own_term) in zip(self.active, terms, strict=True):
+            logged |= {f"loss_{regulariser.coupled_name}": coupled_term, f"loss_{regulariser.own_name}": own_term}
+        logged = {name: value.detach() for name, value in logged.items()}
+        if settings.training == "joint":
+            both = [*psi, *self.xi]
+            self._fill(both, torch.autograd.grad(inner + own, both, allow_unused=True), logged)
+            return logged
+
+        self._fill(psi, torch.autograd.grad(inner, psi, allow_unused=True), logged)
+        y = Outputs(*(output.detach() for output in y))
+        del embedded, ssl, terms, inner, own  # the next graph must not stand beside this one
+        hyper = [torch.zeros_like(p) for p in self.xi]
+        with frozen_statistics(self):
+            if two_level:
+                hyper = self._hypergradient(batch.views, targets, couplings, y, kept, lr)
+            own = _weighted([c.own_weight for c in couplings], [coupling(y)[1] for coupling in couplings])
+            towards_own = torch.autograd.grad(own, self.xi, materialize_grads=True)
+        self._fill(self.xi, [h + c for h, c in zip(hyper, towards_own, strict=True)], {})
+        return logged | self._norms(hyper, towards_own)
+
+    def after_step(self, progress: float) -> None:
+        """Tell the method that its parameters were updated by the gradients of the last `backward`."""
+        assert self.done is not None, "backward comes first"
+        self.method.after_step(progress, *self.done)
+
+    def _hypergradient(
+        self,
+        views: Sequence[Tensor],
+        targets: Targets,
+        couplings: Sequence[Coupling],
+        y: Outputs,
+        kept: KeptConvolutions,
+        lr: float,
+    ) -> list[Tensor]:
+        """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step."""
+        settings = self.settings
+        step_size = lr if settings.virtual_lr is None else settings.virtual_lr
+        psi = {name: p.detach() for name, p in self.psi.items()}
+
+        def network(parameters: Parameters) -> Outputs:
+            with self.autocast():
+                embedded = _call(self.method, parameters, self.method.embed, views)
+            return _outputs(embedded)
+
+        def coupled(outputs: Sequence[Tensor]) -> Tensor:
+            y = Outputs(*outputs)
+            return _weighted([c.weight for c in couplings], [coupling(y)[0] for coupling in couplings])
+
+        def outer(parameters: Parameters) -> Tensor:
+            with self.autocast():
+                loss: Tensor = _call(self.method, parameters, self._embed_and_loss, views, targets)[1]
+            return loss
+
+        def inner(parameters: Parameters) -> Tensor:
+            with self.autocast():
+                embedded, ssl = _call(self.method, parameters, self._embed_and_loss, views, targets)
+            loss: Tensor = ssl + coupled(_outputs(embedded))
+            return loss
+
+        if settings.hypergradient == "unrolled":
+            return hypergradient.unrolled(inner, outer, psi, self.xi, step_size)
+        slopes = {name: p.grad for name, p in self.psi.items()}
+        v = hypergradient.outer_gradient(outer, psi, slopes, step_size)
+        if settings.hypergradient == "finite-difference":
+            return hypergradient.finite_difference(network, coupled, psi, v, self.xi, step_size)
+        return hypergradient.jvp(network, coupled, psi, v, y, self.xi, step_size, kept)
+
+    def _embed_and_loss(self, views: Sequence[Tensor], targets: Targets) -> tuple[Embedded, Tensor]:
+        embedded = self.method.embed(views)
+        return embedded, self.method.loss(embedded, targets)
+
+    def _fill(
+        self, parameters: Sequence[Tensor], gradients: Iterable[Tensor | None], logged: dict[str, Tensor]
+    ) -> None:
+        """Assign gradients averaged over processes; average what is logged with them."""
+        gradients = list(gradients)
+        if world() > 1:
+            average_([*(g for g in gradients if g is not None), *logged.values()])
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def _norms(self, hyper: Sequence[Tensor], towards_own: Sequence[Tensor]) -> dict[str, Tensor]:
+        norms, start = {}, 0
+        for regulariser in self.active:
+            end = start + len(list(regulariser.parameters()))
+            norms[f"hyper_norm_{regulariser.coupled_name}"] = _norm(hyper[start:end])
+            norms[f"norm_{regulariser.own_name}"] = _norm(towards_own[start:end])
+            start = end
+        return norms
+
+
+def build_objective(run: Run, size: int, images: int, autocast: Autocast = nullcontext) -> Objective:
+    """The objective of `run` for views of side `size` and so many training images.
+
+    Weights depend on the seed alone and are the same for a method with and without "+". Raises ValueError on a wrong
+    option, and when batch-norm statistics of parts of the batch are asked for and there is not a process for each.
+    """
+    if run.norm_groups not in (1, world()):
+        raise ValueError(f"norm_groups {run.norm_groups} needs as many processes, or 1; there are {world()}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(run.seed, "method").initial_seed())
+        method = build_method(run, size)
+        method.allocate(images)
+    if run.norm_groups == 1 and world() > 1:
+        for child in method.children():
+            if child is not method.regulariser:  # it sees the gathered batch
+                synchronise_batch_norms(child)
+    regularisers = []
+    if run.plus:
+        own = generator(run.seed, "g_xi")
+        regularisers = [CompMod(run.compmod, method.embedding_width, method.backbone.features, own)]
+    return Objective(method, autocast, regularisers, run.compmod)
+
+
+class _Bound(nn.Module):
+    """Calls a function with other parameters in place of a method's own: functional_call reaches only `forward`."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+
+def _call(method: Method, parameters: Parameters, function: Callable[..., Any], *args: Any) -> Any:
+    named = {f"method.{name}": p for name, p in parameters.items()}
+    return torch.func.functional_call(_Bound(method), named, (function, *args))
+
+
+def _outputs(embedded: Embedded) -> Outputs:
+    """What regularisers see, in float32 or better."""
+    return Outputs(*(gather(at_least_float32(t)) for t in (*embedded.embeddings[:2], *embedded.representations[:2])))
+
+
+def _weighted(weights: Sequence[float], terms: Sequence[Tensor]) -> Tensor:
+    return torch.stack([weight * term for weight, term in zip(weights, terms, strict=True)]).sum()
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(t) for t in tensors]).square().sum().sqrt()

@@ -1,0 +1,257 @@
+"""Cluster: where jobs go and what they may ask for, from a small TOML file that the user owns.
+
+Options are those of sbatch (man sbatch), asked for through submitit's SLURM executor. What a run computes does not
+depend on its cluster, so nothing here enters a spec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...pretrain.files.printable import printable
+from ...pretrain.files.whole_file import write_whole
+from ..shared_files import blocked, read_regular
+
+VARIABLE = "COMPMOD_CLUSTERS"  # names another file
+HERE = "compmod.toml"
+HOME = ".config/compmod/clusters.toml"
+SECTION = "cluster"  # of the file: [cluster.NAME]
+
+Setting = str | int | float | bool
+
+
+LIMITS: Mapping[str, tuple[float, float]] = {  # of numbers, both ends included; no cluster asks for more
+    "gpus_per_node": (0, 1_024),
+    "nodes": (1, 65_535),
+    "cpus_per_gpu": (1, 4_096),
+    "mem_gb": (0, 1_000_000),
+    "hours": (0, 87_840),  # ten years
+    "least_minutes": (1, 5_270_400),
+    "warning_s": (0, 65_535),  # SLURM's own limit, man sbatch
+    "max_parallel": (0, 4_000_000),
+    "max_array": (1, 4_000_000),  # SLURM's own limit, man slurm.conf
+}
+OURS = ("array", "dependency", "error", "open-mode", "output", "signal", "wrap")  # options of sbatch that we set
+LARGEST = 2**63  # of numbers in options
+
+
+def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above Cluster, for CLUSTERS holds one
+    """Raise ValueError unless `value` is of the kind that its default is, in its limits, and of one printed line."""
+    if name == "setup":
+        right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
+    elif name == "sbatch":
+        right = isinstance(value, tuple) and all(isinstance(each, Setting) for _, each in value)
+        expected = "a table of options"
+    elif isinstance(default, bool):
+        right, expected = isinstance(value, bool), "true or false"
+    elif isinstance(default, int | float):
+        number = int if isinstance(default, int) else int | float
+        right = isinstance(value, number) and not isinstance(value, bool)
+        expected = "a whole number" if isinstance(default, int) else "a number"
+    else:
+        right, expected = isinstance(value, str), "a string"
+    if not right:
+        raise ValueError(f"cluster {cluster}: {name} must be {expected}, not {_short(value)}")
+    if name in LIMITS:
+        least, most = LIMITS[name]
+        if not least <= value <= most:  # NaN is neither
+            bound = f"at most {most:,}" if value > most else f"at least {least}" if value < least else "a finite number"
+            raise ValueError(f"cluster {cluster}: {name} must be {bound}, not {_short(value)}")
+    for word, text in _texts(name, value):
+        if not text.isprintable():
+            raise ValueError(f"cluster {cluster}: {word} must be one line without control characters, not {text!r}")
+    if name == "sbatch":
+        _check_options(cluster, value)
+
+
+def _check_options(cluster: str, options: tuple[tuple[str, Any], ...]) -> None:
+    """Raise ValueError on an option of sbatch that is no name, no finite number, or ours to set."""
+    for option, value in options:
+        if not re.fullmatch("[a-z][a-z0-9-]*", option.replace("_", "-")):
+            raise ValueError(f"cluster {cluster}: sbatch has an option {option!r}; expected a name such as mail-type")
+        if option.replace("_", "-") in OURS:
+            raise ValueError(f"cluster {cluster}: sbatch.{option} is set by compmod itself, as {', '.join(OURS)} are")
+        if isinstance(value, int | float) and not -LARGEST < value < LARGEST:  # NaN is neither
+            raise ValueError(
+                f"cluster {cluster}: sbatch.{option} must be a finite number of 64 bits, not {_short(value)}"
+            )
+
+
+def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every string in a setting, with its name."""
+    if isinstance(value, str):
+        yield name, value
+    elif name == "setup":
+        yield from ((f"line {place + 1} of setup", line) for place, line in enumerate(value))
+    elif name == "sbatch":
+        yield from ((f"sbatch.{option}", text) for option, text in value if isinstance(text, str))
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # thousands of digits
+        return "such a number"
+    return text if len(text) < 100 else f"{text[:97]}..."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """One place that runs jobs. Raises ValueError, naming the field, on a value that cannot be."""
+
+    name: str
+    executor: Literal["slurm", "local"] = "slurm"  # local: processes of this machine, one job of theirs each
+    partition: str = ""  # "" = the cluster's own default, here and below
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    gpus_per_node: int = 1  # GPUs that a pretraining on large images takes on each of its nodes; 0 = a CPU cluster
+    gpu_type: str = ""  # such as a100
+    nodes: int = 1  # that a pretraining on large images takes; everything else takes one GPU of one node
+    cpus_per_gpu: int = 8  # cores of a task; there is one task a GPU, or one where no GPU is used
+    mem_gb: float = 0.0  # of a task; 0 = the cluster's default
+    hours: float = 24.0  # the most that a job may ask for
+    least_minutes: int = 10  # what even a short job asks for
+    warning_s: int = 120  # how long before its time is up a job is told to save
+    requeue: bool = True  # whether a job that was stopped queues itself again
+    max_parallel: int = 32  # tasks of an array that run at once; on a local one, of everything; 0 = as many as fit
+    max_array: int = 1000  # tasks of an array; SLURM's MaxArraySize less one, 1000 unless the cluster says otherwise
+    python: str = ""  # of the compute nodes; "" = the one that submits
+    setup: tuple[str, ...] = ()  # lines of shell before the task, such as module load cuda
+    sbatch: tuple[tuple[str, Setting], ...] = ()  # any other option of sbatch; true = without a value
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check(printable(str(self.name)), field.name, getattr(self, field.name), field.default)
+        if self.executor not in ("slurm", "local"):
+            raise ValueError(f"cluster {self.name}: unknown executor {self.executor!r}; known: slurm, local")
+        if not 60 * self.hours >= self.least_minutes:
+            raise ValueError(
+                f"cluster {self.name}: hours {self.hours} must be at least least_minutes {self.least_minutes}"
+            )
+        if self.local and self.nodes > 1:
+            raise ValueError(f"cluster {self.name}: nodes must be 1 with executor 'local', not {self.nodes}")
+
+    @property
+    def local(self) -> bool:
+        """Whether jobs are processes of this machine."""
+        return self.executor == "local"
+
+
+CLUSTERS: dict[str, Cluster] = {  # what needs no file
+    "local": Cluster(
+        name="local",
+        executor="local",
+        gpus_per_node=0,  # those that the machine has are shared out by local.py, one a job
+        cpus_per_gpu=1,
+        max_parallel=0,  # one a GPU, or one a core
+        requeue=False,
+    ),
+}
+
+
+def clusters_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """The file that is read, the first of these that there is: $COMPMOD_CLUSTERS, ./compmod.toml, in ~/.config.
+
+    Where there is none, the last: the one to write. What $COMPMOD_CLUSTERS names stands for all.
+    """
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE])
+    here = Path(HERE)
+    return here if here.is_file() else Path.home() / HOME
+
+
+def clusters(file: Path | None = None) -> dict[str, Cluster]:
+    """Every cluster that is known: those built in, and those of the file. Raises ValueError on a mistake in it."""
+    file = clusters_file() if file is None else file
+    try:
+        content = read_regular(file)
+    except FileNotFoundError:
+        return dict(CLUSTERS)
+    try:
+        document = tomllib.loads(content.decode())
+        if others := sorted(set(document) - {SECTION}):
+            raise ValueError(f"unknown section {others[0]!r}; expected [{SECTION}.NAME]")
+        entries = document.get(SECTION, {})
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            raise ValueError(f"expected sections [{SECTION}.NAME]")
+        return CLUSTERS | {name: _read(name, entry) for name, entry in entries.items()}
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except RecursionError:
+        raise ValueError(f"{file}: nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def cluster_named(name: str, file: Path | None = None) -> Cluster:
+    """The cluster of that name. Raises ValueError, listing those that there are."""
+    known = clusters(file)
+    if name not in known:
+        where = clusters_file() if file is None else file
+        raise ValueError(
+            f"unknown cluster {name!r}; known: {', '.join(known)} (file: {where}); `compmod cluster new {name}` adds it"
+        )
+    return known[name]
+
+
+def new_entry(name: str, file: Path | None = None) -> Path:
+    """Append an entry with every setting explained, to be edited. Raises ValueError where the name is taken."""
+    file = clusters_file() if file is None else file
+    if name in clusters(file):
+        raise ValueError(f"cluster {name!r} is there already, built in or in {file}; take another name or edit it")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"a cluster's name has letters, digits, _ and - only, not {name!r}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        before = file.read_text(encoding="utf-8") if file.is_file() else ""
+        write_whole(file, (before + "\n" * bool(before) + _TEMPLATE.format(name=name)).encode())
+    except OSError as error:
+        raise blocked("write", file, error) from error
+    return file
+
+
+_TEMPLATE = """\
+[cluster.{name}]
+# What is commented out has the value shown. `sinfo` lists partitions, `sacctmgr show associations` your accounts.
+# partition = ""        # "" = the cluster's own default
+# account = ""
+# qos = ""
+# constraint = ""       # features of nodes
+# gpus_per_node = 1     # that a pretraining on large images takes on each node; all else takes one; 0 = CPUs only
+# gpu_type = ""         # such as "a100"
+# nodes = 1             # that a pretraining on large images takes
+# cpus_per_gpu = 8      # cores of a task; there is one task a GPU
+# mem_gb = 0.0          # of a task; 0 = the cluster's default
+# hours = 24.0          # the most that a job may ask for
+# least_minutes = 10    # what even a short job asks for
+# warning_s = 120       # how long before its time is up a job is told to save
+# requeue = true        # whether a job that was stopped queues itself again
+# max_parallel = 32     # tasks of one array that run at once; 0 = as many as fit
+# max_array = 1000      # tasks of one array; `scontrol show config` has the cluster's MaxArraySize, which is one more
+# python = ""           # on the compute nodes; "" = the one that submits
+# setup = []            # lines of shell before a task, such as ["module load cuda"]
+# sbatch = {{}}           # any other option of sbatch, such as {{ mail-type = "FAIL", exclusive = true }}
+"""
+
+
+def _read(name: str, entry: dict[str, Any]) -> Cluster:
+    if not name.isprintable() or not name.strip():
+        raise ValueError(f"a cluster's name must be printed characters, not {name!r}")
+    valid = {field.name for field in dataclasses.fields(Cluster)} - {"name"}
+    if unknown := sorted(set(entry) - valid):
+        named = ", ".join(map(repr, unknown))
+        raise ValueError(f"cluster {name}: unknown setting {named}; known: {', '.join(sorted(valid))}")
+    given = dict(entry)
+    if isinstance(given.get("setup"), list):
+        given["setup"] = tuple(given["setup"])
+    if isinstance(given.get("sbatch"), dict):
+        given["sbatch"] = tuple(given["sbatch"].items())
+    return Cluster(name=name, **given)

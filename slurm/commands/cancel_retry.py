@@ -1,0 +1,183 @@
+"""The commands behind `compmod cancel` and `compmod retry`: end what waits or runs, submit again what failed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ...pretrain.files.printable import printable
+from ...pretrain.specs.run import Run
+from ...tables.commands.options import Copies, Data, Runs, ScaleOption, Seeds
+from ...tables.commands.table import ALL, numbers
+from ...tables.paper.table import Table
+from ..clusters.squeue import NEVER
+from ..status.read import Board, wanted
+from ..status.schedulers import Places
+from ..status.status import Status, Task
+from ..submission import journal
+from ..submission.journal import Entry
+from .options import Gpus, Nodes
+from .status import SHORTEST, built, named
+
+Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or digests' beginnings")]
+
+
+def cancel_command(
+    words: Words = (), scale: ScaleOption = "paper", seeds: Seeds = 1, copies: Copies = (), runs: Runs = Path("runs")
+) -> None:
+    """Cancel what waits or runs of tables, or by digest; a pretraining named by its digest with its measurements.
+
+    Checkpoints stay. A table's pretraining goes on where jobs of other tables wait for it.
+    """
+    if not words:
+        raise ValueError(f"cancel needs the numbers of tables, {ALL}, or digests; compmod status lists them")
+    of_tables, beginnings = _parted(words)
+    remarks: list[str] = []
+    submitted = {
+        digest: entry
+        for digest, entry in journal.entries(runs, remarks).items()
+        if not os.path.exists(Path(runs) / entry.folder / "results.json")
+    }
+    places = Places(runs)
+    places.ask(submitted.values())
+    live = {digest: entry for digest, entry in submitted.items() if places.live(entry)}
+    chosen = {named(word, submitted.values()).digest for word in beginnings}
+    chosen |= {digest for digest, entry in live.items() if _trained(entry) in _folders(chosen, submitted)}
+    asked = set(wanted(built(of_tables, scale, seeds, copies))) if of_tables else set[str]()
+    kept = _waited_for(asked - chosen, chosen | asked, live)
+    ended = [live[digest] for digest in live if digest in (chosen | asked) - kept]
+    places.cancel(ended)
+    print(f"cancelled {_said(ended)}", flush=True)
+    if kept:
+        print(f"left {_said([live[digest] for digest in kept])}, which jobs of other tables wait for", flush=True)
+    for remark in (*places.remarks, *remarks):
+        print(f"warning: {printable(remark)}", flush=True)
+
+
+def retry_command(
+    words: Words = (),
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
+    data: Data = Path("data"),
+    nodes: Nodes = 0,
+    gpus: Gpus = -1,
+    cluster: Annotated[str, arg(help="where to; default: where each failed")] = "",
+) -> None:
+    """Submit again what failed or was lost of the tables (none = all), or by digest, with what waited for it."""
+    from ..clusters.cluster import cluster_named
+    from ..submission.arrays import Wish
+    from ..submission.submit import submit
+
+    wish = Wish(nodes, gpus)
+    if cluster:
+        cluster_named(cluster)  # an unknown one is an error whether or not something failed
+    of_tables, beginnings = _parted(words)
+    tables = built(of_tables, scale, seeds, copies)
+    board = Board(tables, runs)
+    status = board.read()
+    failed = [task for task in status.tasks if task.state in ("failed", "lost")]
+    if beginnings and not of_tables:
+        known = {task.spec.digest: task for task in failed}
+        failed = [known[digest] for digest in _beginning(beginnings, known)]
+    if not failed:
+        print("nothing has failed or was lost", flush=True)
+        return
+    groups: dict[str, set[str]] = {}
+    for task in failed:
+        name = cluster or (task.entry.cluster if task.entry else "local")
+        groups.setdefault(name, set()).update(_measurements(task, status))
+    clusters = {name: cluster_named(name) for name in groups}
+    again = set().union(*groups.values())
+    stuck = [task.entry for task in status.tasks if task.entry and task.reason == NEVER and task.spec.digest in again]
+    board.places.cancel(stuck)
+    for name, digests in groups.items():
+        sent = submit(cut(tables, digests), runs, data, clusters[name], wish)
+        steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
+        said = _counted(sum(isinstance(spec, Run) for spec in steps), len(steps))
+        print(f"submitted again to {name}: {said}", flush=True)
+        for remark in sent.remarks:
+            print(f"warning: {printable(remark)}", flush=True)
+
+
+def cut(tables: Sequence[Table], digests: Collection[str]) -> list[Table]:
+    """The tables with these measurements alone."""
+    return [
+        dataclasses.replace(
+            table,
+            rows=tuple(
+                dataclasses.replace(
+                    row,
+                    cells=tuple(
+                        dataclasses.replace(cell, specs=tuple(spec for spec in cell.specs if spec.digest in digests))
+                        for cell in row.cells
+                    ),
+                )
+                for row in table.rows
+            ),
+        )
+        for table in tables
+    ]
+
+
+def _parted(words: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
+    """Numbers of tables, and beginnings of digests. Raises ValueError on a short word that is no table."""
+    short = [word for word in words if word == ALL or len(word) < SHORTEST]
+    found: dict[int, None] = {}
+    for word in short:
+        found.update(dict.fromkeys(numbers(int(word) if word.isascii() and word.isdigit() else word)))
+    return tuple(found), [word for word in words if word not in short]
+
+
+def _beginning(words: Sequence[str], known: Mapping[str, Task]) -> list[str]:
+    """The digests that the words begin. Raises ValueError on a word that begins none of what failed, or several."""
+    found = []
+    for word in words:
+        alike = [digest for digest in known if digest.startswith(Path(word).name.rpartition("-")[2])]
+        if len(alike) != 1:
+            listed = ", ".join(alike or known) or "none of these tables' runs"
+            raise ValueError(f"{word!r} begins {len(alike)} digests of what failed; valid: {listed}")
+        found += alike
+    return list(dict.fromkeys(found))
+
+
+def _measurements(task: Task, status: Status) -> set[str]:
+    """Digests of the measurements that are to be made again: of a pretraining, all that are not done."""
+    if not isinstance(task.spec, Run):
+        return {task.spec.digest}
+    return {
+        each.spec.digest
+        for each in status.tasks
+        if not isinstance(each.spec, Run) and each.run.digest == task.spec.digest and each.state != "done"
+    }
+
+
+def _trained(entry: Entry) -> str:
+    """Folder of the pretraining that a measurement needs; "" for a pretraining."""
+    return entry.folder.rpartition("/")[0]
+
+
+def _folders(digests: Iterable[str], entries: Mapping[str, Entry]) -> set[str]:
+    return {entries[digest].folder for digest in digests}
+
+
+def _waited_for(asked: Collection[str], ended: Collection[str], live: Mapping[str, Entry]) -> set[str]:
+    """Those of `asked` that live jobs wait for which are not to end."""
+    needed = {_trained(entry) for digest, entry in live.items() if digest not in ended}
+    return {digest for digest in asked if digest in live and live[digest].folder in needed}
+
+
+def _said(entries: Sequence[Entry]) -> str:
+    return _counted(sum(not _trained(entry) for entry in entries), len(entries))
+
+
+def _counted(pretrainings: int, total: int) -> str:
+    measurements = total - pretrainings
+    parts = [(pretrainings, "pretraining"), (measurements, "measurement")]
+    return " and ".join(f"{count} {noun}{'s'[: count != 1]}" for count, noun in parts if count) or "nothing"

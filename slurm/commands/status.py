@@ -1,0 +1,136 @@
+"""The commands behind `compmod status` and `compmod logs`: where tables stand, and what a job said."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, TextIO
+
+from tyro.conf import Positional, arg
+
+from ...pretrain.files.printable import printable
+from ...pretrain.recipes.scales import Scale
+from ...pretrain.specs.fields import Range
+from ...tables.build import TABLES, build_table
+from ...tables.commands.options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
+from ...tables.paper.table import Table
+from ..shared_files import open_regular
+from ..status.read import Board
+from ..status.schedulers import Places
+from ..status.terminal import console, shown, watch
+from ..submission import journal
+from ..submission.journal import Entry
+
+SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
+LISTED = 10  # matches that an error names
+POLL_S, ASK_S = 1.0, 15.0  # between looks at a log, and between questions whether its job goes on
+
+
+def status_command(
+    numbers: Numbers = (),
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
+    watch_: Annotated[bool, arg(name="watch", help="show it again every two seconds, until interrupted")] = False,
+    json: Annotated[bool, arg(help="every task that is not done, for other programs")] = False,
+) -> None:
+    """Say where the tables' pretrainings and measurements stand: done, running, queued, failed and why."""
+    if watch_ and json:
+        raise ValueError("watch is for reading and json for programs; ask for one of them")
+    board = Board(built(numbers, scale, seeds, copies), runs)
+    if json:
+        print(board.read().to_json(), flush=True)
+        return
+    screen = console()
+    if watch_:
+        watch(board, screen)
+    screen.print(shown(board.read(), screen.width))
+
+
+def logs_command(
+    digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a pretraining or measurement, or its beginning")],
+    follow: Annotated[bool, arg(help="go on printing what is added, until the job ends")] = False,
+    lines: Annotated[int, Range(0, 1_000_000_000), arg(help="lines of its end; 0 = all")] = 0,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print the newest log of what was submitted: all starts of one job, one after another."""
+    remarks: list[str] = []
+    entry = named(digest, journal.entries(runs, remarks).values())
+    for remark in remarks:
+        print(f"warning: {printable(remark)}", file=sys.stderr, flush=True)
+    path = entry.log
+    if not path.is_file():
+        if not follow:
+            raise ValueError(f"job {entry.job_id} has written no log yet; expected {printable(str(path))}")
+        print(f"job {entry.job_id} has not started; waiting for {printable(str(path))}", file=sys.stderr, flush=True)
+        _wait_for(path, entry, runs)
+    with io.TextIOWrapper(io.BufferedReader(open_regular(path)), "utf-8", "replace") as file:
+        text = file.read()
+        sys.stdout.write(_shown("".join(text.splitlines(keepends=True)[-lines:])))
+        sys.stdout.flush()
+        if follow:
+            _follow(file, entry, runs)
+
+
+def built(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str]) -> list[Table]:
+    """The tables asked for; all for no number."""
+    named = named_copies(copies)
+    return [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+
+
+def named(word: str, entries: Iterable[Entry]) -> Entry:
+    """The one entry whose digest begins with `word`, which may also be a folder's name. Raises ValueError otherwise."""
+    known, start = list(entries), Path(word).name.rpartition("-")[2]
+    found = [entry for entry in known if entry.digest.startswith(start)] if len(start) >= SHORTEST else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{word!r} is the beginning of {len(found)} digests: {_listed(found)}")
+    if not known:
+        raise ValueError(f"nothing was submitted from this runs folder, {word!r} neither; valid: another --runs")
+    raise ValueError(f"no digest begins with {word!r}, of {SHORTEST} characters at least; submitted: {_listed(known)}")
+
+
+def _listed(entries: Sequence[Entry]) -> str:
+    named = [f"{entry.digest} ({printable(entry.folder.rpartition('-')[0])})" for entry in entries[:LISTED]]
+    return ", ".join(named) + (f" and {len(entries) - LISTED} more" if len(entries) > LISTED else "")
+
+
+def _shown(text: str) -> str:
+    """A log as lines that no terminal obeys; what was overwritten in place has lines of its own."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
+
+
+def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
+    asked = time.monotonic()
+    while not path.is_file():
+        time.sleep(POLL_S)
+        if time.monotonic() - asked > ASK_S:
+            asked = time.monotonic()
+            if not _live(entry, runs):
+                raise ValueError(f"job {entry.job_id} ended and left no log at {printable(str(path))}")
+
+
+def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
+    """Print what is added until the job neither waits nor runs and nothing more comes."""
+    asked, over = time.monotonic(), not _live(entry, runs)
+    while True:
+        text = file.read()
+        sys.stdout.write(_shown(text))
+        sys.stdout.flush()
+        if over and not text:
+            return
+        time.sleep(POLL_S)
+        if time.monotonic() - asked > ASK_S:
+            asked, over = time.monotonic(), not _live(entry, runs)
+
+
+def _live(entry: Entry, runs: Path) -> bool:
+    places = Places(runs)
+    places.ask([entry])
+    return places.live(entry)

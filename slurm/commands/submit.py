@@ -1,0 +1,142 @@
+"""The commands behind `compmod submit` and `compmod cluster`: send what tables lack to a cluster; describe one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ...pretrain.files.printable import printable
+from ...tables.build import TABLES, build_table
+from ...tables.commands.options import Copies, Data, Numbers, Runs, ScaleOption, Seeds, named_copies
+from ...tables.commands.plan import plan_text
+from ...tables.plan.plan import Step
+from ..clusters.cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
+from ..submission.arrays import Job, Wish
+from ..submission.check import check_cluster
+from ..submission.submit import Submission, dependency, sbatch_text, submit
+from .options import Gpus, Nodes
+
+
+def submit_command(
+    numbers: Numbers = (),
+    *,
+    cluster: Annotated[str, arg(help="a cluster of yours, as compmod cluster new wrote it, or local")],
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    dry_run: Annotated[bool, arg(help="print the plan and what sbatch would be given; submit nothing")] = False,
+    nodes: Nodes = 0,
+    gpus: Gpus = -1,
+    hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
+    runs: Runs = Path("runs"),
+    data: Data = Path("data"),
+) -> None:
+    """Submit what the tables lack, each spec once, and return; what is done, queued or running is left alone.
+
+    Raises ValueError on a wrong argument, SlurmError where SLURM does not do as it is asked.
+    """
+    wish = Wish(nodes, gpus)
+    place, named = cluster_named(cluster), named_copies(copies)
+    tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+    sent = submit(tables, runs, data, place, wish, dry_run=dry_run, hardware=hardware)
+    if dry_run:
+        print(plan_text(sent.plan, scale, seeds), end="\n\n")
+        for text in _texts(sent.arranged.jobs, place, runs):
+            print(text, end="\n\n")
+    print(told(sent, place, dry_run=dry_run), flush=True)
+
+
+def cluster_command(
+    action: Annotated[
+        Positional[Literal["new", "check", "list"]],
+        arg(metavar="new|check|list", help="write an entry to edit, test one, or name all"),
+    ],
+    name: Annotated[Positional[str], arg(metavar="NAME", help="of the cluster, as you like to call it")] = "",
+    run: Annotated[bool, arg(help="check: also run a job of a minute, and wait for it")] = False,
+) -> None:
+    """Write an entry for a cluster, with every setting explained, or test that SLURM accepts one.
+
+    Raises ValueError on a wrong argument, or when the check finds a fault.
+    """
+    if action == "list":
+        if name:
+            raise ValueError(f"cluster list names all, and takes no NAME such as {name!r}")
+        for each in clusters().values():
+            print(f"{each.name:12} {each.executor:6} {each.partition or 'default partition' if not each.local else ''}")
+        print(f"file: {clusters_file()}", flush=True)
+        return
+    if not name:
+        raise ValueError(f"cluster {action} needs a NAME; known: {', '.join(clusters())}")
+    if action == "new":
+        print(f"wrote [cluster.{name}] to {new_entry(name)}; edit it, then: compmod cluster check {name}", flush=True)
+        return
+    faults = 0
+    for finding in check_cluster(cluster_named(name), run=run):
+        faults += not finding.ok
+        print(f"{'ok    ' if finding.ok else 'FAULTY'} {finding.what}: {finding.said}", flush=True)
+    if faults:
+        raise ValueError(f"{faults} fault{'s'[: faults != 1]} in cluster {name} of {clusters_file()}")
+
+
+def told(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
+    """What was submitted, and what was not, to read."""
+    lines = []
+    for place, job in enumerate(sent.arranged.jobs):
+        number = f"job {sent.numbers[place]}: " if place < len(sent.numbers) else ""
+        follows = ", after earlier jobs" if job.after else ""
+        if job.corresponds is not None:
+            follows = f", after array {job.corresponds + 1}"
+        lines.append(f"  array {place + 1}: {number}{_size(job)}{follows}")
+    tasks = sum(len(job.steps) for job in sent.arranged.jobs)
+    if lines:
+        said = "would be submitted" if dry_run else "submitted"
+        lines.insert(0, f"{tasks} task{'s'[: tasks != 1]} in {len(lines)} arrays {said} to {cluster.name}:")
+    else:
+        lines.append("Nothing to submit.")
+    if sent.arranged.under_way:
+        lines.append(f"{_count(sent.arranged.under_way)} queued or running already.")
+    if sent.arranged.waiting:
+        lines.append(
+            f"{_count(sent.arranged.waiting)} left for later: their pretraining runs outside {cluster.name}; "
+            "submit again when it is done."
+        )
+    lines += [f"warning: {printable(remark)}" for remark in sent.remarks]
+    if sent.plan.damaged:
+        lines += ["Damaged, and so not submitted; remove the folder to have it done again:", *sent.plan.damaged]
+    return "\n".join(lines)
+
+
+def _texts(jobs: Sequence[Job], cluster: Cluster, runs: Path) -> list[str]:
+    """What each array is, and what sbatch would be given."""
+    if cluster.local:
+        return []
+    numbers = [f"ARRAY_{place + 1}" for place in range(len(jobs))]
+    folder = Path(runs).resolve() / ".slurm" / "jobs" / "SUBMISSION"
+    return [
+        f"--- array {place + 1}: {_size(job)}\n"
+        + "\n".join(f"#   {step.spec.folder}" for step in job.steps[:SHOWN])
+        + (f"\n#   and {len(job.steps) - SHOWN} more" if len(job.steps) > SHOWN else "")
+        + "\n"
+        + sbatch_text(job, cluster, folder, dependency(job, jobs, numbers)).rstrip()
+        for place, job in enumerate(jobs)
+    ]
+
+
+SHOWN = 5  # tasks of an array that a dry run names
+
+
+def _size(job: Job) -> str:
+    given = job.resources
+    each = f"{given.nodes} node{'s'[: given.nodes != 1]}, " if given.nodes > 1 else ""
+    device = f"{given.gpus_per_node} GPU{'s'[: given.gpus_per_node != 1]}" if given.gpus_per_node else "no GPU"
+    limit = f"{given.minutes / 60:g} h" if given.minutes >= 60 else f"{given.minutes} min"
+    return f"{len(job.steps)} x {job.kind}, each {each}{device}, at most {limit}"
+
+
+def _count(steps: Sequence[Step]) -> str:
+    kinds = Counter(type(step.spec).__name__ for step in steps)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())

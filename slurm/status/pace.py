@@ -1,0 +1,113 @@
+"""Pace: how far unfinished work is and how fast it goes, from the end of its metrics or from its checkpoints' names."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...pretrain.files.stored_fields import LOGGED, check_fields
+from ...pretrain.files.stored_json import parse_object
+from ...pretrain.records.record import step_of
+from ...pretrain.specs.measurement import Evaluation
+from ...pretrain.specs.run import Run
+from ...tables.plan.cost import updates_of
+from ...tables.plan.default_rates import Work, images_of
+from ...transfer.spec import Detection
+
+TAIL_BYTES = 8192  # of metrics.jsonl: about twenty lines, read in one piece
+LINES = 10  # whose median is the rate: one line may have waited for a checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How far one pretraining or fine-tuning is."""
+
+    epoch: float
+    epochs: int
+    images_per_second: float | None = None  # None = not known
+    seconds_left: float | None = None
+    silent_s: float = 0.0  # since its last sign of life
+
+    @property
+    def share(self) -> float:
+        """Of the work, from 0 to 1."""
+        return min(1.0, self.epoch / self.epochs) if self.epochs else 0.0
+
+
+def pace(runs: Path, spec: Work) -> Pace | None:
+    """How far the work on `spec` is; None where nothing tells."""
+    folder = Path(runs) / spec.folder
+    if isinstance(spec, Evaluation):
+        return None
+    if isinstance(spec, Run):
+        return _of_metrics(folder / "metrics.jsonl", spec)
+    epochs = spec.detector.iterations if isinstance(spec, Detection) else spec.epochs
+    return _of_checkpoints(folder / "checkpoints", updates_of(spec), epochs)
+
+
+def _of_metrics(path: Path, run: Run) -> Pace | None:
+    try:
+        written = path.stat().st_mtime
+        lines = [line for line in _tail(path) if line.get("kind") == "train"]
+    except OSError:
+        return None
+    epochs = [line["epoch"] for line in lines if line.get("epoch") is not None]
+    if not epochs:
+        return None
+    rates = [line["images_per_second"] for line in lines[-LINES:] if line.get("images_per_second") is not None]
+    rate = statistics.median(rates) if rates else 0.0
+    return Pace(
+        epoch=epochs[-1],
+        epochs=run.epochs,
+        images_per_second=rate or None,
+        seconds_left=max(0.0, run.epochs - epochs[-1]) * images_of(run) / rate if rate else None,
+        silent_s=max(0.0, time.time() - written),
+    )
+
+
+def _of_checkpoints(folder: Path, total: int, epochs: int) -> Pace | None:
+    """By the newest two, an epoch apart."""
+    found = sorted(_checkpoints(folder))
+    if not found:
+        return None
+    step, written = found[-1]
+    left = None
+    if len(found) > 1 and step > found[-2][0] and written > found[-2][1]:
+        left = (total - step) * (written - found[-2][1]) / (step - found[-2][0])
+    silent_s = max(0.0, time.time() - written)
+    return Pace(epoch=epochs * step / total, epochs=epochs, seconds_left=left, silent_s=silent_s)
+
+
+def _checkpoints(folder: Path) -> Iterator[tuple[int, float]]:
+    """Updates and time of each, by its name: reading it would need torch."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if (step := step_of(entry.name)) is not None:
+            try:
+                yield step, entry.stat().st_mtime
+            except OSError:  # replaced by a newer one meanwhile
+                continue
+
+
+def _tail(path: Path) -> list[dict[str, Any]]:
+    """The last lines of a file of JSON; those damaged or cut, by us or by a writer at work, are left out."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # no pipe is waited for
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+        content = file.read(TAIL_BYTES)
+    lines = []
+    for part in content.splitlines():
+        try:
+            line = parse_object(part, path)
+            check_fields(line, LOGGED, path)
+        except ValueError:
+            continue
+        lines.append(line)
+    return lines

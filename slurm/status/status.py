@@ -1,0 +1,109 @@
+"""Status: where every pretraining and measurement of some tables stands at one moment; `board.py` reads it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...pretrain.specs.run import Run
+from ...tables.plan.default_rates import Work
+from ..submission.journal import Entry
+from ..task.failures import Kind
+from .pace import Pace
+
+State = Literal["done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do"]
+STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One pretraining or measurement, and where it stands.
+
+    lost: submitted, not finished, and SLURM does not know it any more. stopped: begun, and never submitted. unknown:
+    submitted, and SLURM does not answer.
+    """
+
+    spec: Work
+    tables: tuple[int, ...]
+    state: State
+    kind: Kind | None = None  # of what failed
+    reason: str = ""  # why it waits, or the line that says why it failed
+    entry: Entry | None = None  # its newest submission
+    elapsed: str = ""  # of a job that runs
+    nodes: str = ""
+    pace: Pace | None = None
+    stops: Mapping[str, int] = field(default_factory=dict)  # how often it was stopped and tried again, by kind
+
+    @property
+    def run(self) -> Run:
+        """The pretraining itself, or the one that is measured."""
+        return self.spec if isinstance(self.spec, Run) else self.spec.run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Every task of some tables at one moment."""
+
+    numbers: tuple[int, ...]  # of the tables
+    tasks: tuple[Task, ...]
+    remarks: tuple[str, ...] = ()  # what could not be asked
+
+    def of_table(self, number: int) -> tuple[Task, ...]:
+        """The tasks that one table wants, also those that others want too."""
+        return tuple(task for task in self.tasks if number in task.tables)
+
+    def to_json(self) -> str:
+        """Counts by table and state, and every task that is not done, for other programs."""
+        counts = {str(number): counted(self.of_table(number)) for number in self.numbers}
+        document = {
+            "tables": counts | {"all": counted(self.tasks)},
+            "remarks": list(self.remarks),
+            "tasks": [_task_json(task) for task in self.tasks if task.state != "done"],
+        }
+        return json.dumps(document, indent=2, allow_nan=False)  # ASCII: a terminal obeys none of it
+
+
+def counted(tasks: Iterable[Task]) -> dict[State, int]:
+    """How many stand in each state."""
+    count = Counter(task.state for task in tasks)
+    return {state: count[state] for state in STATES}
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _task_json(task: Task) -> dict[str, Any]:
+    entry = task.entry
+    found: dict[str, Any] = {
+        "digest": task.spec.digest,
+        "kind": type(task.spec).__qualname__,
+        "folder": task.spec.folder,
+        "method": task.run.label,
+        "data": task.run.data_label,
+        "seed": task.run.seed,
+        "tables": list(task.tables),
+        "state": task.state,
+        "failure": task.kind,
+        "reason": task.reason,
+        "stops": dict(task.stops),
+        "job": entry.job_id if entry else None,
+        "cluster": entry.cluster if entry else None,
+        "user": entry.user if entry else None,
+        "attempt": entry.attempt if entry else 0,
+        "log": str(entry.log) if entry else None,
+        "elapsed": task.elapsed,
+        "nodes": task.nodes,
+    }
+    if task.pace:
+        found |= {
+            "epoch": _finite(round(task.pace.epoch, 3)),
+            "epochs": task.pace.epochs,
+            "images_per_second": _finite(task.pace.images_per_second),
+            "seconds_left": _finite(task.pace.seconds_left),
+        }
+    return found

@@ -1,0 +1,203 @@
+"""Jobs: what a plan becomes on a cluster: arrays of like steps, in order of dependence. Pure.
+
+Runs whose measurements are alike share an array, and each of their measurements is an array in the same order: so task
+by task a measurement follows its own pretraining (`aftercorr`, man sbatch), and one that fails holds up no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.specs.measurement import Evaluation, FineTuning
+from ...pretrain.specs.run import Run
+from ...tables.plan.default_rates import Work, device_of
+from ...tables.plan.plan import Plan, Step
+from ...transfer.spec import Detection
+from ..clusters.cluster import Cluster
+
+MARGIN = 1.5  # of a limit over the prediction: a job that needs longer is stopped, saved and queued again
+START_MINUTES = 5.0  # reading data over a busy network, importing torch
+LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440)  # then days; few, so that like steps share arrays
+
+Kind = Literal["pretrain", "evaluate", "fine-tune", "detect"]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each task of an array asks for."""
+
+    nodes: int
+    gpus_per_node: int  # as many processes on each node, or one where it is 0
+    cpus: int  # of each process
+    minutes: int  # its time limit
+
+    @property
+    def processes(self) -> int:
+        """Of one task, one a GPU."""
+        return self.nodes * max(1, self.gpus_per_node)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One array: a spec a task. With `corresponds`, task i starts after task i of that job of the list."""
+
+    kind: Kind
+    steps: tuple[Step, ...]
+    resources: Resources
+    corresponds: int | None = None
+    after: tuple[str, ...] = ()  # numbers of jobs submitted earlier, each of which must have succeeded
+
+    @property
+    def specs(self) -> tuple[Work, ...]:
+        """One a task, in order."""
+        return tuple(step.spec for step in self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arranged:
+    """What is to be submitted, and what is not for it is under way."""
+
+    jobs: tuple[Job, ...]
+    under_way: tuple[Step, ...] = ()  # queued or running already
+    waiting: tuple[Step, ...] = ()  # measurements of a run that a process outside any queue trains just now
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks of every pretraining, whatever its data; 0 = as the cluster says."""
+
+    nodes: int = 0
+    gpus_per_node: int = -1  # -1 = as the cluster says
+
+    def __post_init__(self) -> None:
+        if self.nodes < 0 or self.gpus_per_node < -1:
+            given = f"{self.nodes} and {self.gpus_per_node}"
+            raise ValueError(f"nodes must be at least 0 and gpus at least -1, not {given}")
+
+
+def arrange(
+    plan: Plan, cluster: Cluster, queued: Mapping[str, str] | None = None, wish: Wish | None = None
+) -> Arranged:
+    """The arrays that a plan needs beside what is `queued`: digests of what waits or runs, and the job of each.
+
+    A job without a number is one of another cluster, which nothing here can wait for. Raises ValueError where a batch
+    cannot be shared by as many processes as are wished for.
+    """
+    queued, wish = queued or {}, wish or Wish()
+    under_way = tuple(step for step in plan.steps if step.spec.digest in queued or step.state == "running")
+    busy = {step.spec.digest for step in under_way}
+    left = [step for step in plan.steps if step.spec.digest not in busy]
+    pretrainings = [step for step in left if isinstance(step.spec, Run)]
+    measurements: dict[str, list[Step]] = {}
+    for step in left:
+        if not isinstance(step.spec, Run):
+            measurements.setdefault(step.run.digest, []).append(step)
+    jobs: list[Job] = []
+    waiting: list[Step] = []
+    for array in _alike(pretrainings, measurements, cluster, wish):
+        jobs.append(Job(kind="pretrain", steps=array, resources=resources(array[0], cluster, wish)))
+        place = len(jobs) - 1
+        columns = [measurements.pop(step.spec.digest, []) for step in array]
+        for steps in zip(*[sorted(column, key=_order) for column in columns], strict=True):
+            limits = resources(steps[0], cluster, wish)
+            jobs.append(Job(kind=kind_of(steps[0]), steps=steps, resources=limits, corresponds=place))
+    for steps in _by_pretraining(measurements, queued, cluster, wish):
+        after = tuple(dict.fromkeys(queued[step.run.digest] for step in steps if queued.get(step.run.digest)))
+        if not after and steps[0].run.digest in busy:
+            waiting += steps
+            continue
+        limits = resources(steps[0], cluster, wish)
+        jobs.append(Job(kind=kind_of(steps[0]), steps=steps, resources=limits, after=after))
+    return Arranged(jobs=tuple(jobs), under_way=under_way, waiting=tuple(waiting))
+
+
+def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
+    """Of one step: a pretraining or fine-tuning on large images takes all that the cluster gives, others one GPU."""
+    spec = step.spec
+    if device_of(spec) == "cpu" or not cluster.gpus_per_node:
+        nodes, gpus = 1, 0
+    elif DATASETS[step.run.dataset].large and not isinstance(spec, Evaluation):
+        nodes, gpus = _shared(spec, cluster)
+    else:
+        nodes, gpus = 1, 1
+    if isinstance(spec, Run):
+        nodes, gpus = wish.nodes or nodes, gpus if wish.gpus_per_node < 0 else wish.gpus_per_node
+        if spec.batch_size % (nodes * max(1, gpus)):
+            raise ValueError(
+                f"batch_size {spec.batch_size} of {spec.label} cannot be shared equally by {nodes} nodes of "
+                f"{max(1, gpus)} processes each; choose other --nodes and --gpus"
+            )
+    cpus = 1 if device_of(spec) == "cpu" else cluster.cpus_per_gpu  # a small network gains nothing from threads
+    found = Resources(nodes=nodes, gpus_per_node=gpus, cpus=cpus, minutes=0)
+    hours = (step.gpu_hours or step.cpu_hours) / found.processes
+    return replace(found, minutes=limit_minutes(hours, cluster))
+
+
+def limit_minutes(hours: float, cluster: Cluster) -> int:
+    """The limit to ask for when so many hours are predicted: with a margin, of few values, within the cluster's."""
+    wanted = max(cluster.least_minutes, MARGIN * 60 * hours + START_MINUTES)
+    most = math.floor(60 * cluster.hours)
+    days = math.ceil(wanted / LIMITS_MIN[-1]) * LIMITS_MIN[-1]
+    return min(most, next((limit for limit in LIMITS_MIN if limit >= wanted), days))
+
+
+def kind_of(step: Step) -> Kind:
+    """What a step does, as jobs are named."""
+    if isinstance(step.spec, Run):
+        return "pretrain"
+    if isinstance(step.spec, Detection):
+        return "detect"
+    return "fine-tune" if isinstance(step.spec, FineTuning) else "evaluate"
+
+
+def _shared(spec: Run | FineTuning | Detection, cluster: Cluster) -> tuple[int, int]:
+    """The nodes and GPUs that can share the batch equally: all, or as many as divide it; separate norms fix them."""
+    nodes = cluster.nodes if isinstance(spec, Run) else 1
+    if isinstance(spec, Run) and spec.norm_groups > 1:
+        gpus = min(spec.norm_groups, cluster.gpus_per_node)
+        return max(1, spec.norm_groups // gpus), gpus
+    batch_size = spec.detector.batch_size if isinstance(spec, Detection) else spec.batch_size
+    whole = (gpus for gpus in range(cluster.gpus_per_node, 0, -1) if batch_size % (nodes * gpus) == 0)
+    return nodes, next(whole, 1)
+
+
+def _alike(
+    pretrainings: Sequence[Step], measurements: Mapping[str, Sequence[Step]], cluster: Cluster, wish: Wish
+) -> Iterator[tuple[Step, ...]]:
+    """Pretrainings of like resources whose measurements correspond one by one."""
+    groups: dict[object, list[Step]] = {}
+    for step in pretrainings:
+        columns = sorted(measurements.get(step.spec.digest, ()), key=_order)
+        shape = tuple((kind_of(each), resources(each, cluster, wish)) for each in columns)
+        groups.setdefault((resources(step, cluster, wish), shape), []).append(step)
+    for steps in groups.values():
+        yield from _chunks(steps, cluster)
+
+
+def _by_pretraining(
+    measurements: Mapping[str, Sequence[Step]], queued: Mapping[str, str], cluster: Cluster, wish: Wish
+) -> Iterator[tuple[Step, ...]]:
+    """Measurements of runs that are done, or in a job submitted earlier; one array waits for tasks of one job."""
+    groups: dict[object, list[Step]] = {}
+    for digest, steps in measurements.items():
+        for step in steps:
+            before = queued.get(digest, "").partition("_")[0] or bool(step.needs)
+            groups.setdefault((before, kind_of(step), resources(step, cluster, wish)), []).append(step)
+    for group in groups.values():
+        yield from _chunks(group, cluster)
+
+
+def _chunks(steps: Sequence[Step], cluster: Cluster) -> Iterator[tuple[Step, ...]]:
+    for first in range(0, len(steps), cluster.max_array):
+        yield tuple(steps[first : first + cluster.max_array])
+
+
+def _order(step: Step) -> tuple[str, str]:
+    """Of the measurements of one run, the same for every run: by what is measured, not by digest."""
+    spec = step.spec
+    share = f"{spec.share:.6f} {spec.epochs}" if isinstance(spec, FineTuning) else ""
+    return kind_of(step), share

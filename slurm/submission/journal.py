@@ -1,0 +1,228 @@
+"""Journal: what was submitted, by digest; lines appended to a file of each user's own below the runs folder.
+
+Several people may share the runs folder on a shared file system: each writes only files of their own and reads all.
+One lock of the folder is held while somebody submits. A journal that cannot be read is never taken for an empty one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import getpass
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...tables.plan.default_rates import Work
+from ..shared_files import (
+    Field,
+    Number,
+    Text,
+    Unreadable,
+    append_text,
+    blocked,
+    fields_of,
+    make_folder,
+    names_in,
+    read_lines,
+    share,
+)
+
+FOLDER = ".slurm"  # below the runs folder
+JOURNALS = f"{FOLDER}/journal"
+LOCK = f"{FOLDER}/lock"
+HELD = f"{FOLDER}/lock.held"  # where the file system has no locks
+PATIENCE_S = 60.0  # another one's submission takes seconds
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One spec that was sent to a cluster once."""
+
+    digest: str
+    folder: str  # of the record, below the runs folder
+    job_id: str  # such as 123_4, or as a local driver numbers it
+    cluster: str  # by the user's name for it
+    where: str  # SLURM's own name for the cluster, or the host of a local one
+    user: str
+    submitted: float  # seconds since 1970
+    logs: str  # folder of the log
+    attempt: int = 1  # how often this spec was submitted so far
+
+    @property
+    def log(self) -> Path:
+        """What the first process of the task printed, all attempts of one job one after another."""
+        return Path(self.logs) / f"{self.job_id}_0_log.out"
+
+
+_FIELDS: Mapping[str, Field] = {  # of a line; other people wrote it
+    "digest": Text(r"[0-9A-Za-z]{1,64}"),
+    "folder": Text(r"(?!/)(?!(.*/)?\.\.(/|$))[^\0]+"),  # below the runs folder
+    "job_id": Text(r"[0-9]{1,18}(_[0-9]{1,18})?|local-[\w-]{1,99}_[0-9]{1,18}"),  # goes to scancel, and names files
+    "cluster": Text(),
+    "where": Text(),
+    "user": Text(),
+    "submitted": Number(0, 1e11, whole=False),
+    "logs": Text(),
+    "attempt": Number(1, 1e9),
+}
+
+
+def new_entries(
+    specs: Iterable[Work], job_ids: Iterable[str], runs: Path, *, cluster: str, where: str, logs: Path
+) -> list[Entry]:
+    """Of specs that this user submits now."""
+    before = entries(runs)
+    return [
+        Entry(
+            digest=spec.digest,
+            folder=spec.folder,
+            job_id=job_id,
+            cluster=cluster,
+            where=where,
+            user=user(),
+            submitted=time.time(),
+            logs=str(logs),
+            attempt=before[spec.digest].attempt + 1 if spec.digest in before else 1,
+        )
+        for spec, job_id in zip(specs, job_ids, strict=True)
+    ]
+
+
+def append(runs: Path, entries: Iterable[Entry]) -> None:
+    """Add lines to this user's journal, on disk when this returns. Raises Unreadable where that cannot be."""
+    lines = (json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
+    append_text(runs, _own(runs), "".join(lines))
+
+
+def ready(runs: Path) -> None:
+    """Write an empty line to this user's journal: before anything is sent, it is known that it can be noted."""
+    append_text(runs, _own(runs), "\n")
+
+
+def entries(runs: Path, remarks: list[str] | None = None) -> Mapping[str, Entry]:
+    """The newest entry of every digest, whoever wrote it; nothing where nothing was ever submitted; as `history`."""
+    found: dict[str, Entry] = {}
+    for entry in history(runs, remarks):
+        if entry.digest not in found or found[entry.digest].submitted <= entry.submitted:
+            found[entry.digest] = entry
+    return found
+
+
+def history(runs: Path, remarks: list[str] | None = None) -> list[Entry]:
+    """Every entry, in the order of each file; damaged lines are passed over, with a remark a file.
+
+    Raises Unreadable where a journal cannot be read; with `remarks`, that becomes one of them.
+    """
+    found: list[Entry] = []
+    said: list[str] = []
+    try:
+        names = names_in(Path(runs) / JOURNALS)
+    except Unreadable as error:
+        names = []
+        _remark(error, remarks)
+    for path in (Path(runs) / JOURNALS / name for name in names if name.endswith(".jsonl")):
+        try:
+            lines, remark = read_lines(path, _entry)
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        except Unreadable as error:
+            _remark(error, remarks)
+            continue
+        found += lines
+        said += [remark][: bool(remark)]
+    if remarks is not None:
+        remarks += said
+    return found
+
+
+def user() -> str:
+    """Who submits, by a name that a file can have."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for its user
+        name = str(os.getuid())
+    return re.sub(r"[^\w.@+-]", "_", name).lstrip(".") or str(os.getuid())
+
+
+def _own(runs: Path) -> Path:
+    folder = Path(runs) / JOURNALS
+    make_folder(runs, folder)
+    return folder / f"{user()}.jsonl"
+
+
+def _entry(fields: dict[str, Any], where: str) -> Entry:
+    return Entry(**fields_of(fields, _FIELDS, where, optional=("attempt",)))
+
+
+def _remark(error: Unreadable, remarks: list[str] | None) -> None:
+    if remarks is None:
+        raise error
+    remarks.append(f"{error}; what was submitted there is not known")
+
+
+@contextlib.contextmanager
+def submitting(runs: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Hold the runs folder's lock while jobs are chosen and submitted; wait a while for another who does.
+
+    Raises ValueError when the other one does not come to an end, or the lock cannot be taken. Where the file system
+    has no locks, a file that only one can create stands for one; it names its owner, and stays behind where that one
+    was killed.
+    """
+    path, until = Path(runs) / LOCK, time.monotonic() + patience_s
+    make_folder(runs, path.parent)
+    with contextlib.ExitStack() as held:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            held.callback(os.close, handle)
+            share(runs, path, 0o666)
+        except OSError as error:
+            raise blocked("write", path, error) from error
+        try:
+            _flock(handle, path, until)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _create_alone(Path(runs) / HELD, until)
+            held.callback((Path(runs) / HELD).unlink, missing_ok=True)
+        yield
+
+
+def _flock(handle: int, path: Path, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise ValueError(
+                    f"someone else is submitting from the same runs folder and holds {path}; try again later"
+                ) from None
+        time.sleep(0.1)
+
+
+def _create_alone(path: Path, until: float) -> None:
+    owner = f"{user()} on {socket.gethostname()}, process {os.getpid()}"
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            os.write(handle, owner.encode())
+            os.close(handle)
+            return
+        except FileExistsError:
+            if time.monotonic() > until:
+                with contextlib.suppress(OSError):
+                    owner = path.read_text(errors="replace")
+                raise ValueError(
+                    f"{path} says that {owner} is submitting; where that has ended, remove the file and try again"
+                ) from None
+        time.sleep(0.1)

@@ -1,0 +1,193 @@
+"""Local: the plan on this machine: a driver (driver.py) works through the arrays, so many tasks at once as told.
+
+It survives the command that started it and holds the lock of its folder while it lives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...pretrain.files.stored_json import parse_object
+from ...pretrain.files.whole_file import write_whole
+from ...tables.plan.default_rates import Work, device_of
+from ..clusters.cluster import Cluster
+from ..shared_files import Unreadable, blocked, make_folder, names_in, read_regular
+from ..task.task import Task, store
+from .arrays import Job
+from .journal import FOLDER, append, history, new_entries
+
+PREFIX = "local-"  # of job numbers
+DRIVERS = f"{FOLDER}/local"  # below the runs folder
+COMING = ("PENDING", "RUNNING")
+
+
+def is_local(job_id: str) -> bool:
+    """Whether the number is that of a task of a driver."""
+    return job_id.startswith(PREFIX)
+
+
+def states(runs: Path, remarks: list[str] | None = None) -> dict[str, str]:
+    """PENDING or RUNNING, by number, of everything that the living drivers of this machine still have to do.
+
+    Where a driver's word is damaged, everything that it was given counts as pending. Raises Unreadable where drivers
+    cannot be looked at; with `remarks`, that becomes one of them.
+    """
+    found: dict[str, str] = {}
+    said: list[str] = []
+    try:
+        for name in names_in(Path(runs) / DRIVERS):
+            folder = Path(runs) / DRIVERS / name
+            if not folder.is_dir() or not _alive(folder):
+                continue
+            try:
+                told = parse_object(read_regular(folder / "states.json"), folder / "states.json")
+                found.update({number: state for number, state in told.items() if state in COMING})
+            except FileNotFoundError:  # not written yet, or just removed
+                continue
+            except ValueError as error:
+                said.append(f"{error}; all that its driver was given counts as pending")
+                given = {entry.job_id for entry in history(runs, []) if entry.job_id.startswith(f"{PREFIX}{name}_")}
+                found.update(dict.fromkeys(given, "PENDING"))
+    except Unreadable as error:
+        if remarks is None:
+            raise
+        said.append(f"{error}; what waits or runs there is not known")
+    if remarks is not None:
+        remarks += said
+    return found
+
+
+def cancel(runs: Path, job_ids: Sequence[str]) -> None:
+    """Ask their drivers not to start these tasks, or to stop them; what they saved stays.
+
+    Raises Unreadable where a driver is another one's.
+    """
+    for job_id in job_ids:
+        folder = Path(runs) / DRIVERS / job_id.removeprefix(PREFIX).rpartition("_")[0]
+        if folder.is_dir():
+            try:
+                (folder / f"cancel-{job_id}").touch()
+            except OSError as error:
+                raise blocked("write", folder / f"cancel-{job_id}", error) from error
+
+
+def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:
+    """Start a driver for the arrays; the number of the first task of each."""
+    if not jobs:
+        return []
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    folder = Path(runs) / DRIVERS / name
+    make_folder(runs, folder.parent)
+    folder.mkdir()
+    folder.chmod(Path(runs).stat().st_mode & 0o755 | 0o700)
+    specs = [spec for job in jobs for spec in job.specs]
+    tasks = [Task.of(spec, runs, data, requeue=False) for spec in specs]
+    numbers = [f"{PREFIX}{name}_{place}" for place in range(len(specs))]
+    order = {number: dataclasses.asdict(task) for number, task in zip(numbers, tasks, strict=True)}
+    slots, gpus = _slots(specs, cluster)
+    plan = {
+        "slots": slots,
+        "gpus": gpus,
+        "tasks": order,
+        "file": str(store(tasks, folder)),
+        "setup": list(cluster.setup),
+        "python": cluster.python,
+    }
+    tell(folder, dict.fromkeys(numbers, "PENDING"))
+    append(runs, new_entries(specs, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
+    _start(
+        folder, slots, json.dumps(plan).encode()
+    )  # cut short before this, nothing is under way; after it, everything is in the journal
+    firsts = itertools.accumulate((len(job.steps) for job in jobs[:-1]), initial=0)
+    return [numbers[first] for first in firsts]
+
+
+def _start(folder: Path, slots: int, plan: bytes) -> None:
+    """A driver that lives on without us, holding the folder's lock from the start.
+
+    It inherits the plan, for that holds commands: from a file below the runs folder, others could give it theirs.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT_"))}
+    threads = str(max(1, _cores() // slots))
+    with (
+        open(folder / "lock", "x") as lock,  # new: not where a link of others leads
+        open(folder / "driver.log", "xb") as log,
+        tempfile.TemporaryFile() as given,  # without a name; a pipe would hold too little
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        given.write(plan)
+        given.seek(0)
+        subprocess.run(  # a shell that leaves it behind: it is no child of ours
+            [
+                "sh",
+                "-c",
+                '"$@" &',
+                "sh",
+                sys.executable,
+                "-P",
+                "-m",
+                "compmod.slurm.submission.local_driver",
+                str(folder),
+                str(given.fileno()),
+            ],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock.fileno(), given.fileno()),
+            env={"OMP_NUM_THREADS": threads} | ours | {"PYTHONSAFEPATH": "1"},  # also of submitit's controller
+        )
+
+
+def _slots(specs: Sequence[Work], cluster: Cluster) -> tuple[int, int]:
+    """How many tasks run at once, and on how many GPUs: one a GPU where work needs them, else one a core."""
+    gpus = _gpus() if any(device_of(spec) == "gpu" for spec in specs) else 0
+    return cluster.max_parallel or gpus or max(1, _cores() // cluster.cpus_per_gpu), gpus
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gpus() -> int:
+    """GPUs of this machine by NVIDIA's tool, for torch is not to be imported."""
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
+    return sum(line.startswith("GPU") for line in done.stdout.splitlines())
+
+
+def _alive(folder: Path) -> bool:
+    """Whether a driver holds the folder's lock. Raises Unreadable where that cannot be seen."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise blocked("read", folder / "lock", error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def tell(folder: Path, now: Mapping[str, str]) -> None:
+    """Write how a driver's tasks stand."""
+    write_whole(folder / "states.json", json.dumps(now).encode())

@@ -1,0 +1,272 @@
+"""Submit: what tables lack goes to a cluster as arrays, through submitit; nothing that is done, queued or running does.
+
+While jobs are chosen and submitted the runs folder is locked, and each array is in the journal before the next goes
+out: so two people, or a command cut short and given again, submit nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
+
+from ...pretrain.files.printable import printable
+from ...tables.paper.table import Table
+from ...tables.plan.cost import measured_rates
+from ...tables.plan.plan import Plan, plan
+from ..clusters.cluster import Cluster
+from ..clusters.squeue import NEVER, SlurmError, cancel, cluster_name, queued
+from ..shared_files import make_folder, rights_of
+from ..task.task import PROGRAM, Task, store
+from . import local
+from .arrays import Arranged, Job, Wish, arrange
+from .journal import FOLDER, append, entries, history, new_entries, ready, submitting, user
+
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # of SLURM's variables, which a job submitted from inside a job inherits
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was planned, and the number of the job behind each array that was submitted."""
+
+    plan: Plan
+    arranged: Arranged
+    numbers: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # on what is damaged
+
+
+def submit(
+    tables: Sequence[Table],
+    runs: Path,
+    data: Path,
+    cluster: Cluster,
+    wish: Wish | None = None,
+    *,
+    dry_run: bool = False,
+    hardware: str = "",
+) -> Submission:
+    """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only say what would be.
+
+    Raises ValueError where somebody else is submitting, or where it cannot be known what they submitted, and SlurmError
+    where SLURM does not do as it is asked: what was submitted until then stays, and the next call goes on from there.
+    """
+    runs = Path(runs).resolve()
+    rates = measured_rates(runs, hardware)
+    remarks: list[str] = []
+    if dry_run:
+        found = plan(tables, runs, rates)
+        arranged = arrange(found, cluster, under_way(found, runs, cluster, remarks, strict=False), wish)
+        return Submission(found, arranged, remarks=tuple(remarks))
+    if not cluster.local:
+        _require("sbatch")
+    runs.mkdir(parents=True, exist_ok=True)
+    with rights_of(runs), submitting(runs):
+        found = plan(tables, runs, rates)
+        arranged = arrange(found, cluster, under_way(found, runs, cluster, remarks), wish)
+        send = local.send if cluster.local else _send
+        numbers = tuple(send(arranged.jobs, runs, data, cluster))
+        return Submission(found, arranged, numbers, tuple(remarks))
+
+
+def under_way(
+    found: Plan, runs: Path, cluster: Cluster, remarks: list[str] | None = None, *, strict: bool = True
+) -> dict[str, str]:
+    """Digests of a plan's steps that wait or run, by journal and queues, with the job that can be waited for, or "".
+
+    What another cluster or machine was given cannot be looked up from here, and counts as under way until its record
+    says otherwise. Raises SlurmError when SLURM does not answer, and ValueError where a journal cannot be read; not
+    `strict`, nothing is known then. What is damaged is added to `remarks`.
+    """
+    said = [] if remarks is None else remarks
+    if strict:
+        history(runs)  # raises where one cannot be read: what it holds may wait already
+        local.states(runs)
+    lacking = {step.spec.digest for step in found.steps}
+    noted = {digest: entry for digest, entry in entries(runs, said).items() if digest in lacking}
+    here: dict[str, Collection[str]] = {socket.gethostname(): local.states(runs, said)}  # numbers by place
+    waiting: dict[str, str] = {}
+    slurms = [entry for entry in noted.values() if not local.is_local(entry.job_id)]
+    if slurms:
+        with contextlib.nullcontext() if strict else contextlib.suppress(SlurmError):
+            where = cluster_name()
+            answer = queued(entry.job_id for entry in slurms if entry.where == where)
+            here[where] = {number for number, job in answer.items() if job.live and job.reason != NEVER}
+    for digest, entry in noted.items():
+        if entry.where not in here:
+            waiting[digest] = ""
+        elif entry.job_id in here[entry.where]:
+            waiting[digest] = entry.job_id if local.is_local(entry.job_id) == cluster.local else ""
+    return waiting
+
+
+def sbatch_text(job: Job, cluster: Cluster, folder: Path, dependency: str = "", file: Path | None = None) -> str:
+    """What sbatch is given for an array, as submitit writes it; `file` holds the tasks, logs go to `folder`."""
+    command = _command(cluster, file or folder / "tasks-SHA256.json")
+    given = _parameters(job, cluster, dependency) | ({"map_count": len(job.steps)} if len(job.steps) > 1 else {})
+    return _make_sbatch_string(command=command, folder=folder, **given)
+
+
+class _Executor(SlurmExecutor):
+    """Submitit's, of a script that is written already; nothing is pickled."""
+
+    text = ""
+
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        return self.text
+
+
+def _sbatch(text: str) -> str:
+    """Give sbatch a script; the number of its job. No folder that others may write ever holds what sbatch reads."""
+    with tempfile.TemporaryDirectory(prefix="compmod-") as private:
+        executor = _Executor(private)
+        executor.text = text
+        return executor._submit_command("").job_id
+
+
+def _command(cluster: Cluster, file: Path) -> str:
+    python = cluster.python or shlex.quote(sys.executable)
+    return f"{python} {PROGRAM} {shlex.quote(str(file))} ${{SLURM_ARRAY_TASK_ID:-0}}"
+
+
+def _parameters(job: Job, cluster: Cluster, dependency: str) -> dict[str, Any]:
+    """Of submitit's executor."""
+    given = job.resources
+    processes = max(1, given.gpus_per_node)
+    asked: dict[str, Any] = {
+        "job_name": f"compmod-{job.kind}",
+        "time": given.minutes,
+        "nodes": given.nodes,
+        "ntasks_per_node": processes,
+        "cpus_per_task": given.cpus,
+        "signal_delay_s": warning_s(given.minutes, cluster),
+        "array_parallelism": cluster.max_parallel or len(job.steps),
+        "stderr_to_stdout": True,
+        # srun does not take the cores from sbatch (since 22.05); where one process dies, others would wait for hours
+        "srun_args": [f"--cpus-per-task={given.cpus}", *["--kill-on-bad-exit=1"][: given.processes > 1]],
+        "additional_parameters": {
+            "requeue" if cluster.requeue else "no-requeue": True,
+            "kill-on-invalid-dep": "yes",
+            **{name: value for name, value in cluster.sbatch if value is not False},
+        },
+    }
+    if given.gpus_per_node:
+        count = str(given.gpus_per_node)
+        asked["gpus_per_node"] = f"{cluster.gpu_type}:{count}" if cluster.gpu_type else count
+    if cluster.mem_gb:
+        asked["mem"] = f"{cluster.mem_gb * processes * 1024:.0f}M"
+    for name in ("partition", "account", "qos", "constraint"):
+        if getattr(cluster, name):
+            asked[name] = getattr(cluster, name)
+    if cluster.setup:
+        asked["setup"] = list(cluster.setup)
+    if dependency:
+        asked["dependency"] = dependency
+    return asked
+
+
+def warning_s(minutes: int, cluster: Cluster) -> int:
+    """How long before its limit a job is told: as the cluster says, but no more than a quarter of a short job."""
+    return min(cluster.warning_s, 15 * minutes)
+
+
+def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:
+    """Submit the arrays one after another, each into the journal at once; their numbers."""
+    if not jobs:
+        return []
+    where, numbers = cluster_name(), list[str]()
+    ready(runs)
+    folder = runs / FOLDER / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{user()}-{uuid.uuid4().hex[:6]}"
+    make_folder(runs, folder.parent)
+    folder.mkdir()
+    folder.chmod(runs.stat().st_mode & 0o755 | 0o700)
+    for place, job in enumerate(jobs):
+        settings = {
+            "minutes": job.resources.minutes,
+            "warning_s": warning_s(job.resources.minutes, cluster),
+            "requeue": cluster.requeue,
+        }
+        file = store([Task.of(spec, runs, data, **settings) for spec in job.specs], folder)
+        text = sbatch_text(job, cluster, folder, dependency(job, jobs, numbers), file)
+        array = f"array {place + 1} of {len(jobs)} ({job.kind}, {len(job.steps)} tasks)"
+        with _undisturbed(), clean_environment(), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                number = _sbatch(text)
+            except (FailedJobError, FailedSubmissionError) as error:
+                said = printable(" ".join(str(error).split()))
+                raise SlurmError(
+                    f"sbatch refused {array}: {said}; {place} were submitted, and the same command goes on"
+                ) from error
+            try:
+                ids = [number] if len(job.steps) == 1 else [f"{number}_{task}" for task in range(len(job.steps))]
+                append(runs, new_entries(job.specs, ids, runs, cluster=cluster.name, where=where, logs=folder))
+            except (ValueError, OSError) as error:
+                raise SlurmError(
+                    f"{array} could not be noted: {error}; {_taken_back(number)}; {place} were submitted"
+                ) from error
+            with contextlib.suppress(OSError):  # to read; SLURM has its own
+                (folder / f"{number}_submission.sh").write_text(text)
+        numbers.append(number)
+    return numbers
+
+
+def _taken_back(number: str) -> str:
+    """Cancel what nothing would know of; what came of it."""
+    try:
+        cancel([number])
+    except SlurmError as error:
+        return f"job {number} could not be cancelled ({error}): do it by scancel {number}"
+    return f"job {number} was cancelled"
+
+
+def dependency(job: Job, jobs: Sequence[Job], numbers: Sequence[str]) -> str:
+    """In sbatch's words; `numbers` are those of the jobs submitted so far, or stand for them."""
+    if job.corresponds is not None:
+        kind = "aftercorr" if len(jobs[job.corresponds].steps) > 1 else "afterok"
+        return f"{kind}:{numbers[job.corresponds]}"
+    return ":".join(["afterok", *job.after]) if job.after else ""
+
+
+def _require(command: str) -> None:
+    if shutil.which(command) is None:
+        raise SlurmError(
+            f"{command} is not on PATH; submit on a login node of a SLURM cluster, or with --cluster local"
+        )
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back Ctrl-C and the like between sbatch and the journal, also from sbatch: what is queued is known then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def clean_environment() -> Iterator[None]:
+    """Without the variables of a job that this command itself may run in."""
+    removed = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_")) and name not in KEPT
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(removed)

@@ -1,0 +1,57 @@
+"""Start: the program of a task: it hears signals, then does the task.
+
+It runs as `python -m compmod.slurm.task.start FILE PLACE`.
+
+FILE holds the tasks of an array as JSON and is named after its SHA-256, which SLURM keeps with the script that it was
+given: who may write the runs folder can neither change a task nor run anything here. No pickle is read or written.
+"""
+
+from __future__ import annotations
+
+from .signals import job_id, leave_early, listen
+
+SEEN_S = 60.0  # until a file that another node wrote is seen here: caches of NFS last a minute
+
+
+def main() -> None:
+    """Do the task that is named on the command line."""
+    listen()  # before anything slow
+    try:
+        _work()
+    finally:
+        leave_early()
+
+
+def _work() -> None:
+    import os
+    import socket
+    import sys
+    import time
+    from pathlib import Path
+
+    from ...pretrain.runtime.launch import cpus_per_task
+
+    os.environ["PYTHONSAFEPATH"] = "1"  # of processes that this one starts
+    try:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cpus_per_task(os.environ) or 1))  # before numpy and torch
+        from ..shared_files import rights_of
+        from .task import ATTEMPT, stored
+
+        print(f"{ATTEMPT}(job_id={job_id() or 'none'}, hostname={socket.gethostname()})", flush=True)
+        if len(sys.argv) != 3:
+            raise ValueError("usage: python -m compmod.slurm.task.start FILE PLACE")
+        file, until = Path(sys.argv[1]), time.monotonic() + SEEN_S
+        print(f"Reading task {sys.argv[2]} of {file}", flush=True)
+        while not os.path.lexists(file) and time.monotonic() < until:
+            time.sleep(0.2)
+        task = stored(file, sys.argv[2])
+        task.decoded()
+    except (ValueError, FileNotFoundError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+        raise SystemExit(2) from error
+    with rights_of(Path(task.runs)):
+        task()
+
+
+if __name__ == "__main__":
+    main()

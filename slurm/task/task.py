@@ -1,0 +1,239 @@
+"""Task: what one task of an array does, stored as JSON: the spec and where things lie.
+
+Every process of the task calls it. It ends with status 0 when the record is done, 75 when it was stopped and saved, and
+with the exception of a failure, noted for `compmod status`; then jobs that follow by `afterok` do not start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...pretrain.files.stored_json import parse_json
+from ...pretrain.files.whole_file import write_whole
+from ...pretrain.records.record import Record, newest_updates
+from ...pretrain.runtime.launch import place_of
+from ...pretrain.specs.run import Run
+from ...pretrain.specs.spec import Spec
+from ...tables.paper.table import Measurement
+from ...tables.plan.default_rates import device_of
+from ...tables.reproduce import reproduce
+from ..shared_files import Field, Flag, Number, Text, Word, fields_of, read_regular
+from . import signals
+from .failures import Failure, Kind, classify, histories, note, retried
+
+PROGRAM = (
+    "-P -u -m compmod.slurm.task.start"  # of Python; -P: it imports nothing from the folder that the job starts in
+)
+SEEN_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
+OTHER_S = 1_800.0  # how long another process on the same spec is waited for: a node that was given up may go on
+LATER_S = 5.0  # the other processes leave after the first, whose exit must not be cut short by theirs
+SLACK_S = 90.0  # SLURM may send its warning a minute early (man sbatch, --signal)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One spec's work. `spec` is its JSON form, so that what is stored outlives a change of the code's classes."""
+
+    spec: dict[str, Any]
+    digest: str
+    runs: str
+    data: str
+    device: str
+    minutes: int = 0  # its time limit
+    warning_s: int = 0
+    requeue: bool = True
+
+    @classmethod
+    def from_fields(cls, fields: Any, where: object) -> Task:
+        """A task that was stored. Raises ValueError, naming the field, on one that is unknown or of another kind."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("spec"), dict):
+            raise ValueError(f"{where}: a task is an object with a spec")
+        if unknown := sorted(set(fields) - set(_FIELDS) - {"spec"}):
+            raise ValueError(f"{where}: unknown field {unknown[0]!r}; known: spec, {', '.join(_FIELDS)}")
+        return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where))
+
+    @classmethod
+    def of(cls, spec: Run | Measurement, runs: Path, data: Path, **settings: Any) -> Task:
+        """The task of a spec; paths become absolute, for a job may start elsewhere."""
+        device = "cpu" if device_of(spec) == "cpu" else "auto"
+        return cls(
+            spec.to_dict(), spec.digest, str(Path(runs).resolve()), str(Path(data).resolve()), device, **settings
+        )
+
+    def __call__(self) -> None:
+        started = time.monotonic()
+        record = Record(Path(self.runs), self.decoded())
+        rank = place_of(os.environ).rank
+        once = threading.Lock()
+
+        def stopped() -> None:
+            signals.settle()
+            if rank:
+                time.sleep(LATER_S)
+            elif once.acquire(blocking=False):
+                self._stopped(record, time.monotonic() - started)
+
+        signals.at_deadline(stopped, self.warning_s)
+        if rank == 0:
+            print(f"{record.spec.folder}, job {signals.job_id() or 'without a number'} on {_node()}", flush=True)
+        try:
+            self._work(record, rank)
+        except SystemExit as leave:
+            if leave.code == signals.STOPPED:
+                stopped()
+            raise
+        except Exception as error:
+            if signals.heard():  # what the first signal set off, such as the end of another process
+                stopped()
+                raise SystemExit(signals.STOPPED) from error
+            self._failed(record, rank, error)
+            raise
+
+    def decoded(self) -> Run | Measurement:
+        """The spec. Raises ValueError where it is no longer the one that was submitted."""
+        try:
+            spec = Spec.from_dict(self.spec)
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"damaged spec of task {self.digest}: {error}") from error
+        if not isinstance(spec, Run | Measurement):
+            raise ValueError(
+                f"task {self.digest} holds a {type(spec).__name__}; expected a Run or a measurement of one"
+            )
+        if spec.digest != self.digest:
+            raise ValueError(f"{self.digest} was submitted by another version of compmod, where defaults differ")
+        return spec
+
+    def _work(self, record: Record, rank: int) -> None:
+        """The record's work, after whatever has to be waited for."""
+        if not isinstance(record.spec, Run):
+            trained = Record(record.path.parent.parent, record.spec.run)
+            if not _until(lambda: trained.status == "done", SEEN_S):
+                raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
+        if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
+            raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
+        reproduce(self.decoded(), Path(self.runs), Path(self.data), self.device)
+
+    def _stopped(self, record: Record, seconds: float) -> None:
+        """After a signal: note it, and queue the job again unless it gets nowhere."""
+        fate = signals.fate()
+        warned = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
+        kind: Kind = "cancelled" if fate == "cancelled" else "preempted"
+        if fate == "time limit" or (warned and fate in ("running", "unknown")):
+            kind = "time limit"
+        said = f"stopped by {signals.heard() or 'a signal to another process'} after {seconds:.0f} s"
+        self._again(record, kind, said, fate)
+
+    def _failed(self, record: Record, rank: int, error: Exception) -> None:
+        """Note a failure; queue the job again where the machine, not the work, is at fault."""
+        signals.settle()
+        kind = classify(error=error)
+        lone = place_of(os.environ).world == 1
+        error_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if rank and retried([self._failure(record, kind, error_line)]):
+            time.sleep(2 * LATER_S)  # what the end of another process did to this one; the first one sees to it
+            return
+        if rank == 0 and not lone:
+            time.sleep(LATER_S)  # let them say what really happened
+            others = histories(Path(self.runs), [self.digest]).get(self.digest, ())
+            if any(each.when > time.time() - 4 * LATER_S and not retried([each]) for each in others):
+                return
+        if rank:
+            self._note(self._failure(record, kind, error_line))
+        else:
+            self._again(record, kind, error_line, signals.fate())
+
+    def _again(self, record: Record, kind: Kind, error: str, fate: signals.Fate) -> None:
+        runs = Path(self.runs)
+        self._note(self._failure(record, kind, error))
+        if not self.requeue:
+            refused = "its cluster is not to queue jobs again"
+        elif not retried(histories(runs, [self.digest]).get(self.digest, ())):
+            refused = f"not queued again ({kind})"
+        else:
+            refused = signals.requeue(fate)
+        print(f"{record.path.name}: {error}; {refused or 'queued again'}", flush=True)
+
+    def _note(self, failure: Failure) -> None:
+        try:
+            note(Path(self.runs), self.digest, failure)
+        except ValueError as error:  # which must not hide why the task ended
+            print(f"not noted: {error}", flush=True)
+
+    def _failure(self, record: Record, kind: Kind, error: str) -> Failure:
+        return Failure(
+            kind=kind,
+            error=error,
+            job_id=signals.job_id(),
+            node=_node(),
+            updates=newest_update(record.path),
+        )
+
+
+_FIELDS: Mapping[str, Field] = {
+    "digest": Text("[0-9a-f]+"),
+    "runs": Text(r"/[^\0]*"),
+    "data": Text(r"/[^\0]*"),
+    "device": Word(("cpu", "auto")),
+    "minutes": Number(0, 1e8),
+    "warning_s": Number(0, 1e8),
+    "requeue": Flag(),
+}
+
+
+def store(tasks: Sequence[Task], folder: Path) -> Path:
+    """Write tasks to one file that is named after its content: whoever knows the name sees a change of the content."""
+    content = json.dumps([dataclasses.asdict(task) for task in tasks], allow_nan=False).encode()
+    path = Path(folder) / f"tasks-{hashlib.sha256(content).hexdigest()}.json"
+    write_whole(path, content)
+    return path
+
+
+def stored(path: Path, place: str) -> Task:
+    """The task of that place in a file that `store` wrote; the name comes from the one who submitted.
+
+    Raises FileNotFoundError where there is no file, ValueError where it is not what was submitted.
+    """
+    named = re.fullmatch(r"tasks-([0-9a-f]{64})\.json", path.name)
+    if not named:
+        raise ValueError(f"{path} is no file of tasks; expected tasks-SHA256.json")
+    content = read_regular(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != named[1]:
+        raise ValueError(f"{path} was changed after it was submitted: its SHA-256 is {found}; submit again")
+    tasks = parse_json(content, path)
+    if not isinstance(tasks, list) or not re.fullmatch("[0-9]{1,9}", place) or int(place) >= len(tasks):
+        raise ValueError(f"{path} holds no task {place!r}")
+    return Task.from_fields(tasks[int(place)], f"{path}, task {place}")
+
+
+def newest_update(folder: Path) -> int:
+    """Optimisation steps that the newest checkpoint of a record holds, by its name."""
+    return newest_updates(folder / "checkpoints")
+
+
+def _node() -> str:
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def _until(true: Callable[[], bool], most_s: float) -> bool:
+    """Wait until something is so; False when it is not within so many seconds."""
+    until = time.monotonic() + most_s
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(1.0)
+    return True
+
+
+ATTEMPT = "Starting with JobEnvironment"  # submitit's first line of each start; a log holds all of them

@@ -1,0 +1,51 @@
+"""Build: the tables that there are (TABLES), and each made for a scale, seeds and copies of data.
+
+Adding a table is one file `tableN.py` with a function of that name, and one line in TABLES.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from ..pretrain.recipes.scales import SCALES, Scale
+from ..pretrain.specs.datasets import DATASETS, known
+from ..transfer.spec import COCO
+from .paper.table import Table
+
+TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which holds a function of the same name
+    1: "table1",
+    2: "table2",
+    3: "table3",
+    4: "table4",
+    5: "table5",
+    6: "table6",
+    7: "table7",
+}
+
+
+def build_table(number: int, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
+    """Table `number` of the paper at `scale`, its cells over the seeds 0 to `seeds` - 1.
+
+    `copies` maps a data set to the name of a re-encoded copy of it; without it only official data fills a cell.
+    Raises ValueError on an unknown number, scale or data set.
+    """
+    if number not in TABLES:
+        raise ValueError(f"unknown table {number}; known: {', '.join(map(str, TABLES))}")
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, not {seeds}")
+    if scale not in SCALES:
+        raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
+    _check_copies(scale, copies or {})
+    name = TABLES[number]
+    table: Table = getattr(importlib.import_module(f".{name}", __package__), name)(scale, seeds, copies)
+    return table
+
+
+def _check_copies(scale: Scale, copies: Mapping[str, str]) -> None:
+    for dataset in copies:
+        if dataset != COCO and not known(dataset).folder:
+            valid = ", ".join([*(name for name, entry in DATASETS.items() if entry.folder), COCO])
+            raise ValueError(f"{dataset} is embedded and has no copies; valid: {valid}")
+    if copies and scale == "demo":
+        raise ValueError("scale demo runs on the embedded digits, which have no copies; use --scale paper or short")

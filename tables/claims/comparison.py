@@ -1,0 +1,208 @@
+"""Comparison: one cell of the paper's tables against another, decided on printed numbers or on our seeds.
+
+Over seeds a difference is decided by Welch's interval (Welch 1947, Biometrika 34; degrees of freedom after
+Satterthwaite 1946, Biometrics 2). It holds when its 95 % interval lies wholly on the right side. It fails when the
+interval lies wholly on the wrong side after Bonferroni's correction for the claim's other comparisons: of many that
+hold barely, one would otherwise seem to fail by chance.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ..paper.printed import paper_table, printed
+
+LEVEL = 0.95
+FACTS = ("epochs", "switch")  # metrics of the CSV that state a setting
+DIGITS = 9  # sums of printed decimals are rounded so far: 54.6 - 54.6 is 0 and 2.1 - 0.1 is 2
+FEWEST_SEEDS = 2
+
+Relation = Literal["above", "at least", "below"]
+State = Literal["holds", "fails", "undecided"]
+
+
+class Place(NamedTuple):
+    """Where the paper prints a number; row, group, column and metric are those of `paper_tables.csv`."""
+
+    table: int
+    row: str
+    group: str
+    column: str
+    metric: str
+
+    @property
+    def value(self) -> float:
+        """The printed number. Raises ValueError on a dash."""
+        number = printed(*self)
+        if number is None:
+            raise ValueError(f"the paper prints a dash at {self}")
+        return number.value
+
+    @property
+    def row_text(self) -> str:
+        """The row in words; Table 4's have only numbers."""
+        return f"row {self.row}" if self.row.isdigit() else self.row
+
+    @property
+    def column_text(self) -> str:
+        """Group, column and metric in words; group and metric only where the table has several."""
+        measured = [key for key in paper_table(self.table) if key[3] not in FACTS]
+        group = self.group if len({key[1] for key in measured}) > 1 else ""
+        metric = self.metric if len({key[3] for key in measured}) > 1 else ""
+        return " ".join(dict.fromkeys(word for word in (group, self.column, metric) if word))
+
+    @property
+    def text(self) -> str:
+        """The place in words."""
+        return f"Table {self.table} {self.row_text} {self.column_text}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`left` less `right` lies above, at least at, or below `bound`; or below a gain, the difference of two cells."""
+
+    left: Place
+    right: Place
+    relation: Relation = "above"
+    bound: float = 0.0
+    gain: tuple[Place, Place] | None = None  # added to `bound`: the first less the second
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return -1 if self.relation == "below" else 1
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every cell that the comparison needs."""
+        return (self.left, self.right, *(self.gain or ()))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of each of `places` in the margin, which is what lies between the difference and its bound."""
+        return (self.sign, -self.sign, *((-self.sign, self.sign) if self.gain else ()))
+
+    @property
+    def subject(self) -> str:
+        """What is taken from what."""
+        return _less(self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A comparison with its figures; `margin` is what lies between the difference and its bound, negative beyond it."""
+
+    comparison: Comparison
+    state: State
+    margin: float
+    text: str
+
+
+def decide_printed(comparison: Comparison) -> Decided:
+    """Compare the numbers that the paper printed."""
+    values = [place.value for place in comparison.places]
+    margin = _margin(comparison, values)
+    holds = margin >= 0 if comparison.relation == "at least" else margin > 0
+    texts = [number.text for place in comparison.places if (number := printed(*place))]
+    text = f"{comparison.subject}: {texts[0]} - {texts[1]} = {_signed(values[0] - values[1])}"
+    return Decided(comparison, "holds" if holds else "fails", margin, f"{text}, {_relation(comparison, values, holds)}")
+
+
+def decide_seeds(
+    comparison: Comparison, seeds: Sequence[tuple[str, tuple[float, ...]]], comparisons: int, *, data: str = ""
+) -> Decided:
+    """Compare our seeds: for each of the comparison's places, the experiment's name and its values.
+
+    Two places of one experiment are one sample. `comparisons` is how many the claim has. `data` names ours where they
+    are not the paper's.
+    """
+    values = [statistics.fmean(each) for _, each in seeds]
+    margin = _margin(comparison, values)
+    here = f" (here {data})" if data else ""
+    text = f"{comparison.subject}{here}: {values[0]:.2f} - {values[1]:.2f} = {_signed(values[0] - values[1])}"
+    weighted: dict[str, float] = {}
+    for (name, _), weight in zip(seeds, comparison.weights, strict=True):
+        weighted[name] = weighted.get(name, 0.0) + weight
+    samples = dict(seeds)
+    terms = [(weight, samples[name]) for name, weight in weighted.items() if weight]
+    spread = welch(terms)
+    if spread is None:
+        few = any(len(sample) < FEWEST_SEEDS for _, sample in terms)
+        reason = f"fewer than {FEWEST_SEEDS} seeds" if few else "no spread over seeds"
+        return Decided(comparison, "undecided", margin, f"{text} ({reason})")
+    half, widened = spread.half_width(LEVEL), spread.half_width(1 - (1 - LEVEL) / comparisons)
+    holds, fails = margin - half > 0, margin + widened < 0
+    state: State = "holds" if holds else "fails" if fails else "undecided"
+    verdict = _relation(comparison, values, holds) if state != "undecided" else _open(comparison, values)
+    counts = ", ".join(str(count) for count in dict.fromkeys(len(sample) for _, sample in terms))
+    return Decided(comparison, state, margin, f"{text} ± {half:.2f} ({counts} seeds), {verdict}")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard error of a sum of means, and its degrees of freedom."""
+
+    error: float
+    freedom: float
+
+    def half_width(self, level: float) -> float:
+        """Half of the two-sided interval at `level`."""
+        from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes a second to import
+
+        return float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
+
+
+_variance = functools.lru_cache(maxsize=1024)(statistics.variance)  # exact, so slow; the same sample is asked for often
+
+
+def welch(terms: Sequence[tuple[float, tuple[float, ...]]]) -> Spread | None:
+    """Spread of the weighted sum of the samples' means, their variances unequal; None where it cannot be estimated."""
+    if not terms or any(len(sample) < FEWEST_SEEDS for _, sample in terms):
+        return None
+    parts = [(weight**2 * _variance(sample) / len(sample), len(sample)) for weight, sample in terms]
+    total = math.fsum(part for part, _ in parts)
+    if total == 0:
+        return None
+    return Spread(math.sqrt(total), total**2 / math.fsum(part**2 / (count - 1) for part, count in parts))
+
+
+def _bound(comparison: Comparison, values: Sequence[float]) -> float:
+    return comparison.bound + (values[2] - values[3] if comparison.gain else 0.0)
+
+
+def _margin(comparison: Comparison, values: Sequence[float]) -> float:
+    return round(comparison.sign * (values[0] - values[1] - _bound(comparison, values)), DIGITS)
+
+
+def _relation(comparison: Comparison, values: Sequence[float], holds: bool) -> str:
+    return f"{'' if holds else 'not '}{comparison.relation} {_bound_text(comparison, values)}"
+
+
+def _open(comparison: Comparison, values: Sequence[float]) -> str:
+    return f"undecided whether {comparison.relation} {_bound_text(comparison, values)}"
+
+
+def _bound_text(comparison: Comparison, values: Sequence[float]) -> str:
+    if comparison.gain is None:
+        return f"{comparison.bound:g}"
+    return f"{_bound(comparison, values):.2f}, the gain of Table {comparison.gain[0].table}: {_less(*comparison.gain)}"
+
+
+def _less(left: Place, right: Place) -> str:
+    """One place less another, what they share said once."""
+    if left.table != right.table:
+        return f"{left.text} less {right.text}"
+    if left[2:] == right[2:]:
+        return f"{left.row_text} less {right.row_text}, {left.column_text}"
+    return f"{left.row_text} {left.column_text} less {right.row_text} {right.column_text}"
+
+
+def _signed(difference: float) -> str:
+    """At least one decimal and at most two, as the paper's tables have."""
+    text = f"{round(difference, DIGITS):+.2f}"
+    return text.removesuffix("0")

@@ -1,0 +1,161 @@
+"""Claims: each sentence of the ledger checked on the paper's own printed numbers and on our records.
+
+On printed numbers a claim is confirmed or refuted. On ours it is confirmed when every comparison holds over the seeds,
+refuted when one fails, and otherwise inconclusive: a missing cell, or one seed, decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ...pretrain.recipes.scales import SHORT, Scale
+from ..render.markdown import escaped, noted
+from ..results.results import Runs
+from .comparison import Decided, decide_printed
+from .evidence import Checked, Seeded
+from .sentences import CLAIMS, Claim
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CLAIMS", "Claim", "Finding", "findings", "findings_frame", "findings_markdown", "printed_findings"]
+
+Verdict = Literal["confirmed", "refuted", "inconclusive"]
+IN_DETAIL = 24  # comparisons of one state that are spelled out: as many as Table 1 has gains
+IN_SUMMARY = 3
+SETTINGS: dict[Scale, str] = {
+    "paper": "",
+    "short": f"short scale: 1/{SHORT} of the paper's epochs",
+    "demo": "demo scale: other data, digits and a small network, which tests nothing of the paper",
+}
+FRAME_COLUMNS = (
+    "claim",
+    "sentence",
+    "where",
+    "tables",
+    "reading",
+    "paper",  # the verdict on the printed numbers
+    "paper_detail",
+    "scale",
+    "ours",  # the verdict on our records
+    "ours_detail",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one claim; `detail` has the comparisons with their figures, those that fail first."""
+
+    claim: Claim
+    verdict: Verdict
+    detail: str
+    summary: str  # the detail in a line: counts, what fails, or else what is closest to failing
+
+
+def printed_findings() -> tuple[Finding, ...]:
+    """Every claim on the numbers that the paper printed; none is inconclusive."""
+    return tuple(
+        _finding(claim, Checked([decide_printed(each) for each in claim.comparisons], [], 0), "") for claim in CLAIMS
+    )
+
+
+def findings(
+    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> tuple[Finding, ...]:
+    """Every claim on our records of the seeds 0 to `seeds` - 1. Raises ValueError as `build_table` does."""
+    seeded = Seeded(runs, scale, seeds, copies)
+    return tuple(_finding(claim, seeded.check(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
+
+
+def findings_frame(
+    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """One line a claim with the columns FRAME_COLUMNS, all text."""
+    import pandas as pd
+
+    pairs = zip(printed_findings(), findings(runs, scale, seeds, copies), strict=True)
+    lines = [
+        (
+            theirs.claim.name,
+            theirs.claim.sentence,
+            theirs.claim.where,
+            ", ".join(map(str, theirs.claim.tables)),
+            theirs.claim.reading,
+            theirs.verdict,
+            theirs.detail,
+            scale,
+            ours.verdict,
+            ours.detail,
+        )
+        for theirs, ours in pairs
+    ]
+    return pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
+
+
+def findings_markdown(
+    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> str:
+    """A table claim | paper's own numbers | ours | detail, and under it how each sentence is read."""
+    ours = findings(runs, scale, seeds, copies)
+    lines = [f"### Claims of the paper, ours at scale {scale}, seeds a cell: {seeds}", ""]
+    if setting := _setting(scale, copies):
+        lines += [f"Ours are not of the paper's setting: {setting}.", ""]
+    lines += [f"| Claim | Paper's own numbers | Ours ({scale}) | Detail |", "|:--|:--|:--|:--|"]
+    for theirs, own in zip(printed_findings(), ours, strict=True):
+        detail = noted(f"paper: {theirs.summary}. Ours: {own.summary}.")
+        lines.append(f"| {theirs.claim.name} | {theirs.verdict} | {own.verdict} | {detail} |")
+    lines += ["", "What the paper says, and how it is read; per cent are points of the metric:", ""]
+    readings: dict[tuple[str, str, str], list[str]] = {}
+    for claim in CLAIMS:
+        readings.setdefault((claim.sentence, claim.where, claim.reading), []).append(f"**{claim.name}**")
+    for (sentence, where, reading), names in readings.items():
+        lines.append(f"- “{sentence.rstrip('.')}” ({where}): {', '.join(names)}. Read as: {reading}.")
+    lines += [f"- {escaped(sentence)}" for sentence in runs.damaged]
+    return "\n".join(lines) + "\n"
+
+
+def _finding(claim: Claim, checked: Checked, setting: str) -> Finding:
+    states = {each.state for each in checked.decided}
+    verdict: Verdict = "refuted" if "fails" in states else "inconclusive"
+    if states == {"holds"} and not checked.missing:
+        verdict = "confirmed"
+    stale = [f"stale: {checked.stale} of the seeds were run by code that has changed since"] if checked.stale else []
+    first, missing = [setting] if setting else [], checked.missing
+    warning = [] if verdict == "inconclusive" else first  # no verdict is to be read without it
+    worst = _states(checked.decided, IN_SUMMARY, 1)[:1]
+    return Finding(
+        claim=claim,
+        verdict=verdict,
+        detail="; ".join([*first, *_states(checked.decided, IN_DETAIL), *_missing(missing, IN_DETAIL), *stale]),
+        summary="; ".join([*warning, *worst, *_missing(missing, IN_SUMMARY), *stale]),
+    )
+
+
+def _setting(scale: Scale, copies: Mapping[str, str] | None) -> str:
+    """What ours have that the paper has not, or nothing."""
+    return "; ".join(text for text in (SETTINGS[scale], "re-encoded copies of the data" if copies else "") if text)
+
+
+def _states(decided: Sequence[Decided], most: int, holding: int = IN_DETAIL) -> list[str]:
+    """What fails, what is undecided and what holds, each group with the smallest margin first.
+
+    At most so many of a group are spelled out, and of those that hold at most `holding`.
+    """
+    parts = []
+    for state, word in (("fails", "fail"), ("undecided", "undecided"), ("holds", "hold")):
+        group = sorted((each for each in decided if each.state == state), key=lambda each: each.margin)
+        if group:
+            texts = _listed([each.text for each in group], holding if state == "holds" else most)
+            parts.append(f"{len(group)} of {len(decided)} {word}: {texts}")
+    return parts
+
+
+def _missing(missing: Sequence[str], most: int) -> list[str]:
+    return [f"missing: {_listed(missing, most)}"] if missing else []
+
+
+def _listed(texts: Sequence[str], most: int) -> str:
+    rest = len(texts) - most
+    return "; ".join([*texts[:most], *([f"and {rest} more"] if rest > 0 else [])])

@@ -1,0 +1,97 @@
+"""The command behind `compmod plan`: what tables lack and what it would cost, to read or as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from tabulate import tabulate
+from tyro.conf import arg
+
+from ...pretrain.recipes.scales import Scale
+from ...pretrain.specs.run import Run
+from ..build import TABLES, build_table
+from ..plan.cost import measured_rates
+from ..plan.plan import Plan, Step, plan
+from ..render.amounts import amount, duration
+from .options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
+
+HEADERS = ("method", "data", "tables", "pretrain", "measure", "state", "time", "disk, GB", "time is")
+TOTALS = ("table", "pretrain", "measure", "GPU-hours", "core-hours", "disk, GB")
+
+
+def plan_command(
+    numbers: Numbers = (),
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
+    hardware: Annotated[str, arg(help="GPU to predict for, as records name it; default: the one with most")] = "",
+    json: Annotated[bool, arg(help="every step, for other programs")] = False,
+) -> None:
+    """Say what the tables lack: runs and measurements, each once, with predicted hours and disk. Nothing is run."""
+    named = named_copies(copies)
+    tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+    found = plan(tables, runs, measured_rates(runs, hardware))
+    print(found.to_json() if json else plan_text(found, scale, seeds), flush=True)
+
+
+def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
+    """The plan to read: a line for each method on each data set, then totals, and what stands in the way."""
+    many, seeded = "s"[: len(plan.tables) != 1], f"{seeds} seed{'s'[: seeds != 1]}"
+    of = f"table{many} {', '.join(map(str, plan.tables))} at scale {scale}, {seeded}"
+    paragraphs = []
+    if plan.steps:
+        lines = [_line(steps) for steps in plan.by_method_and_data().values()]
+        paragraphs.append(f"Missing from {of}:\n\n{_aligned(HEADERS, lines, text=(0, 1, 2, 5, 8))}")
+        totals = [(str(number), *_total(plan.of_table(number))) for number in plan.tables]
+        everything = [("all, each once", *_total(plan.steps))] if len(plan.tables) > 1 else []
+        paragraphs.append(_aligned(TOTALS, [*totals, *everything], text=(0,)))
+        paragraphs.append(f"Time: {plan.hours_are}.\nDisk: encoders, checkpoints and metrics, rather too much.")
+    elif not plan.held_back:
+        paragraphs.append(f"Nothing is missing from {of}.")
+    if plan.damaged:
+        held = f"{plan.held_back} measurement{'s'[: plan.held_back != 1]}"
+        removed = f"Damaged, and so not planned, with {held}; remove the folder to have it done again:"
+        paragraphs.append("\n".join([removed, *(f"  {sentence}" for sentence in plan.damaged)]))
+    if plan.remarks:
+        paragraphs.append("\n".join(["Damaged, but no work waits for it:", *(f"  {each}" for each in plan.remarks)]))
+    return "\n\n".join(paragraphs)
+
+
+def _line(steps: Sequence[Step]) -> tuple[str, ...]:
+    pretrainings, measurements, _, _, disk_gb = _total(steps)
+    times = {"GPU": sum(step.gpu_hours for step in steps), "core": sum(step.cpu_hours for step in steps)}
+    time = ", ".join(f"{duration(3_600 * hours)} {device}" for device, hours in times.items() if hours)
+    run, bases = steps[0].run, dict.fromkeys(step.basis for step in steps)
+    wanted = " ".join(map(str, sorted({number for step in steps for number in step.tables})))
+    return run.label, run.data_label, wanted, pretrainings, measurements, _states(steps), time, disk_gb, " ".join(bases)
+
+
+def _states(steps: Sequence[Step]) -> str:
+    """How many were begun, by state, and where the unfinished go on."""
+    begun = Counter(step.state for step in steps if step.state != "not run")
+    reached = [_reached(step) for step in steps if step.progress]
+    said = ", ".join(f"{count} {state}" for state, count in begun.items()) or "not run"
+    return said + (f" ({', '.join(reached)})" if reached else "")
+
+
+def _reached(step: Step) -> str:
+    if isinstance(step.spec, Run):
+        return f"seed {step.run.seed}: epoch {step.progress * step.spec.epochs:.0f} of {step.spec.epochs}"
+    return f"seed {step.run.seed}: {step.progress:.0%}"
+
+
+def _total(steps: Sequence[Step]) -> tuple[str, str, str, str, str]:
+    pretrainings = sum(isinstance(step.spec, Run) for step in steps)
+    sums = (sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb"))
+    gpu_hours, core_hours, disk_gb = (amount(total) for total in sums)
+    return str(pretrainings), str(len(steps) - pretrainings), gpu_hours, core_hours, disk_gb
+
+
+def _aligned(headers: Sequence[str], lines: Sequence[Sequence[str]], text: tuple[int, ...]) -> str:
+    sides = ["left" if column in text else "right" for column in range(len(headers))]
+    table: str = tabulate(lines, headers, tablefmt="simple", disable_numparse=True, colalign=sides)
+    return table

@@ -1,0 +1,33 @@
+"""The command behind `compmod report`: all tables, curves, claims and costs as a web page and as markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from ...pretrain.commands.options import Folder
+from ..build import TABLES, build_table
+from .options import Copies, Runs, ScaleOption, Seeds, named_copies
+
+
+def report_command(
+    output: Annotated[
+        Path, Folder(), arg(aliases=("-o",), metavar="DIR", help="folder for index.html, report.md and pictures")
+    ],
+    scale: ScaleOption = "paper",
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
+) -> None:
+    """Write what there is: the seven tables, curves, the paper's claims, what is missing and what that would cost."""
+    from ..report.report import write_reports
+
+    named = named_copies(copies)
+    build_table(next(iter(TABLES)), scale, seeds, named)  # a wrong argument is found out before the folder is made
+    if output.resolve() == output.resolve().parent or (output / "spec.json").exists():
+        raise ValueError(f"{output} is {'the folder of a run' if output.name else 'the root'}; give the report its own")
+    output.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is found out before the work
+    for path in write_reports(runs, output, scale, seeds, named):
+        print(path)

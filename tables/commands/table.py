@@ -1,0 +1,96 @@
+"""The command behind `compmod table N` and `python -m compmod.tables.tableN`: fill tables if asked, then print them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from ...pretrain.commands.options import check_words
+from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line
+from ...pretrain.specs.fields import Range
+from ..build import TABLES, build_table
+from ..paper.table import Format
+from .options import Copies, Data, Runs, ScaleOption, Seeds, named_copies
+
+ALL = "all"
+
+
+def table_command(
+    number: Annotated[Positional[int | str], arg(metavar="N|all", help="number of the table, or all")],
+    scale: ScaleOption = "paper",
+    run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
+    format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
+    sources: Annotated[bool, arg(help="below markdown, where each number comes from")] = False,
+    seeds: Seeds = 1,
+    copies: Copies = (),
+    runs: Runs = Path("runs"),
+    data: Data = Path("data"),
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
+    workers: Annotated[
+        int, Range(0, 1024), arg(help="runs trained side by side; 0 = one, at scale demo one a core")
+    ] = 0,
+) -> None:
+    """Print a table of the paper, or all, ours beside theirs; with `run`, first train and evaluate what it lacks.
+
+    Raises ValueError on a wrong argument, and after printing when a run failed.
+    """
+    named = named_copies(copies)
+    tables = [build_table(each, scale, seeds, named) for each in numbers(number)]
+    failure: ValueError | None = None
+    if run:
+        from ...pretrain.training.session import resolve_device
+        from ..reproduce import run_tables
+
+        resolve_device(device)  # one that this machine lacks is one error, too
+        runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        try:
+            run_tables(tables, runs, data, device, workers=workers or (cores if scale == "demo" else 1))
+        except ValueError as error:
+            failure = error
+    from ..render.render import render_all
+    from ..results.results import Runs as Results
+
+    results = Results(runs)
+    print(render_all(tables, results, format, provenance=sources), end="", flush=True)
+    if format == "csv":  # the others say it below each table
+        print(*results.damaged, sep="\n", end="\n" * bool(results.damaged), file=sys.stderr)
+    if failure is not None:
+        raise failure
+
+
+def numbers(asked: int | str) -> tuple[int, ...]:
+    """The tables that a word of the command line asks for. Raises ValueError on any but a number or `all`."""
+    if asked == ALL:
+        return tuple(TABLES)
+    if isinstance(asked, str) or asked not in TABLES:
+        raise ValueError(f"unknown table {asked!r}; known: {', '.join(map(str, TABLES))}, {ALL}")
+    return (asked,)
+
+
+def script(number: int, arguments: Sequence[str] | None = None) -> None:
+    """The main function of `tableN.py`: `table_command` for one table, its options read from the command line.
+
+    A mistake of the user's becomes one line on standard error and exit status 2.
+    """
+    options = ", ".join(f"--{name}" for name in inspect.signature(table_command).parameters if name != "number")
+    with errors_in_one_line(resumable=True):
+        arguments = sys.argv[1:] if arguments is None else arguments
+        check_words(arguments)
+        with parse_errors_in_one_line(known=options):
+            call = tyro.cli(
+                functools.partial(deferred(table_command), number),
+                prog=f"python -m compmod.tables.{TABLES[number]}",
+                description=f"Table {number} of the paper, ours beside theirs; with --run, first train what it lacks.",
+                config=(FlagCreatePairsOff,),
+                args=arguments,
+            )
+        call()

@@ -1,0 +1,170 @@
+"""Cost: the predicted time and disk of a run or a measurement, from measured rates where there are any.
+
+Every prediction says whether it is measured, scaled from another method that was, or the default (`throughput.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.specs.measurement import Evaluation, FineTuning
+from ...pretrain.specs.run import Run
+from ...transfer.spec import Detection
+from . import measured_rates as records
+from .default_rates import (
+    LOADED_IMAGES_PER_S,
+    PASSES,
+    Device,
+    Work,
+    default_images_per_second,
+    device_of,
+    images_of,
+    kind_of,
+    operations_per_second,
+    relative_cost,
+    trunk_of,
+)
+from .measured_rates import Rates, alike
+from .network_size import FLOAT_BYTES, encoder_bytes, forward_operations, head_parameters, trunk_parameters
+
+Basis = Literal["measured", "scaled", "default"]
+
+HOUR_S = 3600.0
+START_S: dict[Device, float] = {  # of a step: reading images, building networks
+    "cpu": 1.0,  # measured on digits, in a process that has imported torch
+    "gpu": 20.0,  # estimate: that, starting Python and CUDA, and reading a small data set
+}
+LINEAR_STEP_S = 3e-4  # of the probes' layer; measured on a core, an estimate for a GPU, which starts a few kernels
+LINEAR_BATCH = 1_000  # linear_probe's
+DETECTION_S: dict[Device, dict[str, float]] = {  # of one image that Mask R-CNN trains on; scoring is little beside it
+    # Estimate: Detectron2's model zoo has 0.58 and 0.26 s a step of 16 images on 8 V100, of which an H100 makes 2.5.
+    "gpu": {"c4": 0.12, "fpn": 0.05},
+    "cpu": {"c4": 0.054, "fpn": 0.2},  # measured on digit scenes, one core
+}
+ONLINE_EVERY, ONLINE_EPOCHS = 20, 50  # epochs between probes while training, and of their layer; Session's defaults
+LAST_SHARE, LAST_OFTENER = 0.05, 4  # of training, and how much oftener it is probed then; Trainer's
+
+CHECKPOINT_HOURS = 1 / 6  # a shorter run leaves none; Session's checkpoint_minutes
+CHECKPOINTS = 2  # checkpoint.KEPT; they stay beside a finished run
+MOMENTS = {"adam": 2, "sgd": 1, "lars": 1, "larc": 1}  # numbers an optimiser keeps for each one that it trains
+STEP_BYTES = 60  # a step's share of metrics.jsonl and of TensorBoard's file; measured on digits
+RECORD_BYTES = 20_000  # the JSON files of a folder; measured on digits
+
+measured_rates = records.measured_rates
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Hours of one device: a GPU, or a core of a CPU."""
+
+    hours: float
+    device: Device
+    basis: Basis
+
+
+def predict(spec: Work, rates: Rates) -> Prediction:
+    """Time that the work of `spec` takes, for a measurement without the pretraining it needs."""
+    device = device_of(spec)
+    basis: Basis = "default"
+    if isinstance(spec, Run):
+        rate, basis = images_per_second(spec, rates)
+        seconds = spec.epochs * images_of(spec) / rate + _online_seconds(spec)
+    elif (hours := rates.hours.get(alike(spec))) is not None:
+        seconds, basis = hours * HOUR_S, "measured"
+    elif isinstance(spec, FineTuning):
+        seconds = _fine_tuning_seconds(spec)
+    elif isinstance(spec, Detection):
+        seconds = spec.detector.iterations * spec.detector.batch_size * DETECTION_S[device][spec.detector.architecture]
+    else:
+        seconds = _probe_seconds(spec.run, spec.linear_epochs)
+    return Prediction((START_S[device] + seconds) / HOUR_S, device, basis)
+
+
+def images_per_second(run: Run, rates: Rates) -> tuple[float, Basis]:
+    """Of one device: measured with the same trunk, method and head, else scaled from other methods, else default."""
+    trunk = trunk_of(run)
+    if (same := rates.images_per_second.get((trunk, kind_of(run)))) is not None:
+        return same, "measured"
+    if (simclr := rates.simclr_images_per_second.get(trunk)) is not None:
+        return simclr / relative_cost(run), "scaled"
+    return default_images_per_second(run), "default"
+
+
+def disk_bytes(spec: Work, hours: float, rates: Rates) -> float:
+    """What the folder holds after so many hours; rather too much, for only some methods keep an averaged network."""
+    if not isinstance(spec, Run):
+        return RECORD_BYTES
+    held = encoder_bytes(spec.backbone) + RECORD_BYTES
+    held += STEP_BYTES * spec.epochs * (images_of(spec) // spec.batch_size)
+    if hours < CHECKPOINT_HOURS:
+        return held
+    measured = rates.checkpoint_bytes.get((trunk_of(spec), kind_of(spec)))
+    return held + CHECKPOINTS * (_checkpoint_bytes(spec) if measured is None else measured)
+
+
+def updates_of(spec: Work) -> int:
+    """Optimisation steps from start to end, at least 1; a linear probe's, which no checkpoint counts, are 1."""
+    if isinstance(spec, Run):
+        return max(1, spec.epochs * (images_of(spec) // spec.batch_size))
+    if isinstance(spec, Evaluation):
+        return 1
+    if isinstance(spec, Detection):
+        return max(1, spec.detector.iterations)
+    return spec.epochs * max(1, math.ceil(spec.share * _labelled(spec.run)[0] / spec.batch_size))
+
+
+def _checkpoint_bytes(run: Run) -> float:
+    """Trained numbers, an averaged copy of them, and the optimiser's; for a pair of trunks, a bank of every image."""
+    trained = trunk_parameters(run.backbone) + head_parameters(run.backbone, run.projector)
+    banks = 0 if run.backbone.colours == "rgb" else 2 * images_of(run) * run.projector.out
+    return FLOAT_BYTES * (trained * (2 + MOMENTS[run.optimizer.name]) + banks)
+
+
+def _online_seconds(run: Run) -> float:
+    """Probes while training; the trainer's own clock, and so a measured rate, leaves them out."""
+    if DATASETS[run.dataset].large or not run.epochs:
+        return 0.0
+    return online_probes(run.epochs) * _probe_seconds(run, ONLINE_EPOCHS)
+
+
+@functools.cache
+def online_probes(epochs: int) -> int:
+    """How often a pretraining of so many epochs is probed."""
+    every = min(ONLINE_EVERY, max(1, epochs // 3))
+    often = max(1, every // LAST_OFTENER)
+    last = [epochs - epoch < LAST_SHARE * epochs for epoch in range(1, epochs + 1)]
+    due = (epoch % (often if late else every) == 0 or epoch == epochs for epoch, late in enumerate(last, start=1))
+    return sum(due)
+
+
+def _probe_seconds(run: Run, linear_epochs: int) -> float:
+    """One pass over the labelled images and the linear layer's steps; the neighbour search takes about a second."""
+    train, test = _labelled(run)
+    steps = linear_epochs * -(-train // LINEAR_BATCH)
+    return (train + test) * _forward_seconds(run, "float32") + steps * LINEAR_STEP_S
+
+
+def _fine_tuning_seconds(spec: FineTuning) -> float:
+    """Every epoch trains on a share of the labelled images and scores the test images."""
+    train, test = _labelled(spec.run)
+    passes = spec.share * train * (PASSES if spec.backbone_lr else 1) + test
+    seconds = passes * _forward_seconds(spec.run, spec.precision)
+    if DATASETS[spec.run.dataset].large:
+        seconds = max(seconds, (spec.share * train + test) / LOADED_IMAGES_PER_S)
+    return spec.epochs * seconds
+
+
+def _labelled(run: Run) -> tuple[int, int]:
+    """Labelled training images and test images."""
+    dataset = DATASETS[run.dataset]
+    return min(run.train_images or dataset.train_images, dataset.train_images), dataset.test_images
+
+
+def _forward_seconds(run: Run, precision: str) -> float:
+    """Of one image through the trunk."""
+    size = DATASETS[run.dataset].view_size
+    return forward_operations(run.backbone, size) / operations_per_second(device_of(run), run.backbone, precision)

@@ -1,0 +1,164 @@
+"""Rates: what finished runs measured, by hardware; the figures that a prediction prefers to the default ones."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...pretrain.files.printable import printable
+from ...pretrain.files.stored_fields import PRETRAINED, PROVENANCE, Fields, check_fields
+from ...pretrain.files.stored_json import read_object
+from ...pretrain.records.record import Record, check_unchanged
+from ...pretrain.specs.run import Run
+from .default_rates import Device, Kind, Trunk, Work, device_of, kind_of, relative_cost, trunk_of
+
+DEFAULT_GPU = "one H100"
+SAMPLED = 10  # records read of each method on each data set: a median needs no more, and ten thousand take seconds
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Medians over finished runs on one kind of GPU and one of CPU, each of one device: a GPU, or a core."""
+
+    gpu: str = ""  # name of the hardware; "" = nothing measured
+    cpu: str = ""
+    images_per_second: Mapping[tuple[Trunk, Kind], float] = field(default_factory=dict)
+    simclr_images_per_second: Mapping[Trunk, float] = field(default_factory=dict)  # what SimCLR's would be
+    hours: Mapping[tuple[Any, ...], float] = field(default_factory=dict)  # of measurements, by `alike`
+    checkpoint_bytes: Mapping[tuple[Trunk, Kind], float] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()  # sentences that begin with the path of what could not be read
+
+
+class Measured(NamedTuple):
+    """One finished run or measurement."""
+
+    spec: Work
+    hardware: str
+    device: Device
+    devices: int  # GPUs or cores that worked on it
+    seconds: float
+    images_per_second: float  # of all of them together; 0 = no training
+    checkpoint_bytes: int  # 0 = none is left
+
+
+def alike(spec: Work) -> tuple[Any, ...]:
+    """What decides the time of a measurement: all but which run of its kind it measures."""
+    run = spec if isinstance(spec, Run) else spec.run
+    settings = tuple(getattr(spec, each.name) for each in fields(spec) if each.name != "run")
+    return type(spec).__name__, trunk_of(run), run.dataset, run.copy, run.train_images, settings
+
+
+def measured_rates(runs: Path, hardware: str = "") -> Rates:
+    """The medians of the finished runs below `runs`.
+
+    GPU figures are of the GPU named `hardware`, unless given the one with most records; likewise of the CPU with most.
+    What ran on the other kind of device than it is planned for says nothing of either.
+    Raises ValueError on a GPU that no finished run names.
+    """
+    damaged: list[str] = []
+    found = [each for each in _finished(Path(runs), damaged) if each.device == device_of(each.spec)]
+    gpus = [each.hardware for each in found if each.device == "gpu"]
+    if hardware and hardware not in gpus:
+        raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(dict.fromkeys(gpus)) or 'no GPU yet'}")
+    gpu = hardware or _most(gpus)
+    cpu = _most([each.hardware for each in found if each.device == "cpu"])
+    found = [each for each in found if each.hardware in (gpu, cpu)]
+    rates: dict[Any, list[float]] = defaultdict(list)
+    of_trunk: dict[Any, list[float]] = defaultdict(list)
+    hours: dict[Any, list[float]] = defaultdict(list)
+    checkpoints: dict[Any, list[float]] = defaultdict(list)
+    for each in found:
+        run = each.spec
+        if not isinstance(run, Run):
+            hours[alike(run)].append(each.seconds * each.devices / 3600)
+        elif each.images_per_second:
+            trunk, kind, rate = trunk_of(run), kind_of(run), each.images_per_second / each.devices
+            rates[trunk, kind].append(rate)
+            of_trunk[trunk].append(rate * relative_cost(run))
+            if each.checkpoint_bytes:
+                checkpoints[trunk, kind].append(each.checkpoint_bytes)
+    return Rates(
+        gpu=gpu,
+        cpu=cpu,
+        images_per_second=_medians(rates),
+        simclr_images_per_second=_medians(of_trunk),
+        hours=_medians(hours),
+        checkpoint_bytes=_medians(checkpoints),
+        damaged=tuple(damaged),
+    )
+
+
+def _medians(values: Mapping[Any, list[float]]) -> dict[Any, float]:
+    return {key: statistics.median(several) for key, several in values.items()}
+
+
+def _most(names: list[str]) -> str:
+    """The name that occurs most often, the first of equals."""
+    return max(dict.fromkeys(names), key=names.count, default="")
+
+
+def _finished(runs: Path, damaged: list[str]) -> Iterator[Measured]:
+    """Finished pretrainings and what was measured on them, at most SAMPLED of each method and data set.
+
+    Digests are as good as drawn at random. What is damaged is no measurement and adds a sentence to `damaged`; what an
+    older version or someone else left out is none either.
+    """
+    seen: dict[str, int] = defaultdict(int)
+    try:
+        folders = sorted(entry.name for entry in os.scandir(runs) if entry.is_dir())
+    except OSError:  # nothing was ever run there
+        return
+    for name in folders:
+        group = name.rpartition("-")[0]
+        if seen[group] >= SAMPLED or not (runs / name / "results.json").is_file():
+            continue
+        seen[group] += 1
+        below = sorted(path.parent for path in (runs / name).glob("*/results.json"))
+        for folder in (runs / name, *below):
+            try:
+                yield _read(folder)
+            except ValueError as error:
+                damaged.append(str(error).removeprefix("damaged spec "))
+            except OSError as error:
+                damaged.append(f"{folder}: {error.strerror}")
+            except KeyError:
+                continue
+
+
+def _read(folder: Path) -> Measured:
+    """Raises ValueError, which begins with a path, on a damaged file, and KeyError where a file or a field is not."""
+    spec = Record.open(folder).spec
+    if not isinstance(spec, Work):
+        raise KeyError(f"{type(spec).__name__} is no work of a table")
+    if not folder.name.endswith(f"-{spec.digest}"):
+        raise ValueError(f"{folder}/spec.json: of another folder, {spec.folder}")
+    results = _checked(folder / "results.json", PRETRAINED if isinstance(spec, Run) else {})
+    provenance = _checked(folder / "provenance.json", PROVENANCE)
+    if provenance.get("digest") not in (None, spec.digest):
+        raise ValueError(f"{folder}/provenance.json: of another folder, digest {provenance['digest']!r}")
+    check_unchanged(results, provenance, folder / "results.json")
+    hardware = provenance["hardware"]
+    gpu = hardware.get("gpu")
+    return Measured(
+        spec=spec,
+        hardware=printable(gpu or hardware["cpu"]),
+        device="gpu" if gpu else "cpu",
+        devices=provenance.get("processes", 1) * (1 if gpu else hardware["threads"]),
+        seconds=float(provenance["seconds"]),
+        images_per_second=float(results.get("images_per_second") or 0) if isinstance(spec, Run) else 0.0,
+        checkpoint_bytes=max((path.stat().st_size for path in (folder / "checkpoints").glob("step-*.pt")), default=0),
+    )
+
+
+def _checked(file: Path, fields: Fields) -> dict[str, Any]:
+    """The known fields of a file. Raises KeyError where there is none, and ValueError where it is damaged."""
+    found = read_object(file)
+    if found is None:
+        raise KeyError(file)
+    check_fields(found, fields, file)
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,224 @@
+"""Plan: the pretrainings and measurements that tables lack, each once, in order of dependence, and what they cost.
+
+`lacking` is a function of the tables, of how far each spec got and of rates; `plan` first reads how far they got.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...pretrain.specs.run import Run
+from ..paper.table import Measurement, Table
+from ..results.results import Runs
+from .cost import Basis, disk_bytes, predict, updates_of
+from .default_rates import Work
+from .measured_rates import DEFAULT_GPU, Rates
+from .progress import NOT_RUN, Standing, State, standings
+
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One pretraining or measurement that is not finished, and what is left of its time."""
+
+    spec: Work
+    needs: tuple[str, ...]  # digests of the steps that come before it
+    tables: tuple[int, ...]  # numbers of the tables that want it
+    gpu_hours: float
+    cpu_hours: float  # of one core; 0 for what a GPU does
+    disk_gb: float
+    measured: bool  # whether the hours are those of finished runs like it
+    basis: Basis
+    state: State
+    progress: float = 0.0  # share done by its newest checkpoint, 0 to 1
+
+    @property
+    def run(self) -> Run:
+        """The pretraining itself, or the one that is measured."""
+        return self.spec if isinstance(self.spec, Run) else self.spec.run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that is lacking, and what stands in the way of the rest."""
+
+    tables: tuple[int, ...]
+    steps: tuple[Step, ...]
+    damaged: tuple[str, ...]  # sentences with paths; their work is not planned until they are removed
+    remarks: tuple[str, ...]  # the like, on files that keep no work from being planned
+    held_back: int  # measurements not planned for that reason
+    rates: Rates
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all steps, each counted once."""
+        return sum(step.gpu_hours for step in self.steps)
+
+    @property
+    def cpu_hours(self) -> float:
+        """Likewise, hours of one core."""
+        return sum(step.cpu_hours for step in self.steps)
+
+    @property
+    def disk_gb(self) -> float:
+        """Likewise, in 10^9 bytes."""
+        return sum(step.disk_gb for step in self.steps)
+
+    def by_method_and_data(self) -> dict[tuple[str, str], list[Step]]:
+        """Steps under the labels of their method and data, in order of the first of each."""
+        groups: dict[tuple[str, str], list[Step]] = {}
+        for step in self.steps:
+            groups.setdefault((step.run.label, step.run.data_label), []).append(step)
+        return groups
+
+    def of_table(self, number: int) -> tuple[Step, ...]:
+        """The steps that one table wants, also those that others want too."""
+        return tuple(step for step in self.steps if number in step.tables)
+
+    @property
+    def hours_are(self) -> str:
+        """What the hours were predicted from, and of how many steps."""
+        known = ", ".join(name for name in (self.rates.gpu, self.rates.cpu) if name)
+        meanings: dict[Basis, str] = {
+            "measured": f"by rates measured on {known}",
+            "scaled": f"scaled from other methods measured on {known}",
+            "default": f"by default figures, not measured, for {DEFAULT_GPU}, or one core for digits",
+        }
+        count = Counter(step.basis for step in self.steps)
+        return "; ".join(f"{count[basis]} {words}" for basis, words in meanings.items() if count[basis])
+
+    def to_json(self) -> str:
+        """Every step and the totals, for other programs."""
+        totals = {str(number): _totals(self.of_table(number)) for number in self.tables} | {"all": _totals(self.steps)}
+        document = {
+            "tables": list(self.tables),
+            "hours_are": self.hours_are,
+            "totals": totals,
+            "damaged": list(self.damaged),
+            "remarks": list(self.remarks),
+            "held_back": self.held_back,
+            "steps": [_step_json(step) for step in self.steps],
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def plan(tables: Sequence[Table], runs: Runs | Path, rates: Rates) -> Plan:
+    """What `tables` lack, by the folder of the runs."""
+    results = runs if isinstance(runs, Runs) else Runs(runs)
+    found = standings(tables, results)
+    spoiled = {
+        each.folder
+        for spec, _ in _wanted(tables)
+        for each in (spec, spec.run)
+        if found.get(each.digest, NOT_RUN).state == "damaged"
+    }
+    # a finished record whose provenance alone is damaged keeps its number and needs no work
+    damaged = tuple(said for said in results.damaged if any(f"/{folder}" in said for folder in spoiled))
+    for said in rates.damaged:
+        results.damage(said)
+    remarks = tuple(said for said in results.damaged if said not in damaged)
+    return lacking(tables, found, rates, damaged=damaged, remarks=remarks)
+
+
+def lacking(
+    tables: Sequence[Table],
+    found: Mapping[str, Standing],
+    rates: Rates,
+    *,
+    damaged: tuple[str, ...] = (),
+    remarks: tuple[str, ...] = (),
+) -> Plan:
+    """What `tables` lack when every digest stands as `found` says; what it does not name was not run."""
+    wanted = _wanted(tables)
+    numbers: dict[str, dict[int, None]] = {}  # of a pretraining: the tables of the measurements that wait for it
+    measurements: dict[str, list[tuple[Measurement, tuple[int, ...]]]] = {}
+    held_back = 0
+    for spec, of_spec in wanted:
+        own, below = found.get(spec.digest, NOT_RUN), found.get(spec.run.digest, NOT_RUN)
+        if own.state == "done":
+            continue
+        if "damaged" in (own.state, below.state):
+            held_back += 1
+            continue
+        measurements.setdefault(spec.run.digest, []).append((spec, of_spec))
+        numbers.setdefault(spec.run.digest, {}).update(dict.fromkeys(of_spec))
+    steps = []
+    for digest, waiting in measurements.items():
+        run, standing = waiting[0][0].run, found.get(digest, NOT_RUN)
+        needs = () if standing.state == "done" else (digest,)
+        if needs:
+            steps.append(_step(run, (), tuple(numbers[digest]), standing, rates))
+        steps += [_step(spec, needs, of, found.get(spec.digest, NOT_RUN), rates) for spec, of in waiting]
+    return Plan(
+        tables=tuple(dict.fromkeys(table.number for table in tables)),
+        steps=tuple(steps),
+        damaged=damaged,
+        remarks=remarks,
+        held_back=held_back,
+        rates=rates,
+    )
+
+
+def _wanted(tables: Iterable[Table]) -> list[tuple[Measurement, tuple[int, ...]]]:
+    """Every measurement once, in order of the tables, with the numbers of those that want it."""
+    specs: dict[str, Measurement] = {}
+    numbers: dict[str, dict[int, None]] = {}
+    for table in tables:
+        for spec in table.specs:
+            specs.setdefault(spec.digest, spec)
+            numbers.setdefault(spec.digest, {})[table.number] = None
+    return [(spec, tuple(numbers[digest])) for digest, spec in specs.items()]
+
+
+def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], standing: Standing, rates: Rates) -> Step:
+    prediction = predict(spec, rates)
+    progress = min(1.0, standing.updates / updates_of(spec)) if standing.updates else 0.0
+    hours = prediction.hours * (1 - progress)
+    return Step(
+        spec=spec,
+        needs=needs,
+        tables=tables,
+        gpu_hours=hours if prediction.device == "gpu" else 0.0,
+        cpu_hours=hours if prediction.device == "cpu" else 0.0,
+        disk_gb=disk_bytes(spec, prediction.hours, rates) / GIGABYTE,
+        measured=prediction.basis == "measured",
+        basis=prediction.basis,
+        state=standing.state,
+        progress=progress,
+    )
+
+
+def _totals(steps: Sequence[Step]) -> dict[str, float]:
+    return {
+        "pretrainings": sum(isinstance(step.spec, Run) for step in steps),
+        "measurements": sum(not isinstance(step.spec, Run) for step in steps),
+        "gpu_hours": round(sum(step.gpu_hours for step in steps), 3),
+        "cpu_hours": round(sum(step.cpu_hours for step in steps), 3),
+        "disk_gb": round(sum(step.disk_gb for step in steps), 3),
+    }
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {
+        "digest": step.spec.digest,
+        "kind": type(step.spec).__qualname__,
+        "folder": step.spec.folder,
+        "method": step.run.label,
+        "data": step.run.data_label,
+        "seed": step.run.seed,
+        "needs": list(step.needs),
+        "tables": list(step.tables),
+        "state": step.state,
+        "progress": round(step.progress, 4),
+        "gpu_hours": round(step.gpu_hours, 4),
+        "cpu_hours": round(step.cpu_hours, 4),
+        "disk_gb": round(step.disk_gb, 6),
+        "measured": step.measured,
+        "basis": step.basis,
+    }

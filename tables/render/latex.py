@@ -1,0 +1,125 @@
+r"""LaTeX: a table to \input, by booktabs; verdicts are letters that a legend under it explains.
+
+Its preamble needs \usepackage{booktabs,amssymb,graphicx}. Words of ours are written in ASCII, for any engine to read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..paper.table import Column, Table
+from ..results.cells import STALE, UNKNOWN, Filled, Ours, column_name, difference, of_column, ours, parts, row_name
+from ..results.notes import notes
+from ..results.results import Runs
+from ..results.verdict import Verdict
+
+LETTERS: dict[Verdict, str] = {"reproduced": "r", "higher": "h", "lower": "l", "inconclusive": "i", "not run": "--"}
+PART_NAMES = {"paper": "paper", "ours": "ours", "difference": r"$\Delta$", "verdict": ""}
+FITTING = r"\ifdim\width>\linewidth\linewidth\else\width\fi"  # a tabular is made no wider than the text
+COMMANDS = {  # what LaTeX takes otherwise, and every letter beyond ASCII in words of ours
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "—": "---",
+    "°": r"$^\circ$",
+    "…": r"\dots{}",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    "✓": r"\checkmark{}",
+    "α": r"$\alpha$",
+    "λ": r"$\lambda$",
+    STALE: r"\dag{}",
+    UNKNOWN: r"\ddag{}",
+}
+
+
+def latex(table: Table, cells: list[Filled], results: Runs) -> str:
+    """A `table` environment a column group, and under them a legend and the notes."""
+    lines = [r"% needs \usepackage{booktabs,amssymb,graphicx}"]
+    for heading in table.headings:
+        caption = escaped(f"Reproduction of Table {table.number}, scale {table.scale}, {heading}: {table.title}")
+        lines += [r"\begin{table}[htbp]", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}"]
+        lines += [rf"\caption{{{caption}.}}", rf"\resizebox{{{FITTING}}}{{!}}{{%"]
+        lines += [*_tabular(table, cells, heading), "}", r"\end{table}"]
+    lines.append(r"{\footnotesize\raggedright\setlength{\parindent}{0pt}")
+    if any(filled.judgement for filled in cells):
+        lines.append(f"Verdicts: {', '.join(f'{letter} = {word}' for word, letter in LETTERS.items())}." + r"\par")
+    lines += [rf"{_with_code(note)}\par" for note in notes(table, cells, results)]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """`text` as LaTeX prints it literally; letters without a command, as a path may have, stay as they are."""
+    return "".join(COMMANDS.get(letter, letter) for letter in text)
+
+
+def _tabular(table: Table, cells: Sequence[Filled], heading: str) -> list[str]:
+    """The columns under one heading, each split into its parts."""
+    columns = [column for column in table.columns if column.heading == heading]
+    bodies = [_column(of_column(cells, column), column) for column in columns]
+    above, rules, start = [], [], 2
+    for column in columns:
+        width = len(parts(column))
+        above.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(column_name(column))}}}")
+        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    below = [PART_NAMES[part] for column in columns for part in parts(column)]
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * (start - 2)}}}",
+        r"\toprule",
+        rf"& {' & '.join(above)} \\",
+        "".join(rules),
+        rf"{escaped(row_name(table))} & {' & '.join(below)} \\",
+        r"\midrule",
+    ]
+    for position, row in enumerate(table.rows):
+        lines.append(rf"{escaped(row.label)} & {' & '.join(body[position] for body in bodies)} \\")
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def _column(cells: list[Filled], column: Column) -> list[str]:
+    """The cells of one column, of each row those of all its parts together."""
+    lines = []
+    for filled, our in zip(cells, ours(cells), strict=True):
+        judgement = filled.judgement
+        shown = {
+            "paper": _bold(escaped(filled.cell.paper_text), filled.cell.paper_bold),
+            "ours": _ours(our),
+            "difference": f"${difference(filled)}$" if difference(filled) else "",
+            "verdict": LETTERS[judgement.verdict] if judgement else "",
+        }
+        lines.append(" & ".join(shown[part] for part in parts(column)))
+    return lines
+
+
+def _ours(our: Ours) -> str:
+    if not our.number:
+        return escaped(our.state)
+    text = rf"{our.number} $\pm$ {our.deviation}" if our.deviation else our.number
+    return f"{_bold(text, our.best)} ({our.count}){escaped(our.marks)}"
+
+
+def _bold(text: str, bold: bool) -> str:
+    return rf"\textbf{{{text}}}" if bold and text else text
+
+
+def _with_code(note: str) -> str:
+    """The note escaped, with what is between backticks in typewriter letters."""
+    return re.sub(r"`([^`]*)`", lambda code: rf"\texttt{{{code[1].replace('--', '-{}-')}}}", escaped(note))

@@ -1,0 +1,117 @@
+"""Markdown: a table to read in a terminal, and the list of where its numbers come from. By pandas and tabulate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ...pretrain.files.printable import printable
+from ..paper.table import Table
+from ..results.cells import (
+    Filled,
+    Ours,
+    column_name,
+    decimal,
+    difference,
+    of_column,
+    ours,
+    parts,
+    row_name,
+    sources,
+    verdict,
+)
+from ..results.notes import notes
+from ..results.results import Runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# What markdown, with HTML and formulas in it, takes otherwise; a _ inside a word is a letter to it.
+MARKS = re.compile(r"[\\`*\[\]<>|&~$]|\b_|_\b|(?<!\w)_")
+
+
+def escaped(text: str) -> str:
+    """What others wrote, such as a processor's name, as letters of one line."""
+    return MARKS.sub(r"\\\g<0>", printable(text))
+
+
+def noted(note: str) -> str:
+    """A sentence of ours, what is between its backticks as it is; no name in it opens a tag or a cell."""
+    parts = re.split(r"(`[^`]*`)", printable(note))
+    return "".join(part if place % 2 else re.sub(r"[<>|\[\]]", r"\\\g<0>", part) for place, part in enumerate(parts))
+
+
+def markdown(table: Table, cells: list[Filled], results: Runs, *, provenance: bool = False) -> str:
+    """A heading, one markdown table a column group, and under them the notes and what could not be read.
+
+    With `provenance` also where each number comes from.
+    """
+    lines = [f"### Table {table.number}, scale {table.scale}: {table.title}", ""]
+    for heading in table.headings:
+        lines += [f"**{escaped(heading)}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
+    lines += [f"- {note if note in table.notes else noted(note)}" for note in notes(table, cells, results)]
+    if provenance:
+        frame = provenance_frame(cells)
+        lines += ["", _text(frame, left=len(frame.columns)) if len(frame) else "No number of ours yet."]
+    return "\n".join(lines) + "\n"
+
+
+def heading_frame(table: Table, cells: list[Filled], heading: str) -> pd.DataFrame:
+    """The columns under one heading as text, each split into its parts."""
+    import pandas as pd
+
+    frame = {row_name(table): [row.label for row in table.rows]}
+    for column in table.columns:
+        if column.heading == heading:
+            name, found = escaped(column_name(column)), of_column(cells, column)
+            frame |= {f"{name}: {part}": _PARTS[part](found) for part in parts(column)}
+    return pd.DataFrame(frame)
+
+
+def provenance_frame(cells: Sequence[Filled]) -> pd.DataFrame:
+    """Where every number comes from, one line a measurement; blank where a record does not tell."""
+    import pandas as pd
+
+    lines = [
+        {
+            "digest": f"`{source.digest}`",
+            "seed": str(source.seed),
+            "data": escaped(source.data),
+            "commit": escaped(source.checkout),
+            "hardware": escaped(source.hardware),
+            "wall time, s": decimal(source.seconds, 1),
+            "changed since": "unknown" if source.unknown else escaped(", ".join(source.stale)),
+            "folder": f"`{source.folder}`",
+        }
+        for source in sources(cells)
+    ]
+    return pd.DataFrame(lines)
+
+
+def _text(frame: pd.DataFrame, *, left: int) -> str:
+    """The frame as a markdown table, so many of its first columns set to the left."""
+    alignment = ["left" if count < left else "right" for count in range(len(frame.columns))]
+    return str(frame.to_markdown(index=False, colalign=alignment, disable_numparse=True))
+
+
+def _ours_text(cell: Ours) -> str:
+    if not cell.number:
+        return cell.state
+    text = f"{cell.number} ± {cell.deviation}" if cell.deviation else cell.number
+    return f"{_bold(text) if cell.best else text} ({cell.count}){cell.marks}"
+
+
+def _bold(text: str) -> str:
+    return f"**{text}**" if text else ""
+
+
+_PARTS: dict[str, Callable[[list[Filled]], list[str]]] = {
+    "paper": lambda cells: [
+        _bold(filled.cell.paper_text) if filled.cell.paper_bold else filled.cell.paper_text for filled in cells
+    ],
+    "ours": lambda cells: [_ours_text(cell) for cell in ours(cells)],
+    "difference": lambda cells: [difference(filled) for filled in cells],
+    "verdict": lambda cells: [verdict(filled) for filled in cells],
+}

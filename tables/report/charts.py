@@ -1,0 +1,194 @@
+"""Charts of ours against the paper's: points with error bars for every table, heat maps for the grid of Table 6.
+
+Points, not bars: the numbers of a column lie within a few points of each other, so the axis cannot start at zero, and
+a bar that starts elsewhere shows a ratio that is not there (Cleveland, The Elements of Graphing Data, 1985).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..paper.table import Column, Part, Table
+from ..results.cells import Filled
+from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, broken, canvas, slug
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GRID_TABLE = 6  # the one whose rows and columns are two numbers, lambda1 and lambda2
+COLOURS = "cividis"  # even in lightness, alike to readers with and without red-green blindness
+DARK = 0.47  # share of that scale below which white letters stand out more than black ones
+FEW_ROWS = 2  # a table of so few rows is one panel of its cells
+LINE_IN, FRAME_IN = 0.21, 1.05  # height of a row of points, and of all that is around them
+
+Lines = Sequence[tuple[str, Filled]]
+
+
+def draw_charts(table: Table, cells: Sequence[Filled]) -> tuple[Picture, ...]:
+    """The pictures of one table: those panels in which at least one of our numbers stands."""
+    if not any(filled.outcome.values for filled in cells if measured(filled.column)):
+        return ()
+    if table.number == GRID_TABLE:
+        return _heat_maps(table, cells)
+    panels = {title: lines for title, lines in _panels(table, cells).items() if _means(lines)}
+    return tuple(_points(table, title, lines) for title, lines in panels.items())
+
+
+def measured(column: Column) -> bool:
+    """Whether a column holds measurements of ours, not settings or the paper's numbers alone."""
+    return "ours" in column.parts and column.unit != "fact"
+
+
+def column_name(column: Column) -> str:
+    """A column by itself, such as "CIFAR-10, linear"; of two names for its data the longer."""
+    group = column.heading if column.group in column.heading else column.group
+    return ", ".join(filter(None, dict.fromkeys([group, column.name])))
+
+
+def _panels(table: Table, cells: Sequence[Filled]) -> dict[str, list[tuple[str, Filled]]]:
+    """Title -> labelled cells: a panel a measured column, or one for all where the rows are few."""
+    panels: dict[str, list[tuple[str, Filled]]] = {}
+    for filled in cells:
+        if not measured(filled.column) or not (filled.cell.specs or filled.cell.paper):
+            continue
+        name = column_name(filled.column)
+        if len(table.rows) > FEW_ROWS:
+            panels.setdefault(name, []).append((filled.row.label, filled))
+        else:
+            label = _greek(f"{filled.column.group}, {filled.column.name}")
+            panels.setdefault(f"Table {table.number}", []).append((label, filled))
+    return panels
+
+
+def _means(lines: Lines) -> list[tuple[float, str]]:
+    return [(filled.outcome.mean, label) for label, filled in lines if filled.outcome.mean is not None]
+
+
+def _papers(lines: Lines) -> list[tuple[float, str]]:
+    """The printed numbers, where the column compares ours with them."""
+    compared = [(label, filled) for label, filled in lines if "difference" in filled.column.parts]
+    return [(filled.cell.paper.value, label) for label, filled in compared if filled.cell.paper is not None]
+
+
+def _points(table: Table, title: str, lines: Lines) -> Picture:
+    """A line a row: ours as a disc with a bar of one sample standard deviation, the paper's as a diamond."""
+    with canvas(width=WIDTH_IN, height=LINE_IN * len(lines) + FRAME_IN) as drawing:
+        axis = drawing.figure.subplots()
+        for height, line in enumerate(lines):
+            (paper, _), *_ = [*_papers([line]), (None, "")]
+            _mark(axis, height, line[1], paper)
+        axis.set_yticks(range(len(lines)), [label for label, _ in lines])
+        axis.set_ylim(len(lines) - 0.4, -0.6)
+        axis.margins(x=0.08)
+        axis.grid(visible=True)
+        axis.tick_params(axis="y", length=0)
+        if all(label.isdigit() for label, _ in lines):
+            axis.set_ylabel("row of the table")
+        axis.set(title=broken(title), xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
+        _legend(drawing.figure, theirs=bool(_papers(lines)))
+    whole = f"Table {table.number}"
+    name = slug(title if title == whole else f"{whole} {title}")
+    return Picture(name=name, title=title, alternative=describe_points(title, lines), content=drawing.content)
+
+
+def _mark(axis: Any, height: int, filled: Filled, paper: float | None) -> None:
+    outcome = filled.outcome
+    if paper is not None:
+        axis.plot(paper, height, "D", ms=6, mfc="white", mec=VERMILION, mew=1.4, zorder=2)
+    if paper is not None and outcome.mean is not None:
+        axis.plot([paper, outcome.mean], [height, height], color=GREY, linewidth=0.8, zorder=1)
+    if outcome.mean is not None:
+        axis.errorbar(outcome.mean, height, xerr=outcome.std, fmt="o", ms=4.5, color=BLUE, capsize=2.5, zorder=3)
+
+
+def _legend(figure: Any, *, theirs: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    marks = [Line2D([], [], marker="o", ms=4.5, linewidth=1.2, color=BLUE)]
+    names = ["ours, mean ± standard deviation"]
+    if theirs:
+        marks.append(Line2D([], [], marker="D", ms=6, mfc="white", mec=VERMILION, mew=1.4, linewidth=0))
+        names.append("paper")
+    figure.legend(marks, names, loc="outside lower center", ncols=2, handletextpad=0.5, columnspacing=1.2)
+
+
+def describe_points(title: str, lines: Lines) -> str:
+    """What the points show, in figures: how many there are, the least, the greatest and the largest difference."""
+    ours, theirs = _means(lines), _papers(lines)
+    (low, worst), (high, best) = min(ours), max(ours)
+    text = f"{title}: ours in {len(ours)} of {len(lines)} rows, from {low:.2f} ({worst}) to {high:.2f} ({best})"
+    if theirs:
+        (least, last), (most, first) = min(theirs), max(theirs)
+        text += f"; the paper's from {least:.2f} ({last}) to {most:.2f} ({first})"
+    gaps = [(filled.difference, label) for label, filled in lines if filled.difference is not None]
+    if gaps:
+        gap, where = max(gaps, key=lambda pair: abs(pair[0]))
+        text += f"; the largest difference is {gap:+.2f} ({where})"
+    return text + "."
+
+
+def _heat_maps(table: Table, cells: Sequence[Filled]) -> tuple[Picture, ...]:
+    """Ours and the paper's grid, on one colour scale where they are of the same data."""
+    ours, theirs = _grid(table, cells, "ours"), _grid(table, cells, "paper")
+    compared = any(filled.difference is not None for filled in cells)
+    both = np.concatenate([ours[1].ravel(), theirs[1].ravel()])
+    scales = {"ours": both if compared else ours[1], "the paper's": both if compared else theirs[1]}
+    return tuple(
+        _heat_map(table, whose, columns, values, (float(np.nanmin(scales[whose])), float(np.nanmax(scales[whose]))))
+        for whose, (columns, values) in (("ours", ours), ("the paper's", theirs))
+        if not np.isnan(values).all()
+    )
+
+
+def _grid(table: Table, cells: Sequence[Filled], part: Part) -> tuple[list[str], NDArray[np.float64]]:
+    """Column names, and rows x columns of our means or of the printed numbers, NaN where there is none."""
+    columns = [column for column in table.columns if part in column.parts and column.unit != "fact"]
+    values = np.full((len(table.rows), len(columns)), np.nan)
+    for filled in cells:
+        if filled.column in columns:
+            paper = filled.cell.paper.value if filled.cell.paper else None
+            value = filled.outcome.mean if part == "ours" else paper
+            row, column = table.rows.index(filled.row), columns.index(filled.column)
+            values[row, column] = np.nan if value is None else value
+    return [column.name for column in columns], values
+
+
+def _heat_map(
+    table: Table, whose: str, columns: Sequence[str], values: NDArray[np.float64], limits: tuple[float, float]
+) -> Picture:
+    """One grid with its numbers in the cells; a cell without one says so."""
+    title = f"Table {table.number}, {whose}: top-1 accuracy (%)"
+    rows, columns = [_greek(row.label) for row in table.rows], [_greek(name) for name in columns]
+    low, high = limits
+    with canvas(width=WIDTH_IN, height=0.42 * len(rows) + 0.8) as drawing:
+        axis = drawing.figure.subplots()
+        axis.pcolormesh(values, cmap=COLOURS, vmin=low, vmax=max(high, low + 1e-9), edgecolors="white", linewidth=1.5)
+        for (row, column), value in np.ndenumerate(values):
+            text = "not run" if np.isnan(value) else f"{value:.2f}"
+            light = not np.isnan(value) and value - low < DARK * (high - low)
+            axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", color="white" if light else "black")
+        axis.set_xticks(np.arange(len(columns)) + 0.5, columns)
+        axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
+        axis.invert_yaxis()
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        axis.set_title(title)
+    text = describe_grid(title, rows, columns, values)
+    name = f"table-{table.number}-{slug(whose)}"
+    return Picture(name=name, title=title, alternative=text, content=drawing.content)
+
+
+def describe_grid(title: str, rows: Sequence[str], columns: Sequence[str], values: NDArray[np.float64]) -> str:
+    """What a grid shows, in figures: how much of it is filled, its best and its worst cell."""
+    text = f"{title}, {int((~np.isnan(values)).sum())} of {values.size} cells"
+    for word, index in (("best", np.nanargmax(values)), ("worst", np.nanargmin(values))):
+        row, column = (int(place) for place in np.unravel_index(index, values.shape))
+        text += f"; {word} {values[row, column]:.2f} at {rows[row]}, {columns[column]}"
+    return text + "."
+
+
+def _greek(name: str) -> str:
+    return name.replace("lambda", "λ").replace("alpha", "α").replace("=", " = ")

@@ -1,0 +1,209 @@
+"""Gathered: everything a report says of tables at one scale, read from the runs folder before it is laid out.
+
+Missing or damaged records leave gaps that say so; torch is imported only to draw the views.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from ...pretrain.recipes.scales import Scale
+from ...pretrain.specs.methods import METHODS
+from ...pretrain.specs.run import PLUS, Run
+from ..build import TABLES, build_table
+from ..claims.findings import Finding, findings, printed_findings
+from ..paper.table import Table
+from ..plan.cost import measured_rates
+from ..plan.plan import Plan, plan
+from ..results.cells import Filled, fill
+from ..results.measurements import Finished, finished
+from ..results.results import Runs
+from ..results.verdict import Verdict
+from .charts import draw_charts, measured
+from .curves import by_panel, draw_courses, read_course
+from .detections import detections
+from .figures import Picture, draw_views
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SHOWN = 10  # source images in the picture of views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How much of one or more tables is filled, and how it compares."""
+
+    wanted: int  # cells that runs of ours can fill
+    filled: int  # of those, with a number from at least one seed
+    complete: int  # of those, with a number from every seed
+    cited: int  # cells that nothing of ours is to fill: cited rows, and what waits for code
+    stale: int  # filled cells with a number made by code that has changed since
+    verdicts: Mapping[Verdict, int]
+
+    @classmethod
+    def of(cls, cells: Sequence[Filled]) -> Tally:
+        """The tally of these cells; settings and columns of the paper's alone are left out."""
+        ours = [filled for filled in cells if measured(filled.column)]
+        wanted = [filled for filled in ours if filled.cell.specs]
+        done = [filled for filled in wanted if filled.outcome.values]
+        judged = Counter(filled.judgement.verdict for filled in done if filled.judgement)
+        return cls(
+            wanted=len(wanted),
+            filled=len(done),
+            complete=sum(len(filled.outcome.values) == len(filled.cell.specs) for filled in done),
+            cited=sum(bool(filled.cell.paper) and not filled.cell.specs for filled in ours),
+            stale=sum(bool(filled.stale) for filled in done),
+            verdicts=judged,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """One table with its pictures."""
+
+    table: Table
+    cells: tuple[Filled, ...]
+    pictures: tuple[Picture, ...]
+
+    @property
+    def tally(self) -> Tally:
+        """How much of it is filled."""
+        return Tally.of(self.cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a report says. `claims` pairs each finding on the paper's numbers with the one on ours."""
+
+    scale: Scale
+    seeds: int
+    results: Runs
+    chapters: tuple[Chapter, ...]
+    claims: tuple[tuple[Finding, Finding], ...] = ()
+    curves: tuple[Picture, ...] = ()
+    detections: tuple[Picture, ...] = ()  # drawn on images
+    views: Picture | None = None
+    meanings: tuple[tuple[str, str], ...] = ()  # label of a row, and what it is
+    missing: Plan | None = None
+    finished: tuple[Finished, ...] = ()
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Sentences with paths, of records that could not be read."""
+        return tuple(self.results.damaged)
+
+    @property
+    def tally(self) -> Tally:
+        """Of all chapters."""
+        return Tally.of([filled for chapter in self.chapters for filled in chapter.cells])
+
+    @property
+    def headline(self) -> str:
+        """The state of things in a sentence."""
+        tally = self.tally
+        said = f"{tally.filled} of {tally.wanted} cells have a number of ours"
+        if self.seeds > 1:
+            said += f", {tally.complete} of them over all {self.seeds} seeds"
+        if tally.verdicts:
+            said += f": {counts(tally.verdicts)}"
+        if tally.stale:
+            said += f"; {tally.stale} come from code that has changed since"
+        return said + "."
+
+
+def gather(tables: Sequence[Table], runs: Path) -> Report:
+    """What there is to say of these tables alone, which all have one scale."""
+    results = Runs(runs)
+    filled = [(table, tuple(fill(table, results))) for table in tables]
+    chapters = tuple(Chapter(table=table, cells=cells, pictures=draw_charts(table, cells)) for table, cells in filled)
+    first = next((spec.run for table in tables for spec in table.specs if spec.run.epochs), None)
+    return Report(
+        scale=tables[0].scale,
+        seeds=max(len(cell.specs) for table in tables for row in table.rows for cell in row.cells),
+        results=results,
+        chapters=chapters,
+        curves=_curves(tables, results),
+        detections=detections(tables, results),
+        views=_views(first) if first and first.dataset == "digits" else None,
+        meanings=tuple(_meanings(tables)),
+        finished=finished(((table.number, cell) for table, cells in filled for cell in cells), results),
+    )
+
+
+def gather_all(runs: Path, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Report:
+    """All tables, the paper's claims, and what is missing."""
+    tables = [build_table(number, scale, seeds, copies) for number in TABLES]
+    report = gather(tables, runs)
+    return replace(
+        report,
+        claims=tuple(zip(printed_findings(), findings(report.results, scale, seeds, copies), strict=True)),
+        missing=plan(tables, report.results, measured_rates(runs)),
+    )
+
+
+def counts(numbers: Mapping[Verdict, int]) -> str:
+    """Such as "3 reproduced, 1 lower"."""
+    return ", ".join(f"{numbers[verdict]} {verdict}" for verdict in get_args(Verdict) if verdict in numbers)
+
+
+def _curves(tables: Sequence[Table], results: Runs) -> tuple[Picture, ...]:
+    """The curves of every run of `tables` that logged any, a picture a method and data set."""
+    panels = by_panel((table.number, spec.run) for table in tables for spec in table.specs)
+    read = {title: [read_course(results.path, run, results.damage) for run in some] for title, some in panels.items()}
+    began = {title: [course for course in some if len(course.loss.values)] for title, some in read.items()}
+    return tuple(draw_courses(title, courses) for title, courses in began.items() if courses)
+
+
+def _meanings(tables: Sequence[Table]) -> list[tuple[str, str]]:
+    """What the rows are, each once; rows that only their own table has are named with it."""
+    said: dict[str, str] = {}
+    for table in tables:
+        own = all(row.meaning for row in table.rows)
+        for row in table.rows:
+            if row.meaning:
+                said.setdefault(f"Table {table.number}, {row.label}" if own else row.label, row.meaning)
+            elif row.method:
+                said.setdefault(*_method(row.method))
+    return list(said.items())
+
+
+def _method(name: str) -> tuple[str, str]:
+    """Its label and what it is."""
+    entry = METHODS[name.removesuffix(PLUS)]
+    if name.endswith(PLUS):
+        return entry.label + PLUS, f"CompMod around {entry.label}, every other setting as in its plain row."
+    return entry.label, f"{entry.source}."
+
+
+def _views(run: Run) -> Picture:
+    sources, views = sample_views(run)
+    title = f"{SHOWN} images of {run.data_label}, and two views of each as {run.label} sees them."
+    return draw_views(sources, views, title)
+
+
+def sample_views(run: Run) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
+    """Images of the digits and the views that `run` makes of them in its first epoch, values 0 to 1."""
+    import torch
+
+    from ...pretrain.data.load import load
+    from ...pretrain.specs.datasets import DATASETS
+    from ...pretrain.views.augment import Views
+
+    dataset = DATASETS[run.dataset]
+    images = load(run.dataset, "pretrain", Path())
+    index = np.linspace(0, len(images) - 1, SHOWN).astype(np.int64)
+    sources = images.pixels[index]
+    mean, std = (np.array(values, dtype=np.float32)[:, None, None] for values in (dataset.mean, dataset.std))
+    views = []
+    for number, augmentation in enumerate(run.views):
+        view = Views(augmentation, dataset, run.seed, number)
+        normalised = view(torch.from_numpy(sources), torch.from_numpy(index), 0)
+        views.append(normalised.numpy() * std + mean)
+    return sources, views

@@ -1,0 +1,197 @@
+"""Curves of training: the loss and the online accuracy of finished and unfinished runs, from their metrics.jsonl.
+
+One small picture a method and data set, plain and "+" together, so that a page can lay many of them side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...pretrain.files.stored_fields import LOGGED, check_fields
+from ...pretrain.files.stored_json import read_lines
+from ...pretrain.specs.run import PLUS, Run
+from .figures import BLUE, VERMILION, WIDTH_IN, Picture, broken, canvas, slug
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PLAIN_STYLE: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
+PLUS_STYLE: dict[str, Any] = {"color": VERMILION, "linestyle": (0, (5, 2))}
+WINDOW_SHARE = 40  # a curve is averaged over a 1/40 of its points: enough to see the trend, little enough to see kinks
+MOST_POINTS = 240  # of one line in a picture: more than its pixels can show apart
+FEW = 2  # lines of one kind, up to which the logged steps are shown too
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values over epochs."""
+
+    epochs: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one run went: the method's own loss, and its 5-nn accuracy in per cent."""
+
+    run: Run
+    loss: Curve
+    accuracy: Curve
+
+
+def read_course(runs: Path, run: Run, damage: Callable[[str], None] | None = None) -> Course:
+    """The curves of `run` below `runs`; empty ones where it logged nothing. `damage` gets what `read_metrics` gives it.
+
+    A "+" run's loss is the method's own, without CompMod's terms, so that it compares with the plain run's.
+    """
+    train, online = read_metrics(Path(runs) / run.folder / "metrics.jsonl", ("train", "online"), damage)
+    loss, accuracy = _curve(train, ("loss_ssl", "loss")), _curve(online, ("knn/top1",))
+    return Course(run=run, loss=loss, accuracy=Curve(accuracy.epochs, 100 * accuracy.values))
+
+
+def draw_courses(title: str, courses: Sequence[Course]) -> Picture:
+    """Training loss above and online 5-nn accuracy below, one line a run.
+
+    Strong: a running mean; faint, where lines are few: the logged steps.
+    """
+    from matplotlib.lines import Line2D
+
+    with canvas(width=WIDTH_IN, height=3.6) as drawing:
+        upper, lower = drawing.figure.subplots(2, 1, sharex=True)
+        for course in courses:
+            alike = sum(other.run.plus == course.run.plus for other in courses)
+            _draw(upper, lower, course, faint=alike <= FEW)
+        upper.set(title=broken(title), ylabel="loss of the method")
+        lower.set(xlabel="epoch", ylabel="online 5-nn (%)")
+        for axis in (upper, lower):
+            axis.grid(visible=True)
+        kinds = [plus for plus in (False, True) if any(course.run.plus is plus for course in courses)]
+        lines = [Line2D([], [], linewidth=2, **(PLUS_STYLE if plus else PLAIN_STYLE)) for plus in kinds]
+        names = ["with CompMod (+)" if plus else "the method alone" for plus in kinds]
+        drawing.figure.legend(lines, names, loc="outside lower center", ncols=2)
+    name = f"curves-{slug(title)}"
+    return Picture(name=name, title=title, alternative=describe(title, courses), content=drawing.content)
+
+
+def describe(title: str, courses: Sequence[Course]) -> str:
+    """What the curves show, in figures: first and last loss, last accuracy, plain and "+" apart."""
+    said = []
+    for plus in (False, True):
+        some = [course for course in courses if course.run.plus is plus and len(course.loss.values)]
+        if not some:
+            continue
+        name = "with CompMod" if plus else "the method alone"
+        first = _range((course.loss.values[0] for course in some), 3)
+        last = _range((_smooth(course.loss.values)[-1] for course in some), 3)
+        count = f" ({len(some)} runs)" if len(some) > 1 else ""
+        said.append(f"{name}{count}: loss from {first} to {last}")
+        ends = [course.accuracy.values[-1] for course in some if len(course.accuracy.values)]
+        if ends:
+            said[-1] += f", 5-nn accuracy at the end {_range(ends, 1)} %"
+    epochs = max((course.loss.epochs[-1] for course in courses if len(course.loss.epochs)), default=0.0)
+    return f"{title}, {epochs:.0f} epochs; {'; '.join(said)}."
+
+
+def read_metrics(
+    path: Path, kinds: Sequence[str], damage: Callable[[str], None] | None = None
+) -> tuple[list[dict[str, Any]], ...]:
+    """The lines of each of `kinds` in a metrics.jsonl, the last of each step where a resumed run wrote it twice.
+
+    A last line cut short by a kill is left out, and so is what is damaged, of which `damage` gets one sentence.
+    """
+    lines: dict[str, dict[Any, dict[str, Any]]] = {kind: {} for kind in kinds}
+    faults: list[str] = []
+    try:
+        for number, (text, line) in enumerate(read_lines(path), start=1):
+            try:
+                if line is not None:
+                    check_fields(line, LOGGED, f"line {number}")
+            except ValueError as error:
+                faults.append(str(error))
+                continue
+            if line is None and text.endswith(b"\n"):
+                faults.append(f"line {number}: not a JSON object")
+            elif line is not None and line.get("kind") in lines:
+                lines[line["kind"]][line.get("step", line.get("epoch"))] = line
+    except ValueError as error:
+        if damage:
+            damage(str(error))
+    if faults and damage:
+        damage(f"{path}: {faults[0]}" + (f"; {len(faults) - 1} more like it" if len(faults) > 1 else ""))
+    return tuple(list(of_kind.values()) for of_kind in lines.values())
+
+
+def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Centred mean over at most `window` values, over fewer at the ends."""
+    half = max(window, 1) // 2
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    first, last = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
+    mean: NDArray[np.float64] = (total[last] - total[first]) / (last - first)
+    return mean
+
+
+def by_panel(wanted: Iterable[tuple[int, Run]]) -> dict[str, list[Run]]:
+    """Runs by the title of their picture, each run once; `wanted` pairs a table's number with a run that it needs.
+
+    Runs that differ from their method's first on the same data by more than seed and "+" are a table's own variants
+    and get a picture that names the table.
+    """
+    panels: dict[str, list[Run]] = {}
+    first: dict[tuple[str, str], int] = {}
+    seen: set[str] = set()
+    for number, run in wanted:
+        if run.digest in seen or not run.epochs:
+            continue
+        seen.add(run.digest)
+        home = first.setdefault((run.base_method, run.data_label), number)
+        title = f"{run.label.removesuffix(PLUS)}, {run.data_label}"
+        panels.setdefault(title if number <= home else f"{title}: Table {number}", []).append(run)
+    return panels
+
+
+def _draw(upper: Any, lower: Any, course: Course, *, faint: bool) -> None:
+    style = PLUS_STYLE if course.run.plus else PLAIN_STYLE
+    loss, accuracy = _thinned(course.loss), course.accuracy
+    if len(loss.values):
+        if faint:
+            upper.plot(loss.epochs, loss.values, color=style["color"], alpha=0.25, linewidth=0.6)
+        mean = _thinned(Curve(course.loss.epochs, _smooth(course.loss.values)))
+        upper.plot(mean.epochs, mean.values, linewidth=1.6 if faint else 0.9, **style)
+    if len(accuracy.values):
+        lower.plot(accuracy.epochs, accuracy.values, linewidth=1.6 if faint else 0.9, marker="o", ms=2.5, **style)
+
+
+def _curve(lines: list[dict[str, Any]], names: tuple[str, ...]) -> Curve:
+    """Epochs and the first of `names` that each line has; a line with neither, or with no number there, is left out."""
+    points = []
+    for line in lines:
+        value = next((line[name] for name in names if name in line), None)
+        if value is not None and line.get("epoch") is not None:
+            points.append((float(line["epoch"]), float(value)))
+    array = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return Curve(array[:, 0], array[:, 1])
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return running_mean(values, len(values) // WINDOW_SHARE)
+
+
+def _thinned(curve: Curve) -> Curve:
+    """At most MOST_POINTS of a curve, evenly chosen, its ends among them."""
+    if len(curve.values) <= MOST_POINTS:
+        return curve
+    kept = np.linspace(0, len(curve.values) - 1, MOST_POINTS).round().astype(np.int64)
+    return Curve(curve.epochs[kept], curve.values[kept])
+
+
+def _range(values: Iterable[float], digits: int) -> str:
+    """The least and the greatest of `values`; one number where they print alike."""
+    listed = list(values)
+    low, high = (f"{value:.{digits}g}" if digits > 1 else f"{value:.1f}" for value in (min(listed), max(listed)))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,56 @@
+"""Detections: the pictures that finished detections left, with boxes, masks and scores, for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ...pretrain.files.stored_json import read_regular
+from ...transfer.data.pictures import LEAST_SCORE, SHEET, SHEET_IMAGES
+from ...transfer.spec import Detection
+from ..paper.table import Cell, Table
+from ..results.results import Runs
+from .figures import Picture, slug
+
+PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
+SENTENCE = (
+    f"The first {SHEET_IMAGES} test images and what was found on them: box, mask, category and score, where the score "
+    f"is at least {LEAST_SCORE}."
+)
+
+
+def detections(tables: Sequence[Table], results: Runs) -> tuple[Picture, ...]:
+    """The picture of the first finished seed of every row that detects."""
+    return tuple(
+        picture for table in tables for row in table.rows for picture in _of_row(row.label, row.cells, results)
+    )
+
+
+def _of_row(label: str, cells: Sequence[Cell], results: Runs) -> Iterator[Picture]:
+    figures = []
+    for cell in cells:
+        outcome = results.outcome(cell)
+        if outcome.values and isinstance(cell.specs[0], Detection):
+            figures.append((cell, outcome))
+    if not figures:
+        return
+    first = figures[0][1].sources[0]
+    file = results.path / first.folder / SHEET
+    try:
+        content = read_regular(file)
+    except ValueError as error:
+        results.damage(str(error))
+        return
+    if content is None:  # a record that was copied without it
+        return
+    if not content.startswith(PNG):
+        results.damage(f"{file}: not a PNG image")
+        return
+    said = ", ".join(f"{cell.metric.replace('/', ' ')} {outcome.values[0]:.1f}" for cell, outcome in figures)
+    title = f"{label}, seed {first.seed}"
+    yield Picture(
+        name=f"detections-{slug(label)}",
+        title=title,
+        alternative=f"Detections of {title}, on {SHEET_IMAGES} images. Over all test images: {said}.",
+        content=content,
+        form="png",
+    )

@@ -1,0 +1,35 @@
+"""Page: a report as one HTML file that needs nothing else: no network, no script, pictures and styles inside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+from ..render.amounts import duration
+from ..render.html_table import html_table
+from . import wording as layout
+from .contents import Report
+from .detections import SENTENCE
+
+TEMPLATE = Path(__file__).with_name("report.jinja")
+STYLES = Path(__file__).with_name("report.css")
+
+
+def page(report: Report) -> str:
+    """The whole page. What comes from records is escaped; the template takes only styles and tables as they are."""
+    surroundings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = surroundings.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    styles = STYLES.read_text(encoding="utf-8")
+    fragments = {
+        chapter.table.number: html_table(chapter.table, list(chapter.cells), report.results)
+        for chapter in report.chapters
+    }
+    given = {
+        "layout": layout,
+        "duration": duration,
+        "styles": styles,
+        "fragments": fragments,
+        "detections_sentence": SENTENCE,
+    }
+    return template.render(report=report, **given) + "\n"

@@ -1,0 +1,132 @@
+"""Report: what was gathered, written as markdown and as one web page, with pictures that say what they show.
+
+Several reports may be written at once: every file appears whole, and none is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...pretrain.files.whole_file import write_whole
+from ...pretrain.recipes.scales import Scale
+from ..render.amounts import duration
+from ..render.markdown import escaped, markdown, noted
+from . import wording as layout
+from .contents import Chapter, Report, gather, gather_all
+from .detections import SENTENCE
+from .figures import Picture
+
+if TYPE_CHECKING:
+    from ..paper.table import Table
+
+
+def write_report(table: Table, runs: Path, path: Path) -> Path:
+    """Write the report of `table` alone as markdown to `path` with its pictures beside it, and return `path`."""
+    return _write_markdown(gather([table], runs), path)
+
+
+def write_reports(
+    runs: Path, folder: Path, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> tuple[Path, Path]:
+    """Write the report of all tables into `folder`: index.html, report.md and the pictures of the latter."""
+    from .page import page
+
+    report = gather_all(runs, scale, seeds, copies)
+    written = _write_markdown(report, folder / "report.md")
+    write_whole(folder / "index.html", page(report).encode())
+    return folder / "index.html", written
+
+
+def _write_markdown(report: Report, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [picture for chapter in report.chapters for picture in chapter.pictures] + list(report.curves)
+    pictures += report.detections
+    for picture in [*pictures, *([report.views] if report.views else [])]:
+        picture.write(path.parent)
+    write_whole(path, markdown_report(report).encode())
+    return path
+
+
+def markdown_report(report: Report) -> str:
+    """The whole report as markdown; its pictures are named as files beside it."""
+    parts = [f"# {layout.title(report)}", f"{report.headline} {layout.subtitle(report)}"]
+    if report.claims or report.missing:
+        parts += ["## Summary", _grid("table", layout.summary(report))]
+        parts += ["\n".join(f"- {noted(sentence)}" for sentence in layout.sentences(report))]
+    for chapter in report.chapters:
+        parts += _chapter(chapter, report)
+    if report.claims:
+        parts += ["## What the paper claims", layout.CLAIMS, _claims(report)]
+    if report.curves:
+        parts += ["## Training curves", layout.CURVES, *map(_shown, report.curves)]
+    if report.detections:
+        parts += ["## Detections", SENTENCE]
+        parts += [text for picture in report.detections for text in (f"**{escaped(picture.title)}**", _shown(picture))]
+    if report.views:
+        parts += ["## Sample views", report.views.title, _shown(report.views)]
+    parts += ["## What each row is", "\n".join(f"- **{label}**: {meaning}" for label, meaning in report.meanings)]
+    if report.missing:
+        parts += ["## What is missing, and what it would cost", noted(layout.missing_sentence(report.missing))]
+        if report.missing.steps:
+            parts += [_grid("method and data", layout.missing(report.missing))]
+    parts += ["## Where the numbers come from", layout.finished_sentence(report), _finished(report)]
+    if report.damaged:
+        parts += ["## Damaged records", "\n".join(f"- {escaped(sentence)}" for sentence in report.damaged)]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _chapter(chapter: Chapter, report: Report) -> list[str]:
+    text = markdown(chapter.table, list(chapter.cells), report.results).replace("### ", "## ", 1)
+    if not chapter.pictures:
+        return [text]
+    return [text, *map(_shown, chapter.pictures), layout.legend(chapter)]
+
+
+def _shown(picture: Picture) -> str:
+    return f"![{escaped(picture.alternative)}]({picture.file})"
+
+
+def _claims(report: Report) -> str:
+    lines = [
+        (
+            f"**{theirs.claim.name}**: “{theirs.claim.sentence}” ({theirs.claim.where})",
+            layout.verdict_text(theirs.verdict),
+            layout.verdict_text(ours.verdict),
+            noted(f"paper: {theirs.summary}. Ours: {ours.summary}."),
+        )
+        for theirs, ours in report.claims
+    ]
+    return _table(("claim", "on the paper's numbers", f"on ours, scale {report.scale}", "figures"), lines, numbers=())
+
+
+def _finished(report: Report) -> str:
+    lines = [
+        (
+            f"`{each.source.folder}`",
+            each.name,
+            escaped(each.source.data),
+            each.measured,
+            " ".join(map(str, each.tables)),
+            str(each.source.seed),
+            duration(each.pretraining_s),
+            duration(each.measuring_s),
+            escaped(each.source.hardware),
+            escaped(each.source.checkout),
+            escaped(layout.code_state(each.source)),
+        )
+        for each in report.finished
+    ]
+    return _table(layout.FINISHED_COLUMNS, lines, numbers=(5, 6, 7)) if lines else ""
+
+
+def _grid(first: str, lines: layout.Lines) -> str:
+    rows = [(escaped(label), *texts) for label, texts in lines.lines] + [("all", *lines.total)]
+    return _table((first, *lines.columns), rows, numbers=range(1, len(lines.columns) + 1))
+
+
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
+    """A markdown table, its columns of numbers to the right; what others wrote is escaped already."""
+    rule = ["--:" if place in numbers else ":--" for place in range(len(columns))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [columns, rule, *lines])

@@ -1,0 +1,197 @@
+"""Layout: the sentences and lines of a report that its web page and its markdown share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from ...pretrain.specs.run import Run
+from ..plan.plan import Plan, Step
+from ..render.amounts import amount, duration
+from ..results.cells import parts
+from ..results.measurements import wall_time_s
+from ..results.origin import Source
+from ..results.verdict import Verdict
+from .charts import GRID_TABLE
+from .contents import Chapter, Report, Tally
+
+SYMBOLS: dict[str, str] = {  # beside the word, never in its place
+    "reproduced": "=",
+    "higher": "▲",
+    "lower": "▼",
+    "inconclusive": "?",
+    "not run": "–",
+    "confirmed": "✓",
+    "refuted": "✗",
+}
+TITLES = {
+    "paper": "Meta Comprehensive Regularization, reproduced",
+    "short": "Meta Comprehensive Regularization at a tenth of its epochs",
+    "demo": "Meta Comprehensive Regularization in miniature, on digits",
+}
+PAPER = "“Self-Supervised Representation Learning with Meta Comprehensive Regularization” (Guo et al., AAAI 2024)"
+FINISHED_COLUMNS = (
+    "folder",
+    "row",
+    "data",
+    "measured",
+    "tables",
+    "seed",
+    "pretraining",
+    "measuring",
+    "machine",
+    "commit",
+    "its code",
+)
+CURVES = (
+    "Above, the loss of the method itself: a “+” line leaves CompMod's own terms out, so the two lines compare, but "
+    "losses of different methods do not. Strong: a running mean; faint, where lines are few: logged steps. Below, 5-nn "
+    "accuracy while training, after every so many epochs."
+)
+CLAIMS = (
+    "Every sentence of the paper that compares numbers of its tables, checked twice: on the numbers that the paper "
+    "prints, and on ours over seeds (Welch's intervals, 95 %). One seed decides nothing."
+)
+POINTS = (
+    "Blue discs: ours, with a bar of one sample standard deviation on either side where there are two seeds or more. "
+    "Vermilion diamonds: the paper's numbers, which come without a deviation. A grey line joins the two. The axes do "
+    "not start at zero."
+)
+BESIDE = (
+    "Discs: ours, with a bar of one sample standard deviation on either side where there are two seeds or more. Ours "
+    "are not of the paper's data, so its numbers are not drawn beside them. The axes do not start at zero."
+)
+GRID = "Lighter is better; “not run” marks a gap. The two grids share a colour scale where they are of the same data."
+ALIKE = "These numbers are not of the paper's data, so each grid has a colour scale of its own."
+FINISHED = (
+    "A run is named by the digest of everything that determines it. Pretraining and measuring are wall time; a "
+    "pretraining that several measurements share is given with each and counted once."
+)
+
+
+UPRIGHT = 12  # columns of numbers that an A4 page holds upright
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A small table: names of the columns after the first, labelled lines, and their total."""
+
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+    total: tuple[str, ...]
+
+
+def title(report: Report) -> str:
+    """What the report is of."""
+    only = f": Table {report.chapters[0].table.number}" if len(report.chapters) == 1 else ""
+    return TITLES[report.scale] + only
+
+
+def subtitle(report: Report) -> str:
+    """Whose tables these are, and how ours were made."""
+    return f"The tables of {PAPER}, ours beside theirs; scale {report.scale}, {counted(report.seeds, 'seed')} a cell."
+
+
+def verdict_text(verdict: str) -> str:
+    """A verdict as a symbol and its word."""
+    return f"{SYMBOLS[verdict]} {verdict}"
+
+
+def summary(report: Report) -> Lines:
+    """How much of each table is filled, and how it compares."""
+    names = [verdict for verdict in get_args(Verdict) if verdict != "not run"]
+    lines = tuple((f"Table {chapter.table.number}", _tallied(chapter.tally)) for chapter in report.chapters)
+    columns = ("filled", "every seed", *(verdict_text(name) for name in names), "not ours to fill", "stale")
+    return Lines(columns=columns, lines=lines, total=_tallied(report.tally))
+
+
+def _tallied(tally: Tally) -> tuple[str, ...]:
+    names = [name for name in get_args(Verdict) if name != "not run"]
+    judged = [str(tally.verdicts.get(name, 0)) if tally.verdicts else "–" for name in names]
+    return (f"{tally.filled} of {tally.wanted}", str(tally.complete), *judged, str(tally.cited), str(tally.stale))
+
+
+def legend(chapter: Chapter) -> str:
+    """How to read the pictures of a table."""
+    compared = any("difference" in column.parts for column in chapter.table.columns)
+    if chapter.table.number == GRID_TABLE:
+        return GRID + ("" if compared else f" {ALIKE}")
+    return POINTS if compared else BESIDE
+
+
+def wide(chapter: Chapter) -> bool:
+    """Whether a table of the chapter has more columns than the upright page of a printer."""
+    table = chapter.table
+    counted = (sum(len(parts(column)) for column in table.columns if column.heading == name) for name in table.headings)
+    return max(counted) > UPRIGHT
+
+
+def sentences(report: Report) -> list[str]:
+    """The summary in sentences: claims, what is missing, what is stale or damaged."""
+    said = []
+    for whose, place in (("the paper's own numbers", 0), ("ours", 1)):
+        verdicts = [pair[place].verdict for pair in report.claims]
+        if verdicts:
+            parts = [f"{verdicts.count(name)} {name}" for name in ("confirmed", "refuted", "inconclusive")]
+            said.append(f"Of {len(verdicts)} claims on {whose}: {', '.join(parts)}.")
+    if report.missing:
+        said.append(missing_sentence(report.missing))
+    if report.tally.stale:
+        stale = counted(report.tally.stale, "stale cell")
+        said.append(f"{stale}: files that determine the number have changed since; each table names them.")
+    if report.damaged:
+        said.append(f"{counted(len(report.damaged), 'damaged file')}, listed at the end.")
+    return said
+
+
+def missing_sentence(plan: Plan) -> str:
+    """What is missing and what it would cost, in a sentence or two."""
+    if not plan.steps:
+        waiting = counted(plan.held_back, "measurement")
+        held = f", but {waiting} held back by damaged records" if plan.held_back else ""
+        return f"Nothing is missing{held}."
+    trainings = sum(isinstance(step.spec, Run) for step in plan.steps)
+    times = [(plan.gpu_hours, "GPU-hours"), (plan.cpu_hours, "core-hours")]
+    cost = " and ".join(f"{amount(hours)} {name}" for hours, name in times if hours)
+    return (
+        f"Missing: {counted(trainings, 'pretraining')} and {counted(len(plan.steps) - trainings, 'measurement')}, "
+        f"about {cost or 'no time'} and {amount(plan.disk_gb)} GB of disk. Hours: {plan.hours_are}."
+    )
+
+
+def missing(plan: Plan) -> Lines:
+    """A line for each method on each data set, each step counted once."""
+    return Lines(
+        columns=("pretrainings", "measurements", "GPU-hours", "core-hours", "disk, GB", "tables"),
+        lines=tuple((", ".join(kind), _summed(steps)) for kind, steps in plan.by_method_and_data().items()),
+        total=_summed(plan.steps),
+    )
+
+
+def _summed(steps: Sequence[Step]) -> tuple[str, ...]:
+    trainings = sum(isinstance(step.spec, Run) for step in steps)
+    sums = [sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb")]
+    tables = sorted({number for step in steps for number in step.tables})
+    numbers = " ".join(map(str, tables))
+    return (str(trainings), str(len(steps) - trainings), *(amount(total) for total in sums), numbers)
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 run" or "2 runs"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def code_state(source: Source) -> str:
+    """Whether the code behind a number is today's."""
+    if source.stale:
+        return f"changed since: {', '.join(source.stale)}"
+    return "unknown" if source.unknown else "as now"
+
+
+def finished_sentence(report: Report) -> str:
+    """How many measurements of how many runs, and their time."""
+    runs = len({each.spec.run.digest for each in report.finished})
+    time = duration(wall_time_s(report.finished))
+    measurements = counted(len(report.finished), "finished measurement")
+    return f"{measurements} of {counted(runs, 'run')}, together {time} of wall time."

@@ -1,0 +1,104 @@
+"""Settings: whether the cells of a column come from one setting and the same images, or share it silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ...pretrain.data.identity import SHOWN
+from ...pretrain.specs.measurement import FineTuning
+from ...transfer.spec import Detection
+from ..paper.table import Column, Measurement, Table
+from .cells import Filled
+
+ASPECTS = ("data", "backbone", "length of pretraining", "measurement", "images scored")
+Setting = tuple[str, ...]  # one word or more for each of ASPECTS
+
+
+def mixed_settings(table: Table) -> list[str]:
+    """A sentence for each aspect in which the rows of a column differ, naming columns, settings and rows.
+
+    Columns that mix alike share a sentence. A row whose network was never trained, such as raw pixels, is named by its
+    label and compared in its data alone.
+    """
+    columns: dict[str, list[str]] = {}
+    for position, column in enumerate(table.columns):
+        for sentence in _of_column(table, position):
+            columns.setdefault(sentence, []).append(_name(column))
+    return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
+
+
+def mixed_contents(cells: Sequence[Filled]) -> list[str]:
+    """A sentence for each split of which the numbers of a column have seen different images under one name.
+
+    It names columns, digests, rows and seeds; columns that mix alike share it. What a record does not tell is not held
+    against it.
+    """
+    columns: dict[str, list[str]] = {}
+    for column in dict.fromkeys(filled.column for filled in cells):
+        for sentence in _contents_of([filled for filled in cells if filled.column is column]):
+            columns.setdefault(sentence, []).append(_name(column))
+    return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
+
+
+def differing_contents(cells: Sequence[Filled]) -> dict[tuple[str, str], dict[str, list[str]]]:
+    """The splits (data, split) of which the numbers of one column saw different images, and which saw which digest."""
+    seen: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for filled in cells:
+        for source in filled.outcome.sources:
+            number = f"{filled.row.label} seed {source.seed}"
+            for data, split, digest in source.contents:
+                seen.setdefault((data, split), {}).setdefault(digest, []).append(number)
+    return {split: numbers for split, numbers in seen.items() if len(numbers) > 1}
+
+
+def _contents_of(cells: Sequence[Filled]) -> Iterator[str]:
+    told: set[tuple[str, ...]] = set()
+    for (data, split), numbers in differing_contents(cells).items():
+        if (data, *numbers) in told:  # the pretraining images are often the training images
+            continue
+        told.add((data, *numbers))
+        usual = max(numbers, key=lambda digest: len(numbers[digest]))
+        others = "; ".join(
+            f"{digest[:SHOWN]} ({', '.join(dict.fromkeys(some))})"
+            for digest, some in numbers.items()
+            if digest != usual
+        )
+        yield (
+            f"numbers come from different {split} images that are all called {data}, and do not compare: "
+            f"content {usual[:SHOWN]}, but {others}."
+        )
+
+
+def _of_column(table: Table, position: int) -> Iterator[str]:
+    rows: dict[Setting, dict[str, None]] = {}
+    untrained: dict[Setting, dict[str, None]] = {}
+    for row in table.rows:
+        for spec in row.cells[position].specs:
+            found = rows if spec.run.epochs else untrained
+            found.setdefault(setting(spec), {})[row.label] = None
+    for aspect, name in enumerate(ASPECTS):
+        labels: dict[str, dict[str, None]] = {}
+        for settings in (rows, untrained) if aspect == 0 else (rows,):
+            for words, some in settings.items():
+                labels.setdefault(words[aspect], {}).update(some)
+        if len(labels) > 1:
+            usual = max(labels, key=lambda words: len(labels[words]))
+            others = "; ".join(f"{words} ({', '.join(some)})" for words, some in labels.items() if words != usual)
+            yield f"rows differ in {name}: {usual}, but {others}."
+
+
+def setting(spec: Measurement) -> Setting:
+    """What must be the same for two numbers to share a column, in words."""
+    run = spec.run
+    trunk = f"{run.backbone.name} of width {run.backbone.width} on {run.backbone.colours}"
+    kind = type(spec).__name__
+    if isinstance(spec, FineTuning):
+        kind = f"{'fine-tuning' if spec.backbone_lr else 'frozen backbone'} on {100 * spec.share:g} % of the labels"
+    if isinstance(spec, Detection):
+        kind = f"{spec.detector.architecture} of {spec.detector.iterations} steps of {spec.detector.batch_size} images"
+        return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.data_label}, test set")
+    return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.split} set")
+
+
+def _name(column: Column) -> str:
+    return " ".join(dict.fromkeys(filter(None, (column.group, column.name))))

@@ -1,0 +1,180 @@
+"""Outcome: what the runs folder holds for one cell, and where that comes from, read without guessing or writing.
+
+A damaged, failed or running record is reported as such and never stops a table. Standard deviations are those of a
+sample (n - 1), so one seed has none.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeGuard
+
+from ...pretrain.files.printable import printable
+from ...pretrain.files.stored_fields import PROVENANCE, check_fields
+from ...pretrain.files.stored_json import read_object, shortened
+from ...pretrain.records.record import Record, check_unchanged
+from ...pretrain.specs.run import Run
+from ..paper.table import Cell, Measurement
+from .origin import Source, source_of
+from .verdict import deviation
+
+State = Literal["done", "damaged", "failed", "running", "unfinished", "not evaluated", "not run"]
+PER_CENT = 100.0  # results are shares from 0 to 1; tables print per cent
+WORST_FIRST: tuple[State, ...] = ("damaged", "failed", "running", "unfinished", "not evaluated", "not run", "done")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The finished seeds of one cell, and how far the others got."""
+
+    values: tuple[float, ...]  # the metric of every finished seed, in per cent
+    states: tuple[State, ...]  # of every wanted seed
+    digests: tuple[str, ...]  # of the measurements behind `values`
+    sources: tuple[Source, ...] = ()  # of `values`, in the same order
+
+    @cached_property
+    def mean(self) -> float | None:
+        """Mean over the finished seeds."""
+        return math.fsum(self.values) / len(self.values) if self.values else None
+
+    @cached_property
+    def std(self) -> float | None:
+        """Sample standard deviation, from two seeds on."""
+        return deviation(self.values) if len(self.values) > 1 else None
+
+    @property
+    def state(self) -> State:
+        """The state that needs attention most; done when every wanted seed is."""
+        return min(self.states, key=WORST_FIRST.index, default="not run")
+
+
+class _Found(NamedTuple):
+    """What there is of one measurement."""
+
+    state: State
+    results: dict[str, Any]
+    source: Source | None
+
+
+@dataclass
+class Runs:
+    """The results below a runs directory, as they stand when first asked for; each file is read once.
+
+    `damaged` collects what could not be read. Reading takes no lock of a finished record.
+    """
+
+    path: Path
+    damaged: dict[str, None] = field(default_factory=dict)  # an ordered set of sentences, each with its path
+    _noted: set[str] = field(default_factory=set)  # files that `damaged` speaks of
+    _seen: dict[str, _Found] = field(default_factory=dict)
+    _origins: dict[str, dict[str, Any]] = field(default_factory=dict)  # provenances, by digest
+
+    def outcome(self, cell: Cell) -> Outcome:
+        """Look up every seed of a cell."""
+        values, states, digests, sources = [], [], [], []
+        for spec in cell.specs:
+            state, results, source = self._look_up(spec)
+            if source is not None:
+                value = results.get(cell.metric)
+                if _is_share(value):
+                    values.append(PER_CENT * value)
+                    digests.append(spec.digest)
+                    sources.append(source)
+                else:
+                    fault = f"{cell.metric!r} is {shortened(repr(value))}, not a number from 0 to 1"
+                    self.damage(f"{self._folder(spec)}/results.json: {fault}")
+                    state = "damaged"
+            states.append(state)
+        return Outcome(values=tuple(values), states=tuple(states), digests=tuple(digests), sources=tuple(sources))
+
+    def _look_up(self, spec: Measurement) -> _Found:
+        found = self._seen.get(spec.digest)
+        if found is None:
+            found = self._seen[spec.digest] = self._read(spec)
+        return found
+
+    def _read(self, spec: Measurement) -> _Found:
+        """The measurement's state, results and source; where it was not started, the state of its pretraining."""
+        if spec.run.folder not in self._folders:
+            return _Found("not run", {}, None)
+        state, results = self._state(spec)
+        if state == "done":
+            own, below = self.provenance(spec), self.provenance(spec.run)
+            if self._is_of_another(spec, own) or self._was_changed(spec, results, own):
+                return _Found("damaged", {}, None)
+            return _Found("done", results, source_of(spec, below, own))
+        if state == "absent":
+            state, _ = self._state(spec.run)
+            state = {"done": "not evaluated", "absent": "not run"}.get(state, state)
+        return _Found(state, {}, None)
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        """Names below the runs directory: most runs of a table may not be there, and this one look says so."""
+        try:
+            return frozenset(os.listdir(self.path))
+        except FileNotFoundError:
+            return frozenset()
+
+    def _state(self, spec: Run | Measurement) -> tuple[Any, dict[str, Any]]:
+        try:
+            results = read_object(f"{self._folder(spec)}/results.json")
+            if results is not None:
+                return "done", results
+            return Record(self.path, spec).status, {}
+        except ValueError as error:
+            self.damage(str(error))
+        except OSError as error:
+            self.damage(f"{self._folder(spec)}: {error}")
+        return "damaged", {}
+
+    def provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+        """Empty where there is none; a damaged one takes nothing from the number but its origin."""
+        if spec.digest not in self._origins:
+            self._origins[spec.digest] = self._read_provenance(spec)
+        return self._origins[spec.digest]
+
+    def _read_provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+        file = f"{self._folder(spec)}/provenance.json"
+        try:
+            found = read_object(file) or {}
+            check_fields(found, PROVENANCE, file)
+        except ValueError as error:
+            self.damage(str(error))
+            return {}
+        return found
+
+    def _is_of_another(self, spec: Measurement, provenance: dict[str, Any]) -> bool:
+        """Whether results came from another folder, as their provenance has it: a copied or renamed one."""
+        digest = provenance.get("digest") or spec.digest
+        if digest != spec.digest:
+            fault = f"'digest' is {digest!r}, another's; this folder's is {spec.digest!r}"
+            self.damage(f"{self._folder(spec)}/provenance.json: {fault}")
+        return bool(digest != spec.digest)
+
+    def _was_changed(self, spec: Measurement, results: dict[str, Any], provenance: dict[str, Any]) -> bool:
+        """Whether results are no longer those that their provenance was written with."""
+        try:
+            check_unchanged(results, provenance, f"{self._folder(spec)}/results.json")
+        except ValueError as error:
+            self.damage(str(error))
+            return True
+        return False
+
+    def damage(self, sentence: str) -> None:
+        """Note what could not be read, once a file; the sentence begins with its path below the runs directory."""
+        file = sentence.removeprefix(str(self.path)).partition(": ")[0]
+        if file not in self._noted:
+            self._noted.add(file)
+            self.damaged[f"damaged record {printable(sentence)}"] = None
+
+    def _folder(self, spec: Run | Measurement) -> str:
+        return f"{self.path}/{spec.folder}"
+
+
+def _is_share(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

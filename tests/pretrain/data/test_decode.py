@@ -1,0 +1,262 @@
+"""Opening images: every kind becomes the RGB that its format means, and every fault is one line with the file."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compmod.pretrain.data.decode import checked_size, read_rgb
+from compmod.pretrain.data.load import load
+from compmod.pretrain.files.bad_data import BadData
+from paths import ROOT
+from PIL import Image
+from torchvision.datasets.folder import pil_loader
+
+RAMP = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
+DEPTH, PHOTOMETRIC = 258, 262  # of TIFF
+
+
+def cifar(root: Path, image: Image.Image | bytes, ending: str = "png") -> Path:
+    """A copy of CIFAR-10 of one class, with this image for training. Returns its path."""
+    for split in ("train", "test"):
+        (root / "copy" / split / "cat").mkdir(parents=True)
+        Image.new("RGB", (32, 32), 5).save(root / "copy" / split / "cat" / "0.png")
+    path = root / "copy" / "train" / "cat" / f"1.{ending}"
+    path.write_bytes(image) if isinstance(image, bytes) else image.save(path)
+    return path
+
+
+def loaded(root: Path) -> np.ndarray:
+    return load("cifar10", "train", root, copy="copy").pixels[1]
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG whose header says so many pixels, with next to no data."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def tiff(values: np.ndarray, bits: int, photometric: int = 1, order: str = "<") -> bytes:
+    """An uncompressed TIFF of one channel. `values` are its bytes as stored."""
+    tags = {
+        256: 32,
+        257: 32,
+        DEPTH: bits,
+        259: 1,
+        PHOTOMETRIC: photometric,
+        273: 8,
+        277: 1,
+        278: 32,
+        279: values.nbytes,
+    }
+    directory = struct.pack(f"{order}H", len(tags))
+    for tag, value in tags.items():
+        directory += struct.pack(f"{order}HHII", tag, 4, 1, value)
+    start = 8 + values.nbytes
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, start)
+    return head + values.tobytes() + directory + b"\0\0\0\0"
+
+
+def expected_of(values: np.ndarray, largest: int) -> np.ndarray:
+    return np.floor(values.astype(float) * 255 / largest + 0.5).astype(np.uint8)
+
+
+def test_16_bit_grey_png_is_scaled(tmp_path: Path) -> None:
+    cifar(tmp_path, Image.fromarray(RAMP))
+    assert (loaded(tmp_path) == expected_of(RAMP, 65535)).all()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_grey_tiff_of_both_byte_orders_is_scaled(order: str, tmp_path: Path) -> None:
+    cifar(tmp_path, tiff(RAMP.astype(f"{order}u2"), 16, order=order), "tif")
+    assert (loaded(tmp_path) == expected_of(RAMP, 65535)).all()
+
+
+def test_a_tiff_in_which_0_is_white_is_turned_round(tmp_path: Path) -> None:
+    cifar(tmp_path, tiff(RAMP, 16, photometric=0), "tif")
+    assert (loaded(tmp_path) == 255 - expected_of(RAMP, 65535)).all()
+
+
+def test_12_bit_tiff_is_scaled_by_its_own_largest_value(tmp_path: Path) -> None:
+    values = (RAMP >> 4).reshape(-1, 2).astype(np.uint32)
+    packed = np.stack([values[:, 0] >> 4, (values[:, 0] & 15) << 4 | values[:, 1] >> 8, values[:, 1] & 255], 1)
+    cifar(tmp_path, tiff(packed.astype(np.uint8), 12), "tif")
+    assert (loaded(tmp_path) == expected_of(RAMP >> 4, 4095)).all()
+
+
+def test_16_bit_pgm_is_scaled(tmp_path: Path) -> None:
+    cifar(tmp_path, b"P5\n32 32\n65535\n" + RAMP.astype(">u2").tobytes(), "pgm")
+    assert (loaded(tmp_path) == expected_of(RAMP, 65535)).all()
+
+
+@pytest.mark.parametrize("kind, words", [(np.int32, "32-bit whole numbers"), (np.float32, "floating-point numbers")])
+def test_numbers_without_a_range_are_refused(kind: type, words: str, tmp_path: Path) -> None:
+    path = cifar(tmp_path, Image.fromarray(RAMP.astype(kind)), "tif")
+    with pytest.raises(BadData, match=rf"^{path}: found an image of {words}, which have no defined range"):
+        loaded(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_other_colours_are_what_torchvision_makes_of_them(mode: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    path = tmp_path / f"0.{'jpg' if mode in ('CMYK', 'YCbCr') else 'tif' if mode == 'PA' else 'png'}"
+    image = Image.fromarray(noise).convert("LA" if mode == "PA" else mode)
+    image.save(path)
+    assert (np.asarray(read_rgb(path)) == np.asarray(pil_loader(str(path)))).all()
+
+
+def test_a_palette_with_transparent_colours_warns_of_nothing(tmp_path: Path) -> None:
+    image = Image.new("P", (32, 32), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    path = tmp_path / "0.png"
+    image.save(path, transparency=b"\x00\x80")
+    assert read_rgb(path).getpixel((0, 0)) == (10, 20, 30)
+
+
+SIDES = [11_000, 60_000]  # Pillow warns of the first and refuses the second
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_decompression_bomb_is_one_line(side: int, tmp_path: Path) -> None:
+    path = cifar(tmp_path, png(side, side))
+    with pytest.raises(BadData, match=rf"^{path}: found an image that cannot be decoded \(Image size .*bomb"):
+        loaded(tmp_path)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_decompression_bomb_is_one_line_where_warnings_are_no_errors(side: int, tmp_path: Path) -> None:
+    path = cifar(tmp_path, png(side, side))
+    code = f"""from pathlib import Path
+from compmod.pretrain.data import load
+try:
+    load("cifar10", "train", Path({str(tmp_path)!r}), copy="copy")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stderr, done.stdout.count("\n")) == ("", 1)
+    assert done.stdout.startswith(f"{path}: found an image that cannot be decoded (Image size")
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "no image": lambda content: b"not an image",
+    "cut short": lambda content: content[: len(content) // 2],
+    "cut in its header": lambda content: content[:20],
+    "without its end": lambda content: content[:-100],
+    "of no size": lambda content: png(0, 0),
+    "without pixels": lambda content: png(32, 32),
+}
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "gif", "tif", "webp"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_is_one_line(damage: Callable[[bytes], bytes], ending: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(noise).save(content, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()))
+    path = tmp_path / f"0.{ending}"
+    path.write_bytes(damage(content.getvalue()))
+    for read in (read_rgb, checked_size):
+        if damage is DAMAGE["without pixels"] and read is checked_size:
+            continue  # its header and its end are there
+        with pytest.raises(BadData, match=rf"^{path}: found .*; expected a PNG or JPEG$") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+ODD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a dangling link": (lambda path: path.symlink_to("nowhere"), "a dangling link"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "a dangling link"),
+    "a socket": (make_socket, "a socket"),
+    "a FIFO": (make_fifo, "a FIFO"),
+    "a folder": (lambda path: path.mkdir(), "a folder"),
+}
+
+
+@pytest.mark.parametrize("make, words", ODD.values(), ids=ODD)
+def test_what_is_no_file_is_named(
+    make: Callable[[Path], object], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cifar(tmp_path, Image.new("RGB", (32, 32)))
+    monkeypatch.chdir(path.parent)  # a socket's path is short
+    path.unlink()
+    make(Path(path.name))
+    with pytest.raises(BadData, match=rf"^{path}: found {words}; expected"):
+        loaded(tmp_path)
+    with pytest.raises(BadData, match=rf"^{path}: found {words}; expected"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize("make, words", list(ODD.values())[:4], ids=list(ODD)[:4])
+def test_what_is_no_folder_among_classes_is_named(
+    make: Callable[[Path], object], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cifar(tmp_path, Image.new("RGB", (32, 32)))
+    monkeypatch.chdir(tmp_path / "copy" / "train")
+    make(Path("dog"))
+    with pytest.raises(BadData, match=rf"^{tmp_path / 'copy' / 'train' / 'dog'}: found {words}; expected"):
+        loaded(tmp_path)
+
+
+def test_hidden_folders_in_classes_are_passed_over(tmp_path: Path) -> None:
+    path = cifar(tmp_path, Image.new("RGB", (32, 32), 9))
+    for folder in (path.parent, path.parents[1]):
+        (folder / ".ipynb_checkpoints").mkdir()
+        path.with_name("0.png").rename(folder / ".ipynb_checkpoints" / "0-checkpoint.png")
+        Image.new("RGB", (32, 32), 5).save(path.with_name("0.png"))
+    (path.parent / ".hidden.png").write_bytes(b"no image")
+    assert len(load("cifar10", "train", tmp_path, copy="copy")) == 2
+
+
+def test_a_header_tells_the_size_and_the_orientation(tmp_path: Path) -> None:
+    image, exif = Image.new("RGB", (30, 20)), Image.Exif()
+    sizes = []
+    for orientation in range(1, 9):
+        exif[0x0112] = orientation
+        for ending in ("jpg", "png"):
+            path = tmp_path / f"{orientation}.{ending}"
+            image.save(path, exif=exif)
+            assert checked_size(path) == read_rgb(path).size == (30, 20)
+            assert checked_size(path, upright=True) == read_rgb(path, upright=True).size
+            sizes.append(checked_size(path, upright=True))
+    assert sizes == [(30, 20)] * 8 + [(20, 30)] * 8
+
+
+def test_bytes_after_the_end_of_a_jpeg_are_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "0.jpg"
+    Image.new("RGB", (30, 20)).save(path)
+    path.write_bytes(path.read_bytes() + b"\0\0trailing")
+    assert checked_size(path) == (30, 20)
+
+
+OPENING = re.compile(r"\bImage\.open\b|decode_(?:jpeg|png|image)|\bread_image\b|\bimread\b|pil_loader|ImageFolder\(")
+
+
+def test_one_file_opens_every_image() -> None:
+    files = [file for folder in ("pretrain", "transfer", "tables", "slurm") for file in (ROOT / folder).rglob("*.py")]
+    opening = {file.name for file in files if OPENING.search(file.read_text())}
+    assert opening == {"open_image.py"}

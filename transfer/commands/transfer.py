@@ -1,0 +1,132 @@
+"""`compmod transfer`: Mask R-CNN fine-tuned on a run's trunk, or on weights from elsewhere, and its COCO AP."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ...pretrain.commands.options import Folder
+from ...pretrain.records.record import Record
+from ...pretrain.runtime.launch import place_of
+from ...pretrain.specs.fields import ABOVE_ZERO, Range
+from ...pretrain.specs.run import Run
+from ..data.coco import Split, is_official, read_folder
+from ..spec import COCO, SCENES, Detection, Schedule, detector
+
+if TYPE_CHECKING:
+    from ...pretrain.specs.run import Backbone
+
+Stem = Literal["small", "small-pool", "large"]
+
+
+def transfer_command(
+    source: Annotated[
+        Positional[Path],
+        arg(help="folder of a finished run, or a file of weights: torchvision's names, or R-50.pkl", metavar="RUN_DIR"),
+    ],
+    coco: Annotated[
+        Path | None,
+        Folder(),
+        arg(help="folder with annotations/, train2017/ and val2017/; without it the embedded digit scenes"),
+    ] = None,
+    schedule: Annotated[Schedule | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
+    architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",
+    batch_size: Annotated[
+        int, Range(0, 65_536), arg(help="images a step; rate and lengths follow it; 0 = the schedule's")
+    ] = 0,
+    gpus: Annotated[
+        int, Range(1, 1024), arg(help="processes to start, each with a GPU and its share of the batch")
+    ] = 1,
+    stem: Annotated[Stem | None, arg(help="of a file of weights, where they leave it open")] = None,
+    seed: Annotated[int, Range(0, 2**31 - 1), arg(help="with a file of weights; a run has its own")] = 0,
+    runs: Annotated[Path, Folder(), arg(help="folder of the runs, for a file of weights")] = Path("runs"),
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")] = "auto",
+    checkpoint_minutes: Annotated[float, Range(ABOVE_ZERO), arg(help="time between checkpoints")] = 10.0,
+    workers: Annotated[int, Range(-1, 1024), arg(help="processes that read images; -1 = one a core")] = -1,
+) -> None:
+    """Fine-tune Mask R-CNN on a trunk and print box and mask AP; the same command resumes a stopped one."""
+    runs, run, digest = _trunk(source, runs, stem, seed)
+    settings = detector(schedule or ("1x" if coco else "demo"), COCO if coco else SCENES, architecture)
+    settings = replace(settings.scaled(batch_size or settings.batch_size), pixels=_pixels(source, digest))
+    spec = Detection(
+        run=run,
+        detector=settings,
+        data=COCO if coco else SCENES,
+        copy=copy_name(coco, read_folder(coco, headers=False)) if coco else "",
+        weights=digest,
+    )
+    if gpus > 1 and place_of(os.environ).world == 1:
+        _check_processes(gpus, device, settings.batch_size)
+        if coco:
+            read_folder(coco)  # a fault is named once, and not by every process
+        _start(gpus, sys.argv[1:])
+    from ...pretrain.training.session import Session
+    from ..fine_tune import transfer
+
+    session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers)
+    done = transfer(runs, spec, coco or Path(), session, source if digest else None)
+    if place_of(os.environ).rank:  # the first process speaks for all
+        return
+    for name, value in (done.results or {}).items():
+        print(f"{name:14} {value:.4g}" if isinstance(value, int | float) else f"{name:14} {value}")
+    print(done.path)
+
+
+def copy_name(folder: Path, splits: tuple[Split, Split]) -> str:
+    """What a spec calls the data of a folder: nothing where they are the official ones, else the folder's name."""
+    return "" if is_official(*splits) else folder.resolve().name
+
+
+def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path, Run, str]:
+    """The folder of the runs, the run, and the SHA-256 of the file where its trunk is from elsewhere."""
+    if source.is_dir():
+        source = source.resolve()
+        run = Record.run_in(source)
+        if stem or seed:
+            raise ValueError("stem and seed are for a file of weights; a run has its own")
+        return source.parent, run, ""
+    if not source.is_file():
+        raise ValueError(f"no run or weights at {source}; expected the folder of a run, or a file of weights")
+    import hashlib
+
+    from ..weights.read import read_weights, recognised
+
+    run = foreign_run(recognised(read_weights(source), stem), seed)
+    return runs, run, hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def _pixels(source: Path, digest: str) -> Literal["rgb", "msra"]:
+    """What the weights see; those of Detectron2's own R-50 are told by their file, and settings never mixed."""
+    from ..weights.read import pixels_of
+
+    return pixels_of(source) if digest else "rgb"
+
+
+def foreign_run(backbone: Backbone, seed: int) -> Run:
+    """What stands for the pretraining of weights from elsewhere: a run of no epochs on ImageNet."""
+    return Run(method="supervised", dataset="imagenet", epochs=0, backbone=backbone, seed=seed)
+
+
+def _check_processes(processes: int, device: str, batch_size: int) -> None:
+    """Raise ValueError on what every one of them would say: no GPU for each, or a batch that they cannot share."""
+    import torch
+
+    from ...pretrain.training.session import resolve_device
+
+    there = torch.cuda.device_count()
+    if resolve_device(device) == "cuda" and processes > there:
+        raise ValueError(f"gpus must be at most {there}, those of this machine, not {processes}")
+    if batch_size % processes:
+        raise ValueError(f"batch_size {batch_size} cannot be shared equally by {processes} processes")
+
+
+def _start(processes: int, arguments: Sequence[str]) -> None:
+    """Become torchrun with that many processes of this very command."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "compmod", *arguments])
