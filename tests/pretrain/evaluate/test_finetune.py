@@ -237,8 +237,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from compmod.pretrain.evaluate.finetune import fine_tune
-from compmod.pretrain.run import FineTuning
-from compmod.pretrain.session import Session
+from compmod.pretrain.specs.measurement import FineTuning
+from compmod.pretrain.training.session import Session
 spec = FineTuning.from_dict(json.loads(sys.argv[2]))
 fine_tune(Path(sys.argv[1]), spec, Path(), Session(device="cpu", quiet=True, workers=0))
 """
