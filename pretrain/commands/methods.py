@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from tabulate import tabulate
 from tyro.conf import Positional, arg
 
-from ..recipes.presets import ROOMS, preset, recipes
+from ..recipes.presets import preset, recipes
+from ..recipes.recipe import UNVERIFIED
 from ..specs.datasets import DATASETS
 from ..specs.methods import METHODS, Entry
 from ..specs.run import PLUS, Optimizer, Run
@@ -44,7 +45,7 @@ def all_methods(format: Format) -> str:
     rows = []
     for name, entry in METHODS.items():
         plus = _cost(entry.plus_cost) if entry.plus else "no +"
-        source = f"{entry.source}; {entry.remark}" if entry.remark else entry.source
+        source = "; ".join(part for part in (entry.source, entry.remark, _unverified(name)) if part)
         rows.append((name, entry.label, source, ", ".join(_variants(name)), _cost(entry.cost), plus))
     return _table(_ALL, rows, format)
 
@@ -58,7 +59,7 @@ def one_method(name: str, format: Format) -> str:
     if base not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     rows = []
-    for dataset in _datasets():
+    for dataset in DATASETS:
         for variant, recipe in recipes(name, dataset).items():
             rows.append((dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), recipe.remark))
     return f"{_title(METHODS[base])}\n\n{_options(base)}\n\n{_table(_ONE, rows, format)}"
@@ -73,14 +74,16 @@ def _options(name: str) -> str:
     return "\n".join(["Options (--options NAME VALUE ...):", *lines]) if lines else "It has no options of its own."
 
 
-def _datasets() -> list[str]:
-    return [name for name in ROOMS if name in DATASETS]
-
-
 def _variants(name: str) -> list[str]:
     """The names of a method's presets other than the default, over all data sets."""
-    found = (variant for dataset in _datasets() for variant in recipes(name, dataset))
-    return [variant for variant in dict.fromkeys(found) if variant]
+    variants = (variant for dataset in DATASETS for variant in recipes(name, dataset))
+    return [variant for variant in dict.fromkeys(variants) if variant]
+
+
+def _unverified(name: str) -> str:
+    """What a method's line says of its recipes; nothing where it has one of its own for some data set."""
+    verified = any(recipe.verified for dataset in DATASETS for recipe in recipes(name, dataset).values())
+    return "" if verified else f"recipes: {UNVERIFIED}"
 
 
 def _title(entry: Entry) -> str:

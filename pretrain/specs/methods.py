@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-
 HERE = __name__.removesuffix(".specs.methods") + ".methods"  # package of the methods that come with compmod
 
 
