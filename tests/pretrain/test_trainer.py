@@ -19,10 +19,10 @@ import pytest
 import torch
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.records.record import Record
+from compmod.pretrain.runtime.exit_status import INTERRUPTED
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Backbone, Optimizer, Projector, Run
 from compmod.pretrain.trainer import NonFiniteLoss, train
-from compmod.pretrain.training.interruption import INTERRUPTED
 from compmod.pretrain.training.session import Session
 from safetensors.torch import load_file
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from compmod.pretrain.runtime.exit_status import INTERRUPTED
 from compmod.slurm.task import signals
 from compmod.slurm.task.signals import job_id
 from printing_slurm import PrintingSlurm
@@ -70,7 +71,7 @@ def test_signals_that_whoever_started_the_task_held_back_are_heard() -> None:
         "signals.listen()\n"
         "time.sleep(10)\n"
     )
-    assert done.returncode == signals.STOPPED, done.stderr
+    assert done.returncode == INTERRUPTED, done.stderr
 
 
 def test_hearing_imports_nothing_slow() -> None:
