@@ -23,7 +23,8 @@ from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
 from .data.images import Images, subset
 from .data.load import read
-from .evaluate.probe import forget_images, probe, split_digests
+from .evaluate.probe import probe
+from .evaluate.splits import forget_images, split_digests
 from .files.whole_file import write_whole
 from .methods.build import build_method
 from .networks.encoder import ENCODER
@@ -41,8 +42,8 @@ from .training.collapse import collapsed, spread
 from .training.divergence import NonFiniteLoss, all_finite, diverged, pretraining_advice
 from .training.interruption import Interrupted, Stop, working
 from .training.monitor import Monitor, cut_back
+from .training.objective import Objective, build_objective
 from .training.session import Session, resolve_device
-from .two_level.objective import Objective, build_objective
 from .views.batch import Batch
 from .views.batches import Input, feed
 

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ..pretrain.data.identity import check_run, compare
-from ..pretrain.evaluate.probe import finished_backbone
 from ..pretrain.files.whole_file import write_whole
-from ..pretrain.networks.encoder import check_same_encoder, encoder_checksum
+from ..pretrain.networks.encoder import check_same_encoder, encoder_checksum, finished_backbone
 from ..pretrain.records.provenance import provenance
 from ..pretrain.records.record import Record
 from ..pretrain.runtime.distributed import any_says, average_, broadcast_, first_says, processes, rank, world

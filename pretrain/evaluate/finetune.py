@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..data.identity import Present, check_finished, check_run, compare
-from ..networks.encoder import check_same_encoder, encoder_checksum
+from ..networks.encoder import check_same_encoder, encoder_checksum, finished_backbone
 from ..recipes.evaluation import SWEPT
 from ..records.provenance import provenance
 from ..records.record import Record
@@ -34,7 +34,6 @@ from ..training.interruption import Interrupted, Stop, working
 from ..training.session import Session, resolve_device
 from .classifier import Classifier, examples, steps_per_epoch
 from .labelled import Labelled, labelled
-from .probe import finished_backbone
 
 
 @own_settings()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,9 @@ from ..specs.datasets import DATASETS
 from ..specs.fields import described, fault
 from ..specs.run import Run
 from ..views.batch import Batch
-from .parts.regulariser import Regulariser
+
+if TYPE_CHECKING:
+    from .parts.regulariser import Regulariser
 
 SMALL_BATCH = 12  # samples of a batch in the tests that every method takes
 Targets = tuple[Any, ...]  # what a method holds fixed in a batch; each method has its own

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import os
 import platform
 import shlex
 import subprocess
@@ -15,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..runtime.launch import usable_cores
 from ..specs.spec import Spec
 from .fingerprint import fingerprint, remember_sources
 
@@ -90,7 +90,7 @@ def _hardware(device: str) -> dict[str, Any]:
     hardware: dict[str, Any] = {
         "device": device,
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "platform": platform.platform(),
     }
     torch = sys.modules.get("torch")

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ..paper.printed import paper_table, printed
+from ..paper.printed import FACTS, paper_table, printed
 
 LEVEL = 0.95
-FACTS = ("epochs", "switch")  # metrics of the CSV that state a setting
+
 DIGITS = 9  # sums of printed decimals are rounded so far: 54.6 - 54.6 is 0 and 2.1 - 0.1 is 2
 FEWEST_SEEDS = 2
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from itertools import permutations
 
 from ...pretrain.specs.run import PLUS
-from ..paper.printed import paper_table, printed
-from .comparison import FACTS, Comparison, Place, Relation
+from ..paper.printed import FACTS, paper_table, printed
+from .comparison import Comparison, Place, Relation
 
 
 def places(table: int, group: str = "", column: str = "", metric: str = "") -> tuple[Place, ...]:

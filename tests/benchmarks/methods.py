@@ -20,7 +20,7 @@ from compmod.pretrain.optim import build_optimizer
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import PLUS, Run
-from compmod.pretrain.two_level.objective import Objective, build_objective
+from compmod.pretrain.training.objective import Objective, build_objective
 from compmod.pretrain.views.batch import Batch
 
 WIDTH, SIDE, BATCH, IMAGES = 16, 32, 64, 50_000

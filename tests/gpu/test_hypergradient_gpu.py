@@ -14,7 +14,7 @@ from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.runtime.settings import numerics
 from compmod.pretrain.specs.methods import METHODS as ENTRIES
 from compmod.pretrain.specs.run import Backbone, Projector
-from compmod.pretrain.two_level.objective import build_objective
+from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.views.batch import Batch
 
 pytestmark = pytest.mark.gpu

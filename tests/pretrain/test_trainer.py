@@ -21,10 +21,10 @@ from compmod.pretrain.methods.base import SMALL_BATCH
 from compmod.pretrain.methods.build import load_method
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.records.record import Record
+from compmod.pretrain.runtime.exit_status import INTERRUPTED
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Backbone, Optimizer, Projector, Run
 from compmod.pretrain.trainer import NonFiniteLoss, train
-from compmod.pretrain.training.interruption import INTERRUPTED
 from compmod.pretrain.training.session import Session
 from safetensors.torch import load_file
 

@@ -15,7 +15,7 @@ from compmod.pretrain.methods.build import build_method, load_method
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Comprehensive
-from compmod.pretrain.two_level.objective import Objective, build_objective
+from compmod.pretrain.training.objective import Objective, build_objective
 from ranges import has_range
 from small_runs import IMAGES, SIDE, small, small_batch
 

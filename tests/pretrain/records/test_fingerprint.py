@@ -30,15 +30,20 @@ from compmod.pretrain.specs.spec import Spec
 
 RUN = Run(method="simclr", dataset="cifar10")
 LARGE = Run(method="simclr+", dataset="imagenet")
-WORK = ("pretrain/trainer.py", "pretrain/evaluate/probe.py", "pretrain/evaluate/finetune.py", "transfer/fine_tune.py")
+WORK = (
+    "pretrain/trainer.py",
+    "pretrain/evaluate/probe.py",
+    "pretrain/evaluate/finetune.py",
+    "transfer/fine_tune.py",
+    "pretrain/two_level/objective.py",  # imported by name, for "+" alone
+)
 # What a part imports only because it shares a file with work of another part.
-ASIDE = {
-    Run: {f"pretrain/evaluate/{name}.py" for name in ("features", "knn", "linear", "probe")},  # online probes
+ASIDE: dict[type[Spec], set[str]] = {
+    Run: {f"pretrain/evaluate/{name}.py" for name in ("features", "knn", "linear", "probe", "splits")},  # online probes
     Evaluation: {
         f"pretrain/{name}.py" for name in ("views/colour", "runtime/distributed", "views/geometry", "views/augment")
     },  # of the feed
-    FineTuning: {f"pretrain/{name}.py" for name in ("trainer", "two_level/objective")}
-    | {"pretrain/evaluate/knn.py", "pretrain/methods/base.py"},  # of the trainer, for its error's name alone
+    FineTuning: set(),
 }
 
 

@@ -20,8 +20,8 @@ from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Backbone, Comprehensive, Run
 from compmod.pretrain.trainer import Trainer
 from compmod.pretrain.training import checkpoint
+from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.training.session import Session
-from compmod.pretrain.two_level.objective import build_objective
 from compmod.tables.plan import cost
 from compmod.tables.plan.cost import disk_bytes, images_per_second, measured_rates, online_probes, predict, updates_of
 from compmod.tables.plan.default_rates import UNMEASURED, UNMEASURED_PLUS, relative_cost

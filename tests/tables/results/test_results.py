@@ -200,8 +200,8 @@ def test_reading_writes_nothing(tmp_path: Path, finish: Any) -> None:
 RENDERING = """
 import os, sys
 from pathlib import Path
-from compmod.tables.render import render
-from compmod.tables.table import build_table
+from compmod.tables.render.render import render
+from compmod.tables.build import build_table
 
 runs = Path(sys.argv[1])
 table, texts = build_table(1, "demo"), []
