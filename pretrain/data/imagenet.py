@@ -28,6 +28,8 @@ from .locate import locate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+ONLY_LARGE_IMAGES = "lists images that stay on disk"
+
 LISTING_FORMAT = 2  # raise it when listing changes, so that older listings are not read
 WORDNET = re.compile(r"n\d{8}")
 THREADS = 16  # list folders at once; what takes the time is the disk's answer

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..specs.datasets import Dataset, Reader
 
+MOVES_NO_NUMBER = "finds the data's files, and the data's digest stands beside every number"
+
 ARCHIVES = (".tar.gz", ".zip")
 LAYOUT = "train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG"  # of ImageNet, one folder a class
 

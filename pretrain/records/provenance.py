@@ -16,9 +16,7 @@ from typing import Any
 
 from ..runtime.launch import usable_cores
 from ..specs.spec import Spec
-from .fingerprint import fingerprint, remember_sources
-
-remember_sources()  # as they are when the code is imported: a long run may end after they were edited
+from .fingerprint import fingerprint
 
 PACKAGES = ("compmod", "torch", "torchvision", "numpy", "scikit-learn", "safetensors")  # those that can move a number
 PACKAGE_FOLDER = Path(__file__).resolve().parent
