@@ -16,9 +16,8 @@ from functools import cache
 from pathlib import Path
 
 from ..specs.datasets import DATASETS
-from ..specs.measurement import Measured
+from ..specs.measurement import Work
 from ..specs.methods import METHODS
-from ..specs.run import Run
 from ..specs.spec import DIGEST_LENGTH, Spec
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -300,9 +299,9 @@ def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
 
 def _subject(spec: Spec) -> tuple[str, str, bool, str]:
     """What of a spec selects the files: its kind, and method, "+" and data set of the run."""
-    if not isinstance(spec, Run | Measured):
+    if not isinstance(spec, Work):
         return "", "", False, ""
-    run = spec if isinstance(spec, Run) else spec.run
+    run = spec.run
     return type(spec).__qualname__, run.base_method, run.plus, run.dataset
 
 
