@@ -103,7 +103,7 @@ def _evaluated(
         return (choose_and_fine_tune if sweep else fine_tune)(runs, spec, data, session)
     from .pretrain.evaluate.probe import evaluate as evaluate_run
 
-    return evaluate_run(runs, spec, data, session.device, session.loader_workers)
+    return evaluate_run(runs, spec, data, session)
 
 
 def data(

@@ -17,8 +17,8 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import PROVENANCE, check_fields
 from ...pretrain.files.stored_json import read_object, shortened
 from ...pretrain.records.record import Record, check_unchanged
-from ...pretrain.specs.run import Run
-from ..paper.table import Cell, Measurement
+from ...pretrain.specs.measurement import Measurement, Work
+from ..paper.table import Cell
 from .origin import Source, source_of
 from .verdict import deviation
 
@@ -120,7 +120,7 @@ class Runs:
         except FileNotFoundError:
             return frozenset()
 
-    def _state(self, spec: Run | Measurement) -> tuple[Any, dict[str, Any]]:
+    def _state(self, spec: Work) -> tuple[Any, dict[str, Any]]:
         try:
             results = read_object(f"{self._folder(spec)}/results.json")
             if results is not None:
@@ -132,13 +132,13 @@ class Runs:
             self.damage(f"{self._folder(spec)}: {error}")
         return "damaged", {}
 
-    def provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+    def provenance(self, spec: Work) -> dict[str, Any]:
         """Empty where there is none; a damaged one takes nothing from the number but its origin."""
         if spec.digest not in self._origins:
             self._origins[spec.digest] = self._read_provenance(spec)
         return self._origins[spec.digest]
 
-    def _read_provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+    def _read_provenance(self, spec: Work) -> dict[str, Any]:
         file = f"{self._folder(spec)}/provenance.json"
         try:
             found = read_object(file) or {}
@@ -172,7 +172,7 @@ class Runs:
             self._noted.add(file)
             self.damaged[f"damaged record {printable(sentence)}"] = None
 
-    def _folder(self, spec: Run | Measurement) -> str:
+    def _folder(self, spec: Work) -> str:
         return f"{self.path}/{spec.folder}"
 
 

@@ -220,7 +220,7 @@ def test_a_run_and_its_measurements_do_not_depend_on_what_the_caller_has_set(sta
         with elsewhere(around):
             record = train(run, there, tmp_path, session)
             results = [
-                evaluate(there, specs[0], tmp_path, "cpu").results,
+                evaluate(there, specs[0], tmp_path, session).results,
                 fine_tune(there, specs[1], tmp_path, session).results,
             ]
         found.append((load_file(record.path / "encoder.safetensors"), results))

@@ -222,7 +222,7 @@ def test_when_sbatch_refuses_an_array_those_before_it_stay_in_the_journal(
         f"#!{slurm.shell}\n[ -e {tmp_path}/once ] || {{ > {tmp_path}/once; echo Submitted batch job 41; exit; }}\n"
         "echo sbatch: error: QOSMaxSubmitJobPerUserLimit >&2; exit 1\n"
     )
-    with pytest.raises(SlurmError, match=r"array 2 of 2 \(evaluate, 2 tasks\): .*PerUserLimit; 1 were submitted"):
+    with pytest.raises(SlurmError, match=r"array 2 of 2 \(probes, 2 tasks\): .*PerUserLimit; 1 were submitted"):
         submit([tiny_table(range(2))], runs, tmp_path, PLAIN)
     assert sorted(entries(runs)) == sorted(tiny_run(seed).digest for seed in range(2))
     assert capsys.readouterr().err == ""
@@ -281,7 +281,7 @@ def test_a_dry_run_submits_and_writes_nothing(
 def test_the_dry_run_of_a_measurement_of_large_images_names_its_shape() -> None:
     job: Job = _large_jobs().jobs[0]
     said = told(Submission(lacking([], {}, Rates()), Arranged(jobs=(job,))), BIG, dry_run=True)
-    assert f"{len(job.steps)} x pretrain, each 2 nodes, 8 GPUs, at most" in said
+    assert f"{len(job.steps)} x pretraining, each 2 nodes, 8 GPUs, at most" in said
 
 
 @pytest.mark.parametrize(
