@@ -25,7 +25,7 @@ from .pretrain.files.printable import printable
 from .pretrain.recipes.evaluation import named_protocol
 from .pretrain.recipes.scales import SCALES, Scale, scaled
 from .pretrain.records.record import Record
-from .pretrain.runtime.launch import place_of
+from .pretrain.runtime.launch import launch_of
 from .pretrain.specs.datasets import DATASETS
 from .pretrain.specs.fields import ABOVE_ZERO, Range
 from .pretrain.specs.measurement import Evaluation, FineTuning
@@ -85,7 +85,7 @@ def evaluate(
         spec = named_protocol(run, protocol, variant, data)
         spec = dataclasses.replace(spec, split=split, epochs=epochs or spec.epochs)
     done = _evaluated(run_dir.parent, spec, data, device, workers, sweep=sweep)
-    if place_of(os.environ).rank:  # the first process speaks for all
+    if launch_of(os.environ).rank:  # the first process speaks for all
         return
     _print_results(done.path, {name: value for name, value in (done.results or {}).items() if name != "epochs"})
 
@@ -195,7 +195,7 @@ def _pretrain(asked: Pretraining) -> None:
     names = {field.name for field in dataclasses.fields(Session)} & {f.name for f in dataclasses.fields(Pretraining)}
     session = Session(**{name: getattr(asked, name) for name in names})
     record = train(asked.run, asked.runs, asked.data, session)
-    if place_of(os.environ).rank:  # the first process speaks for all
+    if launch_of(os.environ).rank:  # the first process speaks for all
         return
     results = record.results or {}
     last, online = results.get("last"), results.get("online")

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from ..pretrain.data.identity import Present, check_finished
 from ..pretrain.records.record import InUse, Record
+from ..pretrain.runtime.exit_status import BY_HAND
 from ..pretrain.specs.measurement import FineTuning
 from ..pretrain.specs.methods import METHODS
 from ..pretrain.specs.run import Run
 from ..transfer.identity import check_finished_detection
 from ..transfer.spec import COCO, Detection
 from .paper.table import Measurement, Table
-from .workers import STOPPED, handled, side_by_side, stop
+from .workers import handled, side_by_side, stop
 
 POLL_S = 1.0  # between looks at what another process does
 FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; anything else is a fault of ours
@@ -135,11 +136,11 @@ def _other_data(specs: Iterable[Measurement], runs: Path, data: Path) -> dict[st
 
 @contextlib.contextmanager
 def _status_of_a_stop() -> Iterator[None]:
-    """Training in this process leaves with a status of its own after a signal, which schedulers know; here STOPPED."""
+    """Training in this process leaves with a status of its own after a signal, which schedulers know; here BY_HAND."""
     try:
         yield
     except SystemExit as leave:
-        leave.code = STOPPED
+        leave.code = BY_HAND
         raise
 
 

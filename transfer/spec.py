@@ -14,6 +14,8 @@ from ..pretrain.specs.measurement import Measured
 from ..pretrain.specs.run import Run
 from ..pretrain.specs.spec import Spec
 
+MOVES_NO_NUMBER = "holds settings, which the spec's digest holds"
+
 Data = Literal["coco", "digit-scenes"]
 COCO: Final = "coco"
 SCENES: Final = "digit-scenes"

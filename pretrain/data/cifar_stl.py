@@ -64,11 +64,17 @@ FILES: dict[str, dict[str, tuple[File, ...]]] = {
 
 
 def read(
-    dataset: Dataset, split: Literal["pretrain", "train", "test"], folder: Path, *, whole: bool
+    dataset: Dataset,
+    split: Literal["pretrain", "train", "test"],
+    folder: Path,
+    *,
+    whole: bool,
+    cache: Path | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Pixels (uint8, images x 3 x side x side) and labels (int64) of a split.
 
-    Without `whole` the files are a partial copy: anything but their checksums and counts is still checked.
+    Without `whole` the files are a partial copy: anything but their checksums and counts is still checked. Reading
+    them takes no decoding, so `cache`, an argument of every reader, is not used.
     """
     import numpy as np
 

@@ -22,6 +22,8 @@ from PIL import Image
 
 from ..files.bad_data import BadData
 
+ONLY_LARGE_IMAGES = "decodes images that stay on disk; those in memory have a digest of their pixels"
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 THREADS = 16  # open files at once; what takes the time is the disk's answer

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .imagenet import Files
     from .images import Images
 
+MOVES_NO_NUMBER = "compares digests, and computes none of a number"
+
 SHOWN = 12  # hexadecimal digits of a digest that a sentence gives
 RENAMED = "--copy OTHER"  # how other data get a name of their own
 

@@ -1,9 +1,10 @@
 """Files: the listing of a split of ImageNet or ImageNet-100, without opening an image.
 
-Layout: train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG, as the PyTorch ImageNet example lays out ILSVRC 2012. Labels
-follow sorted WordNet numbers: for ImageNet those of train/'s class folders, so a copy with fewer classes numbers those
-it has; for ImageNet-100 those of its published list, read from a folder of its own or out of a larger set's. Listing a
-million names takes minutes on a network disk, so a listing is kept, and made anew when a class folder has changed.
+Layout: train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG, as the PyTorch ImageNet example lays out ILSVRC 2012; other
+large data sets have class folders of any name. Labels follow the sorted names of train/'s class folders, so a copy with
+fewer classes numbers those it has; for ImageNet-100 they follow its published list, read from a folder of its own or
+out of a larger set's. Listing a million names takes minutes on a network disk, so a listing is kept, and made anew
+when a class folder has changed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from .locate import locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+ONLY_LARGE_IMAGES = "lists images that stay on disk"
 
 LISTING_FORMAT = 2  # raise it when listing changes, so that older listings are not read
 WORDNET = re.compile(r"n\d{8}")
@@ -147,7 +150,7 @@ def _classes(entry: Dataset, folder: Path, *, whole: bool) -> tuple[str, ...]:
     found = class_folders(entry, folder)
     if not found:
         raise entry.fault(folder, "no class folders", "one folder a class, such as n01440764")
-    if foreign := [name for name in found if not WORDNET.fullmatch(name)]:
+    if entry.wordnet and (foreign := [name for name in found if not WORDNET.fullmatch(name)]):
         raise entry.fault(folder / foreign[0], f"class {foreign[0]!r}", "a WordNet number, such as n01440764")
     if entry.name in CLASS_NAMES:
         kept = [name for name in found if name in CLASS_NAMES[entry.name]]

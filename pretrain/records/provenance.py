@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import os
 import platform
 import shlex
 import subprocess
@@ -15,10 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..runtime.launch import usable_cores
 from ..specs.spec import Spec
-from .fingerprint import fingerprint, remember_sources
-
-remember_sources()  # as they are when the code is imported: a long run may end after they were edited
+from .fingerprint import fingerprint
 
 PACKAGES = ("compmod", "torch", "torchvision", "numpy", "scikit-learn", "safetensors")  # those that can move a number
 PACKAGE_FOLDER = Path(__file__).resolve().parent
@@ -90,7 +88,7 @@ def _hardware(device: str) -> dict[str, Any]:
     hardware: dict[str, Any] = {
         "device": device,
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "platform": platform.platform(),
     }
     torch = sys.modules.get("torch")

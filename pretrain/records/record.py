@@ -22,6 +22,7 @@ from ..files.whole_file import write_whole
 from ..specs.measurement import Measured
 from ..specs.run import Run
 from ..specs.spec import Spec
+from .fingerprint import remember_sources
 
 CHECKSUM = "results_sha256"  # in provenance.json
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
@@ -100,6 +101,7 @@ class Record:
 
     def start(self) -> None:
         """Create the folder with its spec; forget an earlier failure and what a killed process half wrote."""
+        remember_sources()  # as they are when the work begins: it may end after they were edited
         self.path.mkdir(parents=True, exist_ok=True)
         for part in self.path.glob(".*.[0-9]*"):
             part.unlink()

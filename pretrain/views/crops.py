@@ -21,6 +21,8 @@ from ..specs.datasets import Dataset
 from ..specs.run import Augmentation
 from .augment import NUMBERS, crop_boxes
 
+ONLY_LARGE_IMAGES = "cuts images that stay on disk"
+
 REDUCING_GAP = 2.0  # a reduced image stays this much larger than what is made of it; Pillow, for `Image.thumbnail`
 REDUCTIONS = (8, 4, 2)  # what the JPEG decoder can divide sides by
 PROBE_VIEW = Augmentation(jitter=0.0, grey=0.0, crop_min=0.08)  # crop and flip; Zbontar et al., ICML 2021, code

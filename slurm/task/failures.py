@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ...pretrain.runtime.exit_status import INTERRUPTED, SIGNALLED
 from ..shared_files import (
     Field,
     Number,
@@ -64,8 +65,6 @@ _OF_SIGNAL: dict[int, Kind] = {
     12: "preempted",
     15: "preempted",
 }
-_SAVED = 75  # exit status after a signal and a checkpoint; pretrain/session.py, which imports torch
-_SHELL = 128  # a shell adds it to the number of the signal that ended a command
 
 # A fault of a file, by where it was raised: the rooms that read data, then nothing but the rest of that traceback.
 _ROOMS = "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
@@ -111,9 +110,9 @@ def classify(
         return known
     if error is not None:
         return _of_error(error)
-    if exit_code == _SAVED:
+    if exit_code == INTERRUPTED:
         return "preempted"
-    signal = signal or max(exit_code - _SHELL, 0)
+    signal = signal or max(exit_code - SIGNALLED, 0)
     seen = kind_in(log)
     if seen in (None, "bug") and signal in _OF_SIGNAL:  # a traceback there is an earlier attempt's: this one was killed
         return _OF_SIGNAL[signal]
@@ -185,7 +184,7 @@ _REMARK = re.compile(r"srun: |slurmstepd: error: \*\*\* STEP|submitit (?:INFO|WA
 
 def _of_error(error: BaseException) -> Kind:
     if isinstance(error, SystemExit):
-        return "preempted" if error.code == _SAVED else "bug"
+        return "preempted" if error.code == INTERRUPTED else "bug"
     return kind_in("".join(traceback.format_exception(error))) or "bug"
 
 

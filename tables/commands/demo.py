@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.run import PLUS
 from ..build import build_table
 from ..claims.gains import gain_sentences
@@ -33,7 +33,7 @@ def run_demo(runs: Path) -> None:
     table = demo_table()
     count = len(table.specs)
     print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)
-    run_table(table, runs, Path("data"), device="cpu", workers=len(os.sched_getaffinity(0)))
+    run_table(table, runs, Path("data"), device="cpu", workers=usable_cores())
     print(render(table, runs, "md"))
     print("\n".join(gain_sentences(cell_results(table, Results(runs)))))
     print(f"report: {write_report(table, runs, runs / 'report.md')}")

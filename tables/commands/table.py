@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from ...pretrain.commands.options import check_words
 from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line
+from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
 from ..build import TABLES, build_table
 from ..paper.table import Format
@@ -51,9 +51,8 @@ def table_command(
 
         resolve_device(device)  # one that this machine lacks is one error, too
         runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         try:
-            run_tables(tables, runs, data, device, workers=workers or (cores if scale == "demo" else 1))
+            run_tables(tables, runs, data, device, workers=workers or (usable_cores() if scale == "demo" else 1))
         except ValueError as error:
             failure = error
     from ..render.render import render_all

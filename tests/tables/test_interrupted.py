@@ -18,7 +18,9 @@ EPOCHS = 30
 SCRIPT = """
 import sys
 from compmod import cli
-from compmod.tables import demo, render, table
+from compmod.tables.commands import demo
+from compmod.tables.render import render
+from compmod.tables import build as table
 from small_tables import tiny_table
 
 made = tiny_table(range(int(sys.argv[1])), epochs=int(sys.argv[2]))

@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from ...pretrain.commands.options import Folder
 from ...pretrain.records.record import Record
-from ...pretrain.runtime.launch import place_of
+from ...pretrain.runtime.launch import launch_of
 from ...pretrain.specs.fields import ABOVE_ZERO, Range
 from ...pretrain.specs.run import Run
 from ..data.coco import Split, is_official, read_folder
@@ -61,7 +61,7 @@ def transfer_command(
         copy=copy_name(coco, read_folder(coco, headers=False)) if coco else "",
         weights=digest,
     )
-    if gpus > 1 and place_of(os.environ).world == 1:
+    if gpus > 1 and launch_of(os.environ).world == 1:
         _check_processes(gpus, device, settings.batch_size)
         if coco:
             read_folder(coco)  # a fault is named once, and not by every process
@@ -71,7 +71,7 @@ def transfer_command(
 
     session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers)
     done = transfer(runs, spec, coco or Path(), session, source if digest else None)
-    if place_of(os.environ).rank:  # the first process speaks for all
+    if launch_of(os.environ).rank:  # the first process speaks for all
         return
     for name, value in (done.results or {}).items():
         print(f"{name:14} {value:.4g}" if isinstance(value, int | float) else f"{name:14} {value}")

@@ -26,8 +26,8 @@ from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import PLUS, Optimizer
 from compmod.pretrain.trainer import train
+from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.training.session import Session
-from compmod.pretrain.two_level.objective import build_objective
 from compmod.pretrain.views.augment import Views
 from compmod.pretrain.views.colour import (
     adjust_brightness,

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 REPRODUCE = """
 import json, sys
 from pathlib import Path
-from compmod.pretrain.run import Run
+from compmod.pretrain.specs.run import Run
 from compmod.tables.reproduce import reproduce
 reproduce(Run.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path("data"), "cpu", quiet=True)
 """

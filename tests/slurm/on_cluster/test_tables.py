@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 SUBMIT = """
 import json, sys
 from pathlib import Path
-from compmod.slurm.submit import submit
+from compmod.slurm.submission.submit import submit
 from private_cluster import PrivateCluster
 from tiny_tables import tiny, tiny_table
 folder, runs = map(Path, sys.argv[1:3])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from compmod.cli import main
 from compmod.pretrain.data.locate import _unpacking
-from compmod.pretrain.evaluate.probe import finished_backbone
+from compmod.pretrain.networks.encoder import finished_backbone
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.pace import Pace
 from compmod.slurm.status.status import Status, Task

@@ -85,7 +85,7 @@ def test_folders_that_submitting_makes_have_the_rights_of_the_runs_folder(tmp_pa
 HOLDER = """
 import sys, time
 from pathlib import Path
-from compmod.slurm.journal import submitting
+from compmod.slurm.submission.journal import submitting
 with submitting(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
