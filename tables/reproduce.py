@@ -20,7 +20,7 @@ from ..pretrain.runtime.exit_status import BY_HAND
 from ..pretrain.specs.measurement import Measurement, Work
 from ..pretrain.specs.methods import METHODS
 from ..pretrain.specs.performers import PERFORMS
-from ..pretrain.specs.run import Run
+from ..pretrain.specs.run import Kind, Run
 from ..transfer.identity import check_finished_detection
 from ..transfer.spec import Detection
 from .paper.table import Table

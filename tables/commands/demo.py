@@ -9,13 +9,13 @@ from pathlib import Path
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.run import PLUS
 from ..build import build_table
-from ..claims.gains import closing_words
+from ..claims.gains import gain_sentences
 from ..paper.table import Table
 from ..render.render import render
 from ..report.report import write_report
 from ..reproduce import run_table
-from ..results.cells import fill
-from ..results.results import Runs
+from ..results.cells import cell_results
+from ..results.results import Results
 
 METHODS = ("simclr", "byol", "barlow_twins")  # of Table 1's rows: what two cores pretrain in under five minutes
 
@@ -35,5 +35,5 @@ def run_demo(runs: Path) -> None:
     print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)
     run_table(table, runs, Path("data"), device="cpu", workers=usable_cores())
     print(render(table, runs, "md"))
-    print("\n".join(closing_words(fill(table, Runs(runs)))))
+    print("\n".join(gain_sentences(cell_results(table, Results(runs)))))
     print(f"report: {write_report(table, runs, runs / 'report.md')}")

@@ -17,7 +17,7 @@ import pytest
 from compmod.slurm.submission.journal import history
 from compmod.slurm.submission.submit import submit
 from compmod.tables.paper.table import Table
-from compmod.tables.results.results import Runs
+from compmod.tables.results.results import Results
 from private_cluster import NODES, PrivateCluster, until
 from tiny_tables import differences, tiny, tiny_table, tiny_table_1, undisturbed
 
@@ -39,8 +39,8 @@ print(sum(len(job.steps) for job in submit([table], runs, runs, PrivateCluster(f
 
 def filled(table: Table, runs: Path) -> bool:
     """Whether every cell has its number."""
-    found = Runs(runs)
-    return all(found.outcome(cell).state == "done" for row in table.rows for cell in row.cells if cell.specs)
+    found = Results(runs)
+    return all(found.seed_results(cell).state == "done" for row in table.rows for cell in row.cells if cell.specs)
 
 
 def test_an_array_of_20_runs_and_their_dependent_evaluations_fill_a_table(
