@@ -170,18 +170,6 @@ def histories(
     return {digest: tuple(sorted(some, key=lambda failure: failure.when)) for digest, some in found.items() if some}
 
 
-def last_line(text: str) -> str:
-    """The line that says most of a log's end: the last that is not SLURM's or submitit's own remark on the exit."""
-    lines = [" ".join(_UNPRINTED.sub("", line).split()) for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    telling = [line for line in lines if not _REMARK.match(line)]
-    return (telling or lines or [""])[-1]
-
-
-_UNPRINTED = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0e-\x1f\x7f]")  # colours, and what a terminal would obey
-_REMARK = re.compile(r"srun: |slurmstepd: error: \*\*\* STEP|submitit (?:INFO|WARNING|ERROR)|\^+$|~+\^*~*$")
-
-
 def _of_error(error: BaseException) -> FailureKind:
     if isinstance(error, SystemExit):
         return "preempted" if error.code == INTERRUPTED else "bug"

@@ -233,6 +233,3 @@ def _until(true: Callable[[], bool], most_s: float) -> bool:
             return False
         time.sleep(1.0)
     return True
-
-
-ATTEMPT = "Starting with JobEnvironment"  # submitit's first line of each start; a log holds all of them
