@@ -1,6 +1,7 @@
 """Encoder: the one reader of a finished run's encoder.safetensors, which checks that the file is what the run wrote.
 
-The file's metadata hold the run's digest and provenance holds the file's SHA-256; records older than that hold none.
+The metadata of the file hold the digest of the run, and provenance holds the SHA-256 of the file; older records have
+neither.
 """
 
 from __future__ import annotations
