@@ -33,9 +33,12 @@ def demo_table() -> Table:
 
 def run_demo(runs: Path) -> None:
     """Train what the demo table lacks below `runs`; print the table and what "+" changed; write report.md."""
+    from ..claims.gains import gain_sentences
     from ..render.render import render
     from ..report.report import write_report
     from ..reproduce import run_table
+    from ..results.cells import cell_results
+    from ..results.results import Results
 
     table = demo_table()
     count = len(table.specs)

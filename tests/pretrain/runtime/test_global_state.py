@@ -38,9 +38,9 @@ from compmod.pretrain.views.colour import (
     solarize,
 )
 from compmod.pretrain.views.geometry import gaussian_blur, resized_crop, rotate
+from one_cell_tables import tiny_run
 from safetensors.torch import load_file
 from small_runs import IMAGES, SIDE, small, small_batch
-from small_tables import tiny_run
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
