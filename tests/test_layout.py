@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def _backwards(path: Path, tree: ast.AST) -> list[str]:
     return [name for name in _imports(path, tree) if name.split(".")[0] not in allowed]
 
 
+@cache
 def _graph() -> dict[str, set[str]]:
     """Every module and the modules that it imports, at its top, inside a function or for a type checker."""
     modules = {_module(path): path for path in FILES}

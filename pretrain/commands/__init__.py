@@ -2,3 +2,5 @@
 
 An *option* is a parameter of a command. A command is a function; its parameters become its options, read by tyro.
 """
+
+MOVES_NO_NUMBER = "reads command lines"

@@ -7,6 +7,8 @@ from pathlib import Path
 from ..specs.datasets import known
 from .locate import LAYOUT, class_folders_of
 
+MOVES_NO_NUMBER = "fetches the data's files, and the data's digest stands beside every number"
+
 
 def download(dataset: str, root: Path) -> None:
     """Fetch the official archive of a data set, compare its checksum, and unpack it below `root`.

@@ -13,6 +13,8 @@ from .locate import layout, look
 if TYPE_CHECKING:
     from ..specs.datasets import Dataset, Split
 
+MOVES_NO_NUMBER = "describes the data's files, and the data's digest stands beside every number"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:

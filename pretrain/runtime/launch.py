@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import NamedTuple
 
+MOVES_NO_NUMBER = "says which of several processes this is"
+
 _PORTS = (10_000, 50_000)  # of a job's meeting point, chosen by its number
 
 
@@ -24,7 +26,7 @@ class Launch(NamedTuple):
 
 
 def launch_of(environment: Mapping[str, str]) -> Launch:
-    """This process's place from the variables of torchrun, else of a SLURM job step; 0 of 1 without them.
+    """This process's rank from the variables of torchrun, else of a SLURM job step; 0 of 1 without them.
 
     Raises ValueError on variables that contradict each other.
     """

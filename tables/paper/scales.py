@@ -8,9 +8,8 @@ from typing import Any
 
 from ...pretrain.recipes.evaluation import linear_protocol, semi_protocol
 from ...pretrain.recipes.scales import BRIEF, SHORT, Scale, scaled
-from ...pretrain.specs.measurement import Evaluation, FineTuning
+from ...pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from ...pretrain.specs.run import Augmentation, Run
-from .table import Measurement
 
 LINEAR_EPOCHS: dict[Scale, int] = {"paper": 500, "short": 50, "demo": 60}
 # Digits, ours, chosen with seed 0 on the validation split, of 1 % (a glyph a class) on the images that it leaves out.
