@@ -48,7 +48,7 @@ from compmod.transfer.commands.export import export
 from paths import ROOT, TESTS
 from PIL import Image
 from small_runs import SAMPLES, small
-from tiny_tables import tiny_table
+from tables_of_tiny_runs import tiny_table
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 QUIET = Session(device="cpu", online_every=0, linear_epochs=1, quiet=True, checkpoint_epochs=1)
