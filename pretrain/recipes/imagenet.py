@@ -1,7 +1,7 @@
 """Recipes for ImageNet, at 224 px on a ResNet-50: what the rows of Table 2 were published with.
 
 Command: `compmod pretrain NAME --dataset imagenet`, then `compmod evaluate RUN_DIR --protocol linear`.
-Time: of SimCLR on one H100 (an estimate, not measured): 760 hours for its 1,000 epochs, about three times that with "+".
+Time: of SimCLR on one H100 (an estimate, not measured): 760 hours for 1,000 epochs, about three times that with "+".
 Expected: Table 2 of the paper; linear accuracy: SimCLR 69.32, BYOL 74.31, Barlow Twins 73.22.
 Source: the method's own code where a line names no other. A ResNet-18, which costs about a third, is
 `--backbone.name resnet18`; no row of the paper is known to have used one.
