@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
-from ..claims.check import claims_frame, claims_markdown
+from ..claims.checked_claims import claims_frame, claims_markdown
 from ..results.results import Results
 from .options import Copies, Runs, named_copies
 
