@@ -46,7 +46,7 @@ def _of_row(label: str, cells: Sequence[Cell], results: Results) -> Iterator[Pic
         results.damage(f"{file}: not a PNG image")
         return
     scores = ", ".join(
-        f"{cell.metric.replace('/', ' ')} {seed_results.values[0]:.1f}" for cell, seed_results in figures
+        f"{cell.metric.replace('/', ' ')} {seeds.values[0]:.1f}" for cell, seed_results in figures
     )
     title = f"{label}, seed {first.seed}"
     yield Picture(
