@@ -16,21 +16,16 @@ from pathlib import Path
 
 from ..pretrain.data.identity import Present, check_finished
 from ..pretrain.records.record import InUse, Record
+from ..pretrain.runtime.exit_status import BY_HAND
 from ..pretrain.specs.measurement import Measurement, Work
 from ..pretrain.specs.methods import METHODS
+from ..pretrain.specs.performers import PERFORMS
 from ..pretrain.specs.run import Kind, Run
 from ..transfer.identity import check_finished_detection
 from ..transfer.spec import Detection
 from .paper.table import Table
-from .workers import STOPPED, handled, side_by_side, stop
+from .workers import handled, side_by_side, stop
 
-PERFORMS: dict[Kind, str] = {  # module and function, called with runs, spec, data and session
-    "pretraining": "pretrain.trainer:train",
-    "probes": "pretrain.evaluate.probe:evaluate",
-    "linear": "pretrain.evaluate.finetune:fine_tune",
-    "fine-tuning": "pretrain.evaluate.finetune:fine_tune",
-    "detection": "transfer.fine_tune:fine_tune_detector",
-}
 POLL_S = 1.0  # between looks at what another process does
 FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; any other error is a bug of ours
 
@@ -141,11 +136,11 @@ def _other_data(specs: Iterable[Measurement], runs: Path, data: Path) -> dict[st
 
 @contextlib.contextmanager
 def _status_of_a_stop() -> Iterator[None]:
-    """After a signal, training in this process exits with a status for schedulers; replace it by STOPPED."""
+    """After a signal, training in this process exits with a status for schedulers; replace it by BY_HAND."""
     try:
         yield
     except SystemExit as leave:
-        leave.code = STOPPED
+        leave.code = BY_HAND
         raise
 
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import Any, Generic, TypeVar
 
+from ..pretrain.runtime.exit_status import BY_HAND
 from ..pretrain.runtime.worker_process import end_with_the_parent
 
-STOPPED = 130  # exit status after a signal, as a shell says of Ctrl-C
 GRACE_S = 10.0  # for saving; then a worker is killed, and the next start goes on from an older checkpoint
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that is closed
 OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)  # sent to every process of a terminal at once
@@ -32,7 +32,7 @@ class Stopped(SystemExit):
     """A signal ended the work; what was saved stays."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(STOPPED)
+        super().__init__(BY_HAND)
         name = signal.Signals(number).name
         self.reason = f"stopped by {name}; what was saved stays, run the same command again to go on"
 

@@ -14,6 +14,8 @@ from ..pretrain.specs.measurement import Measurement
 from ..pretrain.specs.run import Device, Kind, Run
 from ..pretrain.specs.spec import Spec
 
+MOVES_NO_NUMBER = "holds settings, which the spec's digest holds"
+
 DetectionData = Literal["coco", "digit-scenes"]
 COCO: Final = "coco"
 SCENES: Final = "digit-scenes"

@@ -1,7 +1,7 @@
 """Data identity: the content digests of the images behind a record, compared with those of the images there now.
 
-A name is no identity: two folders may be called the same one after another. Provenance holds under `splits` a SHA-256
-of every split that the work read, whole, before any subset or validation split is drawn from it. Imports no torch.
+A name is no identity: other images may later have the same folder name. Provenance holds, under `splits`, a SHA-256 of
+every whole split that the work read, before any subset or validation split is drawn from it. Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from .locate import is_there
 if TYPE_CHECKING:
     from .imagenet import Files
     from .images import Images
+
+MOVES_NO_NUMBER = "compares digests, and computes none of a number"
 
 SHOWN = 12  # hexadecimal digits of a digest that a sentence gives
 RENAMED = "--copy OTHER"  # how other data get a name of their own

@@ -22,6 +22,7 @@ from ..files.whole_file import write_whole
 from ..specs.measurement import Work
 from ..specs.run import Run
 from ..specs.spec import Spec
+from .fingerprint import remember_sources
 
 CHECKSUM = "results_sha256"  # in provenance.json
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # a process that reads the status, as a table does, holds the lock for a moment
@@ -100,6 +101,7 @@ class Record:
 
     def start(self) -> None:
         """Create the folder with its spec; remove an earlier failure and the incomplete files of a killed process."""
+        remember_sources()  # as they are when the work begins: it may end after they were edited
         self.path.mkdir(parents=True, exist_ok=True)
         for part in self.path.glob(".*.[0-9]*"):
             part.unlink()

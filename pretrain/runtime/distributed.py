@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .launch import Place, meeting_point, place_of
+from .launch import Launch, launch_of, meeting_point
 
 TIMEOUT = timedelta(hours=4)  # the others wait while the first process probes or writes
 
@@ -100,11 +100,11 @@ def any_says(flag: bool, device: torch.device | str) -> bool:
 
 
 @contextmanager
-def processes(device: str) -> Iterator[Place]:
+def processes(device: str) -> Iterator[Launch]:
     """Meet the other processes of this run, if the environment says that there are any; part at the end."""
-    place = place_of(os.environ)
-    if place.world == 1 or dist.is_initialized():
-        yield place
+    launch = launch_of(os.environ)
+    if launch.world == 1 or dist.is_initialized():
+        yield launch
         return
     if "MASTER_ADDR" not in os.environ:
         os.environ.update(meeting_point(os.environ))
@@ -114,12 +114,12 @@ def processes(device: str) -> Iterator[Place]:
 
     cuda = device.startswith("cuda")
     if cuda:
-        torch.cuda.set_device(place.local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(launch.local_rank % torch.cuda.device_count())
     dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if cuda else "gloo", rank=place.rank, world_size=place.world, timeout=TIMEOUT
+        "cpu:gloo,cuda:nccl" if cuda else "gloo", rank=launch.rank, world_size=launch.world, timeout=TIMEOUT
     )
     try:
-        yield place
+        yield launch
     finally:
         dist.destroy_process_group()
 

@@ -1,6 +1,6 @@
-"""Place: which process of a run this is, by what torchrun or SLURM put into the environment; imports no torch.
+"""Launch: how torchrun or SLURM started this process: its rank, and its cores. Imports no torch.
 
-SLURM's counts may be a number for each node, such as `2(x3),1`; every variable that cannot be understood is named.
+A count of SLURM may list the nodes, such as `2(x3),1`; an error names the variable that it cannot read.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import subprocess
 from collections.abc import Mapping
 from typing import NamedTuple
 
+MOVES_NO_NUMBER = "says which of several processes this is"
+
 _PORTS = (10_000, 50_000)  # of a job's meeting point, chosen by its number
 
 
-class Place(NamedTuple):
-    """This process among those of a run."""
+class Launch(NamedTuple):
+    """The rank of this process among the processes of a run."""
 
     rank: int
     world: int
     local_rank: int  # on its node: which GPU it takes
 
 
-def place_of(environment: Mapping[str, str]) -> Place:
-    """This process's place by the variables of torchrun, else of a SLURM job step; alone without them.
+def launch_of(environment: Mapping[str, str]) -> Launch:
+    """This process's rank from the variables of torchrun, else of a SLURM job step; 0 of 1 without them.
 
     Raises ValueError on variables that contradict each other.
     """
@@ -32,15 +34,15 @@ def place_of(environment: Mapping[str, str]) -> Place:
     if "WORLD_SIZE" not in environment:
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
     if names[1] not in environment:
-        return Place(0, 1, 0)
+        return Launch(0, 1, 0)
     try:
-        place = Place(*(_whole(environment[name]) for name in names))
+        launch = Launch(*(_whole(environment[name]) for name in names))
     except (KeyError, ValueError):
         found = {name: environment.get(name, "unset") for name in names}
-        raise ValueError(f"cannot tell this process's place from {found}; expected three whole numbers") from None
-    if not 0 <= place.rank < place.world:
-        raise ValueError(f"{names[0]} {place.rank} must be below {names[1]} {place.world}")
-    return place
+        raise ValueError(f"cannot tell this process's rank from {found}; expected three whole numbers") from None
+    if not 0 <= launch.rank < launch.world:
+        raise ValueError(f"{names[0]} {launch.rank} must be below {names[1]} {launch.world}")
+    return launch
 
 
 def count_here(environment: Mapping[str, str], name: str) -> int | None:

@@ -11,6 +11,8 @@ from torch import Tensor
 from ..records.record import newest_updates
 from ..specs.run import Run
 
+MOVES_NO_NUMBER = "words an error"
+
 EARLY = 3  # steps within which a setting of the loss is as likely a cause as the rate
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from ..records.record import Record
 from ..runtime.distributed import first_says, rank
+from ..runtime.exit_status import BY_HAND, INTERRUPTED
 
-INTERRUPTED = 75  # exit status after SIGTERM or SIGUSR2: saved, run the same command to go on (EX_TEMPFAIL)
-BY_HAND = 130  # the same after Ctrl-C, as a shell says of it
+MOVES_NO_NUMBER = "says when a training stops; that resuming is exact is tested"
+
 PATIENCE_S = 8.0  # from Ctrl-C to the next step boundary; then the process ends at once
 STOPS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 

@@ -1,6 +1,6 @@
 """Session: how one process trains, as far as another process on the same spec may do it otherwise.
 
-Device, layout in memory, how often to save and to probe.
+Device, layout in memory, how often to save and to probe. Imports no torch, so that commands read its defaults.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import os
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
-
 from ..runtime.launch import cores_here, usable_cores
 from ..specs.fields import Amount, Count, Range, Whole, check_fields
+
+MOVES_NO_NUMBER = "holds what two processes on one spec may do otherwise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,9 @@ class Session:
 
 
 def resolve_device(device: str) -> str:
-    """ "auto" is CUDA where there is one. Raises ValueError for a device this machine lacks."""
+    """The device to compute on: "auto" is CUDA where there is one. Raises ValueError where this machine lacks it."""
+    import torch
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device not in ("cpu", "cuda"):

@@ -10,8 +10,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ...pretrain.commands.options import DataOption, RunsOption
 from ...pretrain.files.printable import printable
-from ...tables.commands.options import Copies, Data, Runs, ScaleOption, Seeds
+from ...tables.commands.options import CopiesOption, ScaleOption, SeedsOption
 from ...tables.commands.table import ALL, numbers
 from ...tables.paper.table import Table
 from ..clusters.squeue import NEVER
@@ -20,14 +21,20 @@ from ..status.schedulers import Places
 from ..status.status import Status, TaskStatus
 from ..submission import journal
 from ..submission.journal import Entry
-from .options import Gpus, Nodes
+from .options import GpusOption, NodesOption
 from .status import SHORTEST, built, named
 
-Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or digests' beginnings")]
+WordsOption = Annotated[
+    Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or the beginnings of digests")
+]
 
 
 def cancel_command(
-    words: Words = (), scale: ScaleOption = "paper", seeds: Seeds = 1, copies: Copies = (), runs: Runs = Path("runs")
+    words: WordsOption = (),
+    scale: ScaleOption = "paper",
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
 ) -> None:
     """Cancel what waits or runs of tables, or by digest; a pretraining named by its digest with its measurements.
 
@@ -59,14 +66,14 @@ def cancel_command(
 
 
 def retry_command(
-    words: Words = (),
+    words: WordsOption = (),
     scale: ScaleOption = "paper",
-    seeds: Seeds = 1,
-    copies: Copies = (),
-    runs: Runs = Path("runs"),
-    data: Data = Path("data"),
-    nodes: Nodes = 0,
-    gpus: Gpus = -1,
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
+    data: DataOption = Path("data"),
+    nodes: NodesOption = 0,
+    gpus: GpusOption = -1,
     cluster: Annotated[str, arg(help="where to; default: where each failed")] = "",
 ) -> None:
     """Submit again what failed or was lost of the tables (none = all), or by digest, with what waited for it."""

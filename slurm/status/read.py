@@ -19,16 +19,14 @@ from ...pretrain.records.record import Record
 from ...pretrain.specs.measurement import Work
 from ...tables.paper.table import Table
 from ..clusters.squeue import Queued
-from ..shared_files import open_regular
 from ..submission import journal
 from ..submission.journal import Entry
-from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, last_line, retried
-from ..task.task import ATTEMPT
+from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, retried
+from ..task.log import last_line, log_tail
 from .pace import pace
 from .schedulers import Places
 from .status import Status, TaskState, TaskStatus
 
-LOG_BYTES = 16_384  # read from the end of a log
 WAITS = "Dependency"  # the reason of squeue: also before squeue gives one, and for a driver on this machine
 
 
@@ -154,18 +152,6 @@ def wanted(tables: Iterable[Table]) -> dict[str, tuple[Work, tuple[int, ...]]]:
                 specs.setdefault(work.digest, work)
                 numbers.setdefault(work.digest, {})[table.number] = None
     return {digest: (spec, tuple(numbers[digest])) for digest, spec in specs.items()}
-
-
-def log_tail(path: Path) -> str:
-    """The end of a log, as far as its newest start wrote it; "" where there is none."""
-    try:
-        with open_regular(path) as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
-            text = file.read().decode(errors="replace")
-    except (OSError, ValueError):
-        return ""
-    before, attempt, after = text.rpartition(ATTEMPT)
-    return after.partition("\n")[2] if attempt else before + after
 
 
 def _status(runs: Path, spec: Work) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ...pretrain.files.stored_json import parse_object
 from ...pretrain.files.whole_file import write_whole
+from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.measurement import Work
 from ..clusters.cluster import Cluster
 from ..shared_files import Unreadable, blocked, make_folder, names_in, read_regular
@@ -121,7 +122,7 @@ def _start(folder: Path, slots: int, plan: bytes) -> None:
     It inherits the plan, for that holds commands: from a file below the runs folder, others could give it theirs.
     """
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT_"))}
-    threads = str(max(1, _cores() // slots))
+    threads = str(max(1, usable_cores() // slots))
     with (
         open(folder / "lock", "x") as lock,  # new: not where a link of others leads
         open(folder / "driver.log", "xb") as log,
@@ -156,11 +157,7 @@ def _start(folder: Path, slots: int, plan: bytes) -> None:
 def _slots(specs: Sequence[Work], cluster: Cluster) -> tuple[int, int]:
     """How many tasks run at once, and on how many GPUs: one a GPU where work needs them, else one a core."""
     gpus = _gpus() if any(spec.device == "gpu" for spec in specs) else 0
-    return cluster.max_parallel or gpus or max(1, _cores() // cluster.cpus_per_gpu), gpus
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cluster.max_parallel or gpus or max(1, usable_cores() // cluster.cpus_per_gpu), gpus
 
 
 def _gpus() -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ...pretrain.runtime.exit_status import INTERRUPTED, SIGNALLED
 from ..shared_files import (
     Field,
     Number,
@@ -64,8 +65,6 @@ _OF_SIGNAL: dict[int, FailureKind] = {
     12: "preempted",
     15: "preempted",
 }
-_SAVED = 75  # exit status after a signal and a checkpoint; pretrain/session.py, which imports torch
-_SHELL = 128  # a shell adds it to the number of the signal that ended a command
 
 # A fault of a file, by where it was raised: the rooms that read data, then nothing but the rest of that traceback.
 _ROOMS = "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
@@ -111,9 +110,9 @@ def classify(
         return known
     if error is not None:
         return _of_error(error)
-    if exit_code == _SAVED:
+    if exit_code == INTERRUPTED:
         return "preempted"
-    signal = signal or max(exit_code - _SHELL, 0)
+    signal = signal or max(exit_code - SIGNALLED, 0)
     seen = kind_in(log)
     if seen in (None, "bug") and signal in _OF_SIGNAL:  # a traceback there is an earlier attempt's: this one was killed
         return _OF_SIGNAL[signal]
@@ -171,21 +170,9 @@ def histories(
     return {digest: tuple(sorted(some, key=lambda failure: failure.when)) for digest, some in found.items() if some}
 
 
-def last_line(text: str) -> str:
-    """The line that says most of a log's end: the last that is not SLURM's or submitit's own remark on the exit."""
-    lines = [" ".join(_UNPRINTED.sub("", line).split()) for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    telling = [line for line in lines if not _REMARK.match(line)]
-    return (telling or lines or [""])[-1]
-
-
-_UNPRINTED = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0e-\x1f\x7f]")  # colours, and what a terminal would obey
-_REMARK = re.compile(r"srun: |slurmstepd: error: \*\*\* STEP|submitit (?:INFO|WARNING|ERROR)|\^+$|~+\^*~*$")
-
-
 def _of_error(error: BaseException) -> FailureKind:
     if isinstance(error, SystemExit):
-        return "preempted" if error.code == _SAVED else "bug"
+        return "preempted" if error.code == INTERRUPTED else "bug"
     return kind_in("".join(traceback.format_exception(error))) or "bug"
 
 

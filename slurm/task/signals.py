@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-STOPPED = 75  # exit status: what there was is saved, the same task goes on with it; pretrain/session.py, with torch
+from ...pretrain.runtime.exit_status import INTERRUPTED
+
 STOPS = (signal.SIGTERM, signal.SIGUSR2)
 LOCAL_NUMBER = "COMPMOD_JOB"  # variable of what a local driver started
 GRACE_S = 20.0  # until a task that has not stopped is queued again as it is; SLURM kills 30 s after SIGTERM (KillWait)
@@ -34,7 +35,7 @@ class _Heard:
 
 
 def listen() -> None:
-    """From now on a signal to stop ends this process with status STOPPED, at once unless somebody handles it better."""
+    """From now on a signal to stop ends this process at once, with status INTERRUPTED, unless another handler acts."""
     for number in STOPS:
         signal.signal(number, _stop)
     _release()  # whoever started this process may have held them back
@@ -134,7 +135,7 @@ def _stop(number: int, frame: Any) -> None:
     _Heard.name = _Heard.name or signal.Signals(number).name
     if not _Heard.raised:  # a second signal must not disturb what the first one set off
         _Heard.raised = True
-        raise SystemExit(STOPPED)
+        raise SystemExit(INTERRUPTED)
 
 
 def _watch(receiving: int) -> None:

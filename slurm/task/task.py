@@ -22,7 +22,8 @@ from typing import Any
 from ...pretrain.files.stored_json import parse_json
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.records.record import Record, newest_updates
-from ...pretrain.runtime.launch import place_of
+from ...pretrain.runtime.exit_status import INTERRUPTED
+from ...pretrain.runtime.launch import launch_of
 from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.spec import Spec
 from ...tables.reproduce import reproduce
@@ -72,7 +73,7 @@ class Task:
     def __call__(self) -> None:
         started = time.monotonic()
         record = Record(Path(self.runs), self.decoded())
-        rank = place_of(os.environ).rank
+        rank = launch_of(os.environ).rank
         once = threading.Lock()
 
         def stopped() -> None:
@@ -88,13 +89,13 @@ class Task:
         try:
             self._work(record, rank)
         except SystemExit as leave:
-            if leave.code == signals.STOPPED:
+            if leave.code == INTERRUPTED:
                 stopped()
             raise
         except Exception as error:
             if signals.heard():  # what the first signal set off, such as the end of another process
                 stopped()
-                raise SystemExit(signals.STOPPED) from error
+                raise SystemExit(INTERRUPTED) from error
             self._failed(record, rank, error)
             raise
 
@@ -136,7 +137,7 @@ class Task:
         """Note a failure; queue the job again where the machine, not the work, is at fault."""
         signals.settle()
         kind = classify(error=error)
-        lone = place_of(os.environ).world == 1
+        lone = launch_of(os.environ).world == 1
         error_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         if rank and retried([self._failure(record, kind, error_line)]):
             time.sleep(2 * LATER_S)  # what the end of another process did to this one; the first one sees to it
@@ -232,6 +233,3 @@ def _until(true: Callable[[], bool], most_s: float) -> bool:
             return False
         time.sleep(1.0)
     return True
-
-
-ATTEMPT = "Starting with JobEnvironment"  # submitit's first line of each start; a log holds all of them

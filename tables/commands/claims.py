@@ -8,18 +8,16 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from ...pretrain.commands.options import RunsOption
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
-from ..claims.findings import findings_frame, findings_markdown
-from ..results.results import Runs
-from .options import Copies, named_copies
-from .options import Runs as RunsOption
+from .options import CopiesOption, named_copies
 
 
 def claims_command(
     scale: Annotated[Scale, arg(help="scale of our runs")] = "paper",
     seeds: Annotated[int, Range(1, 1000), arg(help="number of seeds a cell; fewer than two decide nothing")] = 1,
-    copies: Copies = (),
+    copies: CopiesOption = (),
     runs: RunsOption = Path("runs"),
     format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a claim")] = "md",
 ) -> None:
@@ -27,10 +25,13 @@ def claims_command(
 
     Raises ValueError on a wrong argument.
     """
-    results, named = Runs(runs), named_copies(copies)
+    from ..claims.check import claims_frame, claims_markdown
+    from ..results.results import Results
+
+    results, named = Results(runs), named_copies(copies)
     if format == "csv":
-        text = findings_frame(results, scale, seeds, named).to_csv(index=False)
+        text = claims_frame(results, scale, seeds, named).to_csv(index=False)
         print(*results.damaged, sep="\n", end="\n" * bool(results.damaged), file=sys.stderr)
     else:
-        text = findings_markdown(results, scale, seeds, named)
+        text = claims_markdown(results, scale, seeds, named)
     print(text, end="", flush=True)

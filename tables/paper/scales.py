@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ...pretrain.recipes.evaluation import linear_protocol, semi_protocol
 from ...pretrain.recipes.scales import BRIEF, SHORT, Scale, scaled
@@ -20,7 +20,6 @@ _DEMO: dict[float, dict[str, Any]] = {  # by the share of labels
     0.1: {"epochs": 10, "batch_size": 32, "head_lr": 0.3, "backbone_lr": 0.1},
     0.01: {"epochs": 10, "batch_size": 8, "head_lr": 0.3, "backbone_lr": 0.02},
 }
-Kept = TypeVar("Kept", bound=Measurement)  # the class of measurement that a function is given, it returns
 
 
 def ablated(method: str, scale: Scale, copies: Mapping[str, str]) -> Run:
@@ -59,7 +58,7 @@ def _at(spec: FineTuning, scale: Scale) -> FineTuning:
     return spec
 
 
-def over_seeds(run: Run, seeds: int, measure: Callable[[Run], Kept]) -> tuple[Kept, ...]:
+def over_seeds(run: Run, seeds: int, measure: Callable[[Run], Measurement]) -> tuple[Measurement, ...]:
     """What `measure` makes of `run` with the seeds 0 to `seeds` - 1."""
     assert seeds >= 1, "build_table refuses less"
     return tuple(measure(replace(run, seed=seed)) for seed in range(seeds))

@@ -15,7 +15,7 @@ from typing import Any
 from ...pretrain.specs.measurement import Measurement, Work
 from ...pretrain.specs.run import Run
 from ..paper.table import Table
-from ..results.results import Runs
+from ..results.results import Results
 from .cost import Basis, disk_bytes, predict
 from .measured_rates import DEFAULT_GPU, Rates
 from .progress import NOT_RUN, Progress, WorkState, progress_of
@@ -108,9 +108,9 @@ class Plan:
         return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def plan(tables: Sequence[Table], runs: Runs | Path, rates: Rates) -> Plan:
+def plan(tables: Sequence[Table], runs: Results | Path, rates: Rates) -> Plan:
     """What `tables` lack, by the folder of the runs."""
-    results = runs if isinstance(runs, Runs) else Runs(runs)
+    results = runs if isinstance(runs, Results) else Results(runs)
     progress = progress_of(tables, results)
     unusable = {
         work.folder

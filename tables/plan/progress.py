@@ -10,7 +10,7 @@ from typing import Literal
 from ...pretrain.records.record import Record, newest_updates
 from ...pretrain.specs.measurement import Work
 from ..paper.table import Table
-from ..results.results import Runs
+from ..results.results import Results
 
 WorkState = Literal["not run", "unfinished", "failed", "running", "damaged", "done"]
 
@@ -26,13 +26,13 @@ class Progress:
 NOT_RUN, DONE, DAMAGED = Progress("not run"), Progress("done"), Progress("damaged")
 
 
-def progress_of(tables: Iterable[Table], results: Runs) -> Mapping[str, Progress]:
+def progress_of(tables: Iterable[Table], results: Results) -> Mapping[str, Progress]:
     """By digest: every measurement of the tables, and the pretraining of every one that is not done."""
     progress: dict[str, Progress] = {}
     for table in tables:
         for row in table.rows:
             for cell in row.cells:
-                states = results.outcome(cell).states if cell.specs else ()
+                states = results.seed_results(cell).states if cell.specs else ()
                 for spec, state in zip(cell.specs, states, strict=True):
                     if spec.digest not in progress or state == "damaged":  # a single metric can be damaged
                         progress[spec.digest] = _of_measurement(results.path, spec, state)

@@ -1,1 +1,3 @@
 """commands."""
+
+MOVES_NO_NUMBER = "reads command lines"

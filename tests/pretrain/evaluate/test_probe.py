@@ -13,7 +13,8 @@ from compmod.pretrain.data.images import Images
 from compmod.pretrain.data.load import load
 from compmod.pretrain.evaluate import probe as room
 from compmod.pretrain.evaluate.linear import LinearResult
-from compmod.pretrain.evaluate.probe import evaluate, probe, splits
+from compmod.pretrain.evaluate.probe import evaluate, probe
+from compmod.pretrain.evaluate.splits import splits
 from compmod.pretrain.networks.build import build_backbone
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation

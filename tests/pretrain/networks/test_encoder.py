@@ -22,8 +22,8 @@ from compmod.pretrain.training.session import Session
 from compmod.transfer.commands.export import export
 from compmod.transfer.fine_tune import trunk_weights
 from compmod.transfer.spec import Detection
-from fine_tunings import LINEAR, QUIET, RUN, finish
 from safetensors.torch import load_file, save_file
+from tiny_fine_tunings import LINEAR, QUIET, RUN, finish
 
 SHORT = replace(RUN, epochs=1, train_images=40)
 OTHER = replace(SHORT, seed=1)

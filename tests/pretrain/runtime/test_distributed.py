@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from compmod.pretrain.runtime.launch import Place, meeting_point, place_of
+from compmod.pretrain.runtime.launch import Launch, launch_of, meeting_point
 from compmod.pretrain.specs.methods import METHODS
 from paths import FIXTURES
 
@@ -105,18 +105,18 @@ class TestSeveralProcessesEqualOne:
 
 
 def test_a_process_without_variables_is_alone() -> None:
-    assert place_of({}) == Place(0, 1, 0)
+    assert launch_of({}) == Launch(0, 1, 0)
 
 
 def test_torchruns_variables_come_before_slurms() -> None:
     torchrun = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
     slurm = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "2"}
-    assert place_of(torchrun | slurm) == Place(3, 4, 1)
-    assert place_of(slurm) == Place(5, 8, 2)
+    assert launch_of(torchrun | slurm) == Launch(3, 4, 1)
+    assert launch_of(slurm) == Launch(5, 8, 2)
 
 
 def test_a_slurm_allocation_without_a_step_is_one_process() -> None:
-    assert place_of({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) == Place(0, 1, 0)
+    assert launch_of({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) == Launch(0, 1, 0)
 
 
 @pytest.mark.parametrize("name, address", [("localhost", "localhost"), ("no-such-host.invalid", "10.1.2.3")])
@@ -133,7 +133,7 @@ def test_a_node_whose_name_is_slurms_alone_is_met_at_its_address(
 
 
 def test_contradicting_variables_are_named() -> None:
-    with pytest.raises(ValueError, match=r"cannot tell this process's place from .*'LOCAL_RANK': 'unset'"):
-        place_of({"RANK": "0", "WORLD_SIZE": "2"})
+    with pytest.raises(ValueError, match=r"cannot tell this process's rank from .*'LOCAL_RANK': 'unset'"):
+        launch_of({"RANK": "0", "WORLD_SIZE": "2"})
     with pytest.raises(ValueError, match="RANK 2 must be below WORLD_SIZE 2"):
-        place_of({"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
+        launch_of({"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})

@@ -26,8 +26,8 @@ from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import PLUS, Optimizer
 from compmod.pretrain.trainer import train
+from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.training.session import Session
-from compmod.pretrain.two_level.objective import build_objective
 from compmod.pretrain.views.augment import Views
 from compmod.pretrain.views.colour import (
     adjust_brightness,
@@ -38,9 +38,9 @@ from compmod.pretrain.views.colour import (
     solarize,
 )
 from compmod.pretrain.views.geometry import gaussian_blur, resized_crop, rotate
+from one_cell_tables import tiny_run
 from safetensors.torch import load_file
 from small_runs import IMAGES, SIDE, small, small_batch
-from small_tables import tiny_run
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 

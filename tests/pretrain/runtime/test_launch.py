@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.runtime import launch as place
-from compmod.pretrain.runtime.launch import Place, cores_here, count_here, cpus_per_task, meeting_point, place_of
+from compmod.pretrain.runtime import launch
+from compmod.pretrain.runtime.launch import Launch, cores_here, count_here, cpus_per_task, launch_of, meeting_point
 from compmod.pretrain.training.session import Session
 
 STEP = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"}
@@ -87,13 +87,13 @@ def test_cores_for_threads_are_named_where_they_are_none() -> None:
 @pytest.mark.parametrize("name", ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"])
 def test_a_place_that_cannot_be_told_is_named(name: str, wrong: str) -> None:
     with pytest.raises(ValueError, match=f"{name}.*expected three whole numbers"):
-        place_of(STEP | {name: wrong})
+        launch_of(STEP | {name: wrong})
 
 
 def test_a_step_without_processes_is_named() -> None:
     with pytest.raises(ValueError, match="SLURM_PROCID 0 must be below SLURM_STEP_NUM_TASKS 0"):
-        place_of(STEP | {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "0"})
-    assert place_of(STEP) == Place(1, 4, 1)
+        launch_of(STEP | {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "0"})
+    assert launch_of(STEP) == Launch(1, 4, 1)
 
 
 @pytest.mark.parametrize("given", ["", None])
@@ -116,7 +116,7 @@ def test_a_scontrol_that_is_not_there_or_fails_is_one_line(tmp_path: Path, monke
 
 @pytest.mark.parametrize("name", ["SLURM_JOB_ID", "SLURM_STEP_ID"])
 def test_a_number_of_a_job_that_is_none_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "_scontrol", lambda *words: "localhost\n")
+    monkeypatch.setattr(launch, "_scontrol", lambda *words: "localhost\n")
     with pytest.raises(ValueError, match=f"{name} is 'x'; expected a whole number"):
         meeting_point({"SLURM_STEP_NODELIST": "localhost", name: "x"})
     assert meeting_point({"SLURM_STEP_NODELIST": "localhost", name: ""})["MASTER_PORT"] == "10000"

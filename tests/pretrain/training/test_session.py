@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.training import session
-from compmod.pretrain.training.interruption import BY_HAND, INTERRUPTED, Interrupted, stop_signals
+from compmod.pretrain.runtime.exit_status import BY_HAND, INTERRUPTED
+from compmod.pretrain.training import interruption
+from compmod.pretrain.training.interruption import Interrupted, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
@@ -28,7 +29,7 @@ def test_a_second_ctrl_c_interrupts_at_once() -> None:
 
 
 def test_ctrl_c_interrupts_a_step_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(interruption, "PATIENCE_S", 0.05)
     with stop_signals():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from compmod.cli import main
 from compmod.pretrain.data.locate import _unpacking
-from compmod.pretrain.evaluate.probe import finished_backbone
+from compmod.pretrain.networks.encoder import finished_backbone
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.pace import Pace
 from compmod.slurm.status.status import Status, TaskStatus
 from compmod.slurm.status.terminal import shown
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import Entry
+from one_cell_tables import tiny_run
 from printing_slurm import PrintingSlurm
 from rich.console import Console
-from small_tables import tiny_run
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2Jx\x9b2J\x7f\u202ey"
 ENTRY = Entry(

@@ -12,11 +12,12 @@ import pytest
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation, Work
 from compmod.pretrain.specs.run import Run
-from compmod.slurm.status.read import Board, log_tail, wanted
+from compmod.slurm.status.read import Board, wanted
 from compmod.slurm.status.status import Status, TaskStatus, counted
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import Entry
 from compmod.slurm.task.failures import Failure, FailureKind, note
+from compmod.slurm.task.log import log_tail
 from compmod.tables.build import build_table
 from compmod.tables.paper.table import Cell, Column, Row, Table
 from printing_slurm import NAME, PrintingSlurm, line

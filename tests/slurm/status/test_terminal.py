@@ -1,7 +1,7 @@
 """What `compmod status` shows, narrow and wide: golden files, and what changes while one watches.
 
-Renew the golden files after a meant change with `COMPMOD_RENEW_GOLDEN=1 pytest tests/slurm/test_watch.py`, and read
-the difference.
+After a meant change, renew the golden files with `COMPMOD_RENEW_GOLDEN=1 pytest tests/slurm/status/test_terminal.py`,
+and read the difference.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from compmod.tables.build import build_table
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.plan import Plan, lacking, plan
 from compmod.tables.plan.progress import Progress
-from small_tables import tiny_run, tiny_table
+from one_cell_tables import tiny_run, tiny_table
 
 BIG = Cluster(name="big", gpus_per_node=8, nodes=2, hours=48)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import FOLDER, Entry, append, entries, history, new_entries, submitting
-from small_tables import tiny_run
+from one_cell_tables import tiny_run
 
 ENTRY = Entry(
     digest="0123456789ab",
@@ -85,7 +85,7 @@ def test_folders_that_submitting_makes_have_the_rights_of_the_runs_folder(tmp_pa
 HOLDER = """
 import sys, time
 from pathlib import Path
-from compmod.slurm.journal import submitting
+from compmod.slurm.submission.journal import submitting
 with submitting(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))

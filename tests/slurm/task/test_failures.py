@@ -11,8 +11,9 @@ import torch
 from compmod.pretrain.data.decode import open_image
 from compmod.pretrain.data.load import load
 from compmod.pretrain.files.bad_data import BadData
+from compmod.pretrain.runtime.exit_status import INTERRUPTED
 from compmod.pretrain.trainer import NonFiniteLoss
-from compmod.pretrain.training.interruption import INTERRUPTED, Interrupted
+from compmod.pretrain.training.interruption import Interrupted
 from compmod.slurm.task.failures import (
     FOLDER,
     RETRIES,
@@ -21,10 +22,10 @@ from compmod.slurm.task.failures import (
     classify,
     histories,
     kind_in,
-    last_line,
     note,
     retried,
 )
+from compmod.slurm.task.log import last_line
 from compmod.transfer.data.coco import read_folder
 from PIL import Image
 

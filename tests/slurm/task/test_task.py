@@ -16,15 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 from compmod.pretrain.records.record import Record
+from compmod.pretrain.runtime.exit_status import INTERRUPTED
 from compmod.pretrain.specs.measurement import Evaluation
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.task import signals, task
 from compmod.slurm.task.failures import RETRIES, Failure, histories, note
 from compmod.slurm.task.task import Task, newest_update, store
 from compmod.tables.reproduce import reproduce
+from one_cell_tables import tiny_run, tiny_table
 from printing_slurm import PrintingSlurm
 from safetensors.torch import load_file
-from small_tables import tiny_run, tiny_table
 
 PATIENCE_S = 120.0
 NUMBER = "5_3"
@@ -116,7 +117,7 @@ def test_a_run_that_is_told_to_stop_saves_queues_itself_again_and_ends_as_if_und
         begun = lines.stat().st_size if lines.exists() else 0
         one.until(lambda lines=lines, begun=begun: lines.exists() and lines.stat().st_size > begun)  # type: ignore[misc]
         one.process.send_signal(getattr(signal, name))
-        assert one.status() == signals.STOPPED, one.log
+        assert one.status() == INTERRUPTED, one.log
         assert newest_update(record.path) > before
         failures = histories(tmp_path / "runs")[run.digest]
         assert [failure.kind for failure in failures] == ["preempted"] * (attempt + 1)
@@ -136,7 +137,7 @@ def test_a_signal_before_the_work_has_begun_queues_the_job_again(
     one = started(None)  # it waits until it sees the file
     one.until(lambda: "Reading task" in one.log)
     one.process.send_signal(signal.SIGUSR2)
-    assert one.status() == signals.STOPPED, one.log
+    assert one.status() == INTERRUPTED, one.log
     assert slurm.arguments("scontrol")[-1] == f"requeue {NUMBER}"
 
 
@@ -158,7 +159,7 @@ def test_a_cancelled_job_is_not_revived(slurm: PrintingSlurm, waiting: Callable[
     slurm.says("scontrol", _shown("COMPLETING"))
     one = waiting()
     one.process.send_signal(signal.SIGTERM)
-    assert one.status() == signals.STOPPED, one.log
+    assert one.status() == INTERRUPTED, one.log
     assert not any(arguments.startswith("requeue") for arguments in slurm.arguments("scontrol"))
     ((failure,),) = histories(tmp_path / "runs").values()
     assert failure.kind == "cancelled"
@@ -194,7 +195,7 @@ def test_where_the_cluster_does_not_requeue_a_job_stays_stopped(
 ) -> None:
     one = waiting(requeue=False)
     one.process.send_signal(signal.SIGUSR2)
-    assert one.status() == signals.STOPPED
+    assert one.status() == INTERRUPTED
     assert "its cluster is not to queue jobs again" in one.log
     assert not any(arguments.startswith("requeue") for arguments in slurm.arguments("scontrol"))
 

@@ -1,7 +1,7 @@
 """The plan: what is missing, each once, in order, whatever state the records are in.
 
-Renew the golden files after a meant change with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/test_plan.py`, and read the
-difference before committing it.
+After a meant change, renew the golden files with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/plan/test_plan.py`,
+and read the difference before committing it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ COMMIT_LENGTH = 12  # of the 40 hexadecimal characters of a commit
 
 
 @dataclass(frozen=True)
-class Source:
+class NumberProvenance:
     """Where the number of one seed comes from."""
 
     digest: str  # of the measurement
@@ -40,7 +40,7 @@ class Source:
         return self.commit + (" (with changes)" if self.dirty else "")
 
 
-def source_of(spec: Measurement, pretraining: dict[str, Any], measurement: dict[str, Any]) -> Source:
+def number_provenance(spec: Measurement, pretraining: dict[str, Any], measurement: dict[str, Any]) -> NumberProvenance:
     """The source of a finished measurement, from the provenance of its run and its own."""
     both = (pretraining, measurement)
     gits = [_part(found, "git") for found in both]
@@ -48,7 +48,7 @@ def source_of(spec: Measurement, pretraining: dict[str, Any], measurement: dict[
     seconds = [found["seconds"] for found in both if isinstance(found.get("seconds"), int | float)]
     run_files, run_unknown = _changes(spec.run, pretraining)
     files, unknown = _changes(spec, measurement)
-    return Source(
+    return NumberProvenance(
         digest=spec.digest,
         folder=spec.folder,
         seed=spec.run.seed,
