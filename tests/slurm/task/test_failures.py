@@ -18,7 +18,7 @@ from compmod.slurm.task.failures import (
     FOLDER,
     RETRIES,
     Failure,
-    Kind,
+    FailureKind,
     classify,
     histories,
     kind_in,
@@ -54,7 +54,7 @@ def _raised(action: object) -> BaseException:
         ("CANCELLED+", "cancelled"),
     ],
 )
-def test_slurms_state_names_the_kind(state: str, kind: Kind) -> None:
+def test_slurms_state_names_the_kind(state: str, kind: FailureKind) -> None:
     assert classify(state=state, exit_code=1, log="Traceback (most recent call last):") == kind
 
 
@@ -73,7 +73,7 @@ def test_a_state_of_failed_leaves_the_kind_to_the_log() -> None:
         (signal.SIGABRT, "bug"),
     ],
 )
-def test_a_signal_tells_alike_by_number_and_as_a_shells_exit_status(number: int, kind: Kind) -> None:
+def test_a_signal_tells_alike_by_number_and_as_a_shells_exit_status(number: int, kind: FailureKind) -> None:
     assert (classify(signal=number), classify(exit_code=128 + number)) == (kind, kind)
 
 
@@ -122,7 +122,7 @@ def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
         ("compmod.pretrain.trainer.NonFiniteLoss: the loss became NaN or infinite at or before step 9", "diverged"),
     ],
 )  # fmt: skip
-def test_a_line_of_a_log_names_the_kind(line: str, kind: Kind) -> None:
+def test_a_line_of_a_log_names_the_kind(line: str, kind: FailureKind) -> None:
     assert kind_in(f"epoch 3 of 10\n{line}\nsrun: error: n1: task 0: Exited with exit code 1\n") == kind
 
 
@@ -176,7 +176,7 @@ def test_every_fault_of_data_is_bad_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number, kind", [(5, "node failure"), (116, "node failure"), (12, "out of memory")])
 def test_a_disk_or_a_node_that_fails_is_no_bad_data(
-    number: int, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, kind: FailureKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -201,12 +201,12 @@ def test_any_other_exception_is_a_bug() -> None:
 
 
 @pytest.mark.parametrize("kind", ["out of memory", "bad data", "diverged", "disk full", "cancelled", "bug"])
-def test_what_would_happen_again_is_not_tried_again(kind: Kind) -> None:
+def test_what_would_happen_again_is_not_tried_again(kind: FailureKind) -> None:
     assert not retried([Failure(kind=kind, error="")])
 
 
 @pytest.mark.parametrize("kind", ["node failure", "time limit", "preempted"])
-def test_what_is_not_the_runs_fault_is_tried_again_as_often_as_the_table_says(kind: Kind) -> None:
+def test_what_is_not_the_runs_fault_is_tried_again_as_often_as_the_table_says(kind: FailureKind) -> None:
     tries = [Failure(kind=kind, error="", job_id="1") for _ in range(RETRIES[kind] + 1)]
     assert (retried(tries[:-1]), retried(tries)) == (True, False)
 
