@@ -38,8 +38,7 @@ def _paragraph(name: str, command: Command) -> str:
 def _wrapped(words: list[str], indent: str) -> str:
     """The words in lines of WIDTH, the first one indented; what holds a space, such as `[--seeds N]`, stays whole."""
     text = " ".join(word.replace(" ", "\0") for word in words)
-    breaking = {"break_on_hyphens": False, "break_long_words": False}
-    lines = textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=_INDENT, **breaking)
+    lines = textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=_INDENT, break_on_hyphens=False)
     return "\n".join(lines).replace("\0", " ")
 
 
