@@ -1,7 +1,7 @@
-"""Board: where every pretraining and measurement of some tables stands, by records, journal, failures and queues.
+"""Read: the status of every pretraining and measurement of some tables.
 
-The record decides what is done; the queues, where they answer, what waits and runs; what the task noted, or else SLURM
-and the log, why it ended. Nothing is written, and no torch imported.
+The record decides what is done. The queues decide what waits and runs, where they answer. The failure that the task
+noted, or else SLURM and the log, says why it ended. This writes nothing, and imports no torch.
 """
 
 from __future__ import annotations
@@ -21,87 +21,89 @@ from ...tables.paper.table import Table
 from ...tables.plan.default_rates import Work
 from ..clusters.squeue import Queued
 from ..submission import journal
-from ..submission.journal import Entry
-from ..task.failures import RETRIES, Failure, Kind, classify, histories, retried
+from ..submission.journal import JournalEntry
+from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, retried
 from ..task.log import last_line, log_tail
 from .pace import pace
-from .schedulers import Places
+from .schedulers import Schedulers
 from .status import State, Status, Task
 
-WAITS = "Dependency"  # squeue's reason, where it has not given one yet, and of a driver on this machine
+WAITS = "Dependency"  # squeue's reason; also where squeue gives none yet, and for a driver on this machine
 
 
 class _Standing(NamedTuple):
     state: State
-    kind: Kind | None = None
+    kind: FailureKind | None = None
     reason: str = ""
 
 
-class Board:
-    """Reads the status of tables again and again; what is done stays done."""
+class StatusReader:
+    """Reads the status of tables, as often as asked; it does not read again what is done."""
 
     def __init__(self, tables: Sequence[Table], runs: Path) -> None:
         self.numbers = tuple(dict.fromkeys(table.number for table in tables))
         self.runs = Path(runs)
-        self.places = Places(self.runs)
+        self.schedulers = Schedulers(self.runs)
         self.wanted = wanted(tables)
         self._done: set[str] = set()
 
     def read(self, *, ask: bool = True) -> Status:
-        """How everything stands now; without `ask`, the queues' last answers hold."""
+        """The status now; without `ask` it uses the last answers of the queues."""
         statuses = self._statuses()
         unfinished = {digest for digest, status in statuses.items() if status != "done"}
         remarks: list[str] = []
         noted = journal.entries(self.runs, remarks)
         entries = {digest: entry for digest, entry in noted.items() if digest in unfinished}
         if ask:
-            self.places.ask(entries.values())
+            self.schedulers.ask(entries.values())
         failures = histories(self.runs, unfinished, remarks)
         tasks = [self._task(digest, statuses, entries.get(digest), failures.get(digest, ())) for digest in self.wanted]
-        return Status(numbers=self.numbers, tasks=tuple(tasks), remarks=(*self.places.remarks, *remarks))
+        return Status(numbers=self.numbers, tasks=tuple(tasks), remarks=(*self.schedulers.remarks, *remarks))
 
     def _statuses(self) -> dict[str, str]:
-        """By digest, what each record says; folders that are not there are not looked into."""
+        """The status of every record, by digest; a folder that does not exist is not opened."""
         try:
             folders = frozenset(os.listdir(self.runs))
         except (FileNotFoundError, NotADirectoryError):
             folders = frozenset()
-        found: dict[str, str] = {}
+        statuses: dict[str, str] = {}
         for digest, (spec, _) in self.wanted.items():
             if digest in self._done:
-                found[digest] = "done"
+                statuses[digest] = "done"
             elif spec.folder.partition("/")[0] in folders:
-                found[digest] = _status(self.runs, spec)
+                statuses[digest] = _status(self.runs, spec)
             else:
-                found[digest] = "absent"
-        self._done |= {digest for digest, status in found.items() if status == "done"}
-        return found
+                statuses[digest] = "absent"
+        self._done |= {digest for digest, status in statuses.items() if status == "done"}
+        return statuses
 
-    def _task(self, digest: str, statuses: Mapping[str, str], entry: Entry | None, history: Sequence[Failure]) -> Task:
+    def _task(
+        self, digest: str, statuses: Mapping[str, str], entry: JournalEntry | None, history: Sequence[Failure]
+    ) -> Task:
         spec, tables = self.wanted[digest]
         status = statuses[digest]
         if status == "done":
             return Task(spec=spec, tables=tables, state="done")
         trained = isinstance(spec, Run) or statuses[spec.run.digest] == "done"
-        found = self._standing(spec, status, entry, history, trained=trained)
-        job = self.places.job(entry) if entry and self.places.live(entry) else None
+        standing = self._standing(spec, status, entry, history, trained=trained)
+        job = self.schedulers.job(entry) if entry and self.schedulers.live(entry) else None
         return Task(
             spec=spec,
             tables=tables,
-            state=found.state,
-            kind=found.kind,
-            reason=found.reason,
+            state=standing.state,
+            kind=standing.kind,
+            reason=standing.reason,
             entry=entry,
             elapsed=job.elapsed if job else "",
             nodes=job.nodes if job else "",
-            pace=pace(self.runs, spec) if found.state in ("running", "queued", "stopped") else None,
-            stops=_stops(history[:-1] if found.state == "failed" else history),
+            pace=pace(self.runs, spec) if standing.state in ("running", "queued", "stopped") else None,
+            stops=_stops(history[:-1] if standing.state == "failed" else history),
         )
 
     def _standing(
-        self, spec: Work, status: str, entry: Entry | None, history: Sequence[Failure], *, trained: bool
+        self, spec: Work, status: str, entry: JournalEntry | None, history: Sequence[Failure], *, trained: bool
     ) -> _Standing:
-        job = self.places.job(entry) if entry else None
+        job = self.schedulers.job(entry) if entry else None
         if status == "damaged":
             return _Standing("damaged", None, "remove its folder to have it done again")
         if job and job.live:
@@ -111,7 +113,7 @@ class Board:
             return _Standing("queued", None, given or ("" if trained else WAITS))
         if status == "running":
             return _Standing("running")
-        if entry and not self.places.answers(entry):
+        if entry and not self.schedulers.answers(entry):
             return _Standing("unknown", None, f"on {entry.cluster}, which does not answer")
         if entry:
             return self._ending(spec, entry, job, history, trained=trained)
@@ -123,33 +125,33 @@ class Board:
         return _Standing("stopped" if status == "unfinished" else "to do")
 
     def _ending(
-        self, spec: Work, entry: Entry, job: Queued | None, history: Sequence[Failure], *, trained: bool
+        self, spec: Work, entry: JournalEntry, job: Queued | None, history: Sequence[Failure], *, trained: bool
     ) -> _Standing:
-        """How a job ended that neither waits nor runs: by the task's own note, by SLURM, by record and log."""
+        """How a job ended that neither waits nor runs: by the failure it noted, by SLURM, by record and log."""
         if history and _is_of(history[-1], entry) and not retried(history):
             return _Standing("failed", history[-1].kind, history[-1].error)
-        ended = self.places.ended(entry)
+        ended = self.schedulers.ended(entry)
         state = job.state if job else ended.state if ended else ""
         error, log = _error(self.runs, spec, since=entry.submitted), log_tail(entry.log)
-        if state in ("", "CANCELLED") and not trained and not log:  # it never started, for its pretraining failed
+        if state in ("", "CANCELLED") and not trained and not log:  # it never started: its pretraining failed
             return _Standing("to do")
         if state in ("", "COMPLETED") and not error:
-            said = history[-1].error if history and _is_of(history[-1], entry) else last_line(log)
-            return _Standing("lost", None, f"job {entry.job_id} is gone; {said}".rstrip("; "))
+            why = history[-1].error if history and _is_of(history[-1], entry) else last_line(log)
+            return _Standing("lost", None, f"job {entry.job_id} is gone; {why}".rstrip("; "))
         code, signal = (ended.exit_code, ended.signal) if ended else (0, 0)
         kind = classify(state=state, exit_code=code, signal=signal, log=f"{log}\n{error}")
         return _Standing("failed", kind, error or last_line(log) or f"SLURM says {state}")
 
 
 def wanted(tables: Iterable[Table]) -> dict[str, tuple[Work, tuple[int, ...]]]:
-    """By digest, every pretraining and measurement of the tables, with the numbers of those that want it."""
+    """By digest, every pretraining and measurement of the tables, with the numbers of the tables that need it."""
     specs: dict[str, Work] = {}
     numbers: dict[str, dict[int, None]] = {}
     for table in tables:
         for spec in table.specs:
-            for each in (spec.run, spec):
-                specs.setdefault(each.digest, each)
-                numbers.setdefault(each.digest, {})[table.number] = None
+            for needed in (spec.run, spec):
+                specs.setdefault(needed.digest, needed)
+                numbers.setdefault(needed.digest, {})[table.number] = None
     return {digest: (spec, tuple(numbers[digest])) for digest, spec in specs.items()}
 
 
@@ -164,21 +166,21 @@ def _stops(history: Sequence[Failure]) -> Counter[str]:
     return Counter(failure.kind for failure in history if failure.kind in RETRIES)
 
 
-def _is_of(failure: Failure, entry: Entry) -> bool:
-    """Whether a failure is of this submission; outside SLURM a task knows no number of its own."""
+def _is_of(failure: Failure, entry: JournalEntry) -> bool:
+    """Whether a failure is of this submission; outside SLURM a task does not know its number."""
     return failure.job_id == entry.job_id or (not failure.job_id and failure.when >= entry.submitted)
 
 
 def _error(runs: Path, spec: Work, since: float) -> str:
-    """The record's own word on why it failed, in one line, unless it is older than `since`."""
+    """The error in failed.json, in one line; "" where that file is older than `since`."""
     path = Path(runs) / spec.folder / "failed.json"
     try:
         if path.stat().st_mtime < since:
             return ""
-        found = read_object(path) or {}
-        check_fields(found, FAILED, path)
+        stored = read_object(path) or {}
+        check_fields(stored, FAILED, path)
     except OSError:
         return ""
     except ValueError as error:
         return f"damaged record {printable(str(error))}"
-    return printable(" ".join((found.get("error") or "").split()))
+    return printable(" ".join((stored.get("error") or "").split()))

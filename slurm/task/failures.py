@@ -36,7 +36,7 @@ from ..shared_files import (
     read_lines,
 )
 
-Kind = Literal[
+FailureKind = Literal[
     "out of memory",
     "node failure",
     "bad data",
@@ -47,14 +47,14 @@ Kind = Literal[
     "cancelled",
     "bug",
 ]
-RETRIES: dict[Kind, int] = {  # attempts of one job without a new checkpoint between them; other kinds have none
+RETRIES: dict[FailureKind, int] = {  # attempts of one job without a new checkpoint between them; other kinds have none
     "node failure": 5,
     "time limit": 3,
     "preempted": 1_000,  # the run is not at fault, and a measurement leaves no checkpoint
 }
 FOLDER = ".slurm/failures"  # below the runs folder
 
-OF_STATE: dict[str, Kind] = {
+OF_STATE: dict[str, FailureKind] = {
     "OUT_OF_MEMORY": "out of memory",
     "NODE_FAIL": "node failure",
     "BOOT_FAIL": "node failure",
@@ -64,7 +64,7 @@ OF_STATE: dict[str, Kind] = {
     "CANCELLED": "cancelled",
     "REVOKED": "cancelled",
 }
-_OF_SIGNAL: dict[int, Kind] = {
+_OF_SIGNAL: dict[int, FailureKind] = {
     7: "out of memory",  # SIGBUS: the shared memory that loader workers use is full
     9: "out of memory",  # SIGKILL without a limit or a user: the kernel sent it
     10: "preempted",  # SIGUSR1, SIGUSR2 and SIGTERM, before or after training, which itself would save
@@ -94,7 +94,7 @@ _READERS = rf"(?:{_path(pretraining_data)}|{_path(detection_data)})/\w+"  # what
 _EARLIER_READERS = (  # as logs of version 0.1 name its files; a rename of today's files changes nothing in those logs
     "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
 )
-_EXPRESSIONS: tuple[tuple[Kind, str], ...] = (  # the last match in a text decides
+_EXPRESSIONS: tuple[tuple[FailureKind, str], ...] = (  # the last match in a text decides
     ("bug", r"(?<!following exception:\n\n)(?<!another exception occurred:\n\n)Traceback \(most recent call last\):"),
     ("out of memory", r"(?i:out of (?:shared )?memory|oom[-_ ]kill)|OutOfMemoryError|\bMemoryError\b"),
     ("out of memory", r"can't allocate memory|Cannot allocate memory|CUBLAS_STATUS_ALLOC_FAILED"),
@@ -119,7 +119,7 @@ _PATTERNS = tuple((kind, re.compile(pattern, re.MULTILINE)) for kind, pattern in
 class Failure:
     """One end of a task's work before the work was done."""
 
-    kind: Kind
+    kind: FailureKind
     error: str  # one line
     job_id: str = ""  # such as 123_4
     node: str = ""
@@ -129,7 +129,7 @@ class Failure:
 
 def classify(
     *, state: str = "", exit_code: int = 0, signal: int = 0, error: BaseException | None = None, log: str = ""
-) -> Kind:
+) -> FailureKind:
     """Why a task ended: by SLURM's state, else by the exception, else by the log and the exit status."""
     known = OF_STATE.get(state.partition(" ")[0].rstrip("+"))
     if known:
@@ -145,7 +145,7 @@ def classify(
     return logged or "bug"
 
 
-def kind_in(text: str) -> Kind | None:
+def kind_in(text: str) -> FailureKind | None:
     """The kind of failure that the last matching line of a log or traceback names; None without such a line."""
     matches = [(match.end(), kind) for kind, pattern in _PATTERNS for match in pattern.finditer(text)]
     return max(matches)[1] if matches else None
@@ -196,14 +196,14 @@ def histories(
     return {digest: tuple(sorted(some, key=lambda failure: failure.when)) for digest, some in failures.items() if some}
 
 
-def _of_error(error: BaseException) -> Kind:
+def _of_error(error: BaseException) -> FailureKind:
     if isinstance(error, SystemExit):
         return "preempted" if error.code == INTERRUPTED else "bug"
     return kind_in("".join(traceback.format_exception(error))) or "bug"
 
 
 _FIELDS: Mapping[str, Field] = {
-    "kind": Word(get_args(Kind)),
+    "kind": Word(get_args(FailureKind)),
     "error": Text(most=1_000_000),
     "job_id": Text(),
     "node": Text(),

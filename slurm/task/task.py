@@ -31,12 +31,12 @@ from ...tables.plan.default_rates import device_of
 from ...tables.reproduce import reproduce
 from ..shared_files import Field, Flag, Number, Text, Word, fields_of, read_regular
 from . import signals
-from .failures import Failure, Kind, classify, histories, note, retried
+from .failures import Failure, FailureKind, classify, histories, note, retried
 
 PROGRAM = (
     "-P -u -m compmod.slurm.task.start"  # of Python; -P: it imports nothing from the folder that the job starts in
 )
-SEEN_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
+VISIBLE_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
 OTHER_S = 1_800.0  # how long another process on the same spec is waited for: a node that was given up may go on
 LATER_S = 5.0  # the other processes leave after the first, whose exit must not be cut short by theirs
 SLACK_S = 90.0  # SLURM may send its warning a minute early (man sbatch, --signal)
@@ -95,7 +95,7 @@ class Task:
                 stopped()
             raise
         except Exception as error:
-            if signals.heard():  # what the first signal set off, such as the end of another process
+            if signals.received():  # what the first signal set off, such as the end of another process
                 stopped()
                 raise SystemExit(INTERRUPTED) from error
             self._failed(record, rank, error)
@@ -119,7 +119,7 @@ class Task:
         """The record's work, after whatever has to be waited for."""
         if not isinstance(record.spec, Run):
             trained = Record(record.path.parent.parent, record.spec.run)
-            if not _until(lambda: trained.status == "done", SEEN_S):
+            if not _until(lambda: trained.status == "done", VISIBLE_S):
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
         if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
             raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
@@ -129,10 +129,10 @@ class Task:
         """After a signal: note it, and queue the job again unless it gets nowhere."""
         fate = signals.fate()
         warned = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
-        kind: Kind = "cancelled" if fate == "cancelled" else "preempted"
+        kind: FailureKind = "cancelled" if fate == "cancelled" else "preempted"
         if fate == "time limit" or (warned and fate in ("running", "unknown")):
             kind = "time limit"
-        said = f"stopped by {signals.heard() or 'a signal to another process'} after {seconds:.0f} s"
+        said = f"stopped by {signals.received() or 'a signal to another process'} after {seconds:.0f} s"
         self._again(record, kind, said, fate)
 
     def _failed(self, record: Record, rank: int, error: Exception) -> None:
@@ -154,7 +154,7 @@ class Task:
         else:
             self._again(record, kind, error_line, signals.fate())
 
-    def _again(self, record: Record, kind: Kind, error: str, fate: signals.Fate) -> None:
+    def _again(self, record: Record, kind: FailureKind, error: str, fate: signals.Fate) -> None:
         runs = Path(self.runs)
         self._note(self._failure(record, kind, error))
         if not self.requeue:
@@ -171,7 +171,7 @@ class Task:
         except ValueError as error:  # which must not hide why the task ended
             print(f"not noted: {error}", flush=True)
 
-    def _failure(self, record: Record, kind: Kind, error: str) -> Failure:
+    def _failure(self, record: Record, kind: FailureKind, error: str) -> Failure:
         return Failure(
             kind=kind,
             error=error,

@@ -16,14 +16,14 @@ from compmod.cli import main
 from compmod.slurm.clusters.cluster import CLUSTERS, Cluster
 from compmod.slurm.clusters.squeue import SlurmError
 from compmod.slurm.submission import journal, local
-from compmod.slurm.submission.journal import JOURNALS, LOCK, Entry, append, entries, history
+from compmod.slurm.submission.journal import JOURNALS, LOCK, JournalEntry, append, entries, history
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import FOLDER, Failure, histories, note
 from printing_slurm import NAME, PrintingSlurm
 from small_tables import tiny_run, tiny_table
 
 PLAIN = Cluster(name="plain", gpus_per_node=0)
-ENTRY = Entry(
+ENTRY = JournalEntry(
     digest="0123456789ab",
     folder="simclr-digits-0123456789ab",
     job_id="12_3",

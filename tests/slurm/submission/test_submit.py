@@ -19,7 +19,7 @@ from compmod.cli import main
 from compmod.pretrain.records.record import Record
 from compmod.slurm.clusters.cluster import Cluster
 from compmod.slurm.clusters.squeue import SlurmError
-from compmod.slurm.commands.submit import told
+from compmod.slurm.commands.submit import submission_text
 from compmod.slurm.submission.arrays import Arranged, Job, Wish, arrange
 from compmod.slurm.submission.journal import append, entries
 from compmod.slurm.submission.submit import Submission, dependency, sbatch_text, submit
@@ -280,7 +280,7 @@ def test_a_dry_run_submits_and_writes_nothing(
 
 def test_the_dry_run_of_a_measurement_of_large_images_names_its_shape() -> None:
     job: Job = _large_jobs().jobs[0]
-    said = told(Submission(lacking([], {}, Rates()), Arranged(jobs=(job,))), BIG, dry_run=True)
+    said = submission_text(Submission(lacking([], {}, Rates()), Arranged(jobs=(job,))), BIG, dry_run=True)
     assert f"{len(job.steps)} x pretrain, each 2 nodes, 8 GPUs, at most" in said
 
 

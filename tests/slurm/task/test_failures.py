@@ -20,7 +20,7 @@ from compmod.slurm.task.failures import (
     FOLDER,
     RETRIES,
     Failure,
-    Kind,
+    FailureKind,
     classify,
     histories,
     kind_in,
@@ -57,7 +57,7 @@ def _raised(action: object) -> BaseException:
         ("CANCELLED+", "cancelled"),
     ],
 )
-def test_slurms_state_names_the_kind(state: str, kind: Kind) -> None:
+def test_slurms_state_names_the_kind(state: str, kind: FailureKind) -> None:
     assert classify(state=state, exit_code=1, log="Traceback (most recent call last):") == kind
 
 
@@ -76,7 +76,7 @@ def test_a_state_of_failed_leaves_the_kind_to_the_log() -> None:
         (signal.SIGABRT, "bug"),
     ],
 )
-def test_a_signal_tells_alike_by_number_and_as_a_shells_exit_status(number: int, kind: Kind) -> None:
+def test_a_signal_tells_alike_by_number_and_as_a_shells_exit_status(number: int, kind: FailureKind) -> None:
     assert (classify(signal=number), classify(exit_code=128 + number)) == (kind, kind)
 
 
@@ -125,7 +125,7 @@ def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
         ("compmod.pretrain.trainer.NonFiniteLoss: the loss became NaN or infinite at or before step 9", "diverged"),
     ],
 )  # fmt: skip
-def test_a_line_of_a_log_names_the_kind(line: str, kind: Kind) -> None:
+def test_a_line_of_a_log_names_the_kind(line: str, kind: FailureKind) -> None:
     assert kind_in(f"epoch 3 of 10\n{line}\nsrun: error: n1: task 0: Exited with exit code 1\n") == kind
 
 
@@ -160,7 +160,9 @@ def test_an_unreadable_file_is_bad_data_wherever_a_file_that_reads_data_is(packa
 
 
 @pytest.mark.parametrize("error, kind", [(BadData, "bad data"), (NonFiniteLoss, "diverged")])
-def test_an_exception_of_ours_is_known_by_the_name_that_its_class_has(error: type[Exception], kind: Kind) -> None:
+def test_an_exception_of_ours_is_known_by_the_name_that_its_class_has(
+    error: type[Exception], kind: FailureKind
+) -> None:
     text = "Traceback (most recent call last):\n  File\n"
     assert kind_in(f"{text}{error.__module__}.{error.__qualname__}: x") == kind
     assert classify(error=error("x")) == kind
@@ -196,7 +198,7 @@ def test_every_fault_of_data_is_bad_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number, kind", [(5, "node failure"), (116, "node failure"), (12, "out of memory")])
 def test_a_disk_or_a_node_that_fails_is_no_bad_data(
-    number: int, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, kind: FailureKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -221,12 +223,12 @@ def test_any_other_exception_is_a_bug() -> None:
 
 
 @pytest.mark.parametrize("kind", ["out of memory", "bad data", "diverged", "disk full", "cancelled", "bug"])
-def test_what_would_happen_again_is_not_tried_again(kind: Kind) -> None:
+def test_what_would_happen_again_is_not_tried_again(kind: FailureKind) -> None:
     assert not retried([Failure(kind=kind, error="")])
 
 
 @pytest.mark.parametrize("kind", ["node failure", "time limit", "preempted"])
-def test_what_is_not_the_runs_fault_is_tried_again_as_often_as_the_table_says(kind: Kind) -> None:
+def test_what_is_not_the_runs_fault_is_tried_again_as_often_as_the_table_says(kind: FailureKind) -> None:
     tries = [Failure(kind=kind, error="", job_id="1") for _ in range(RETRIES[kind] + 1)]
     assert (retried(tries[:-1]), retried(tries)) == (True, False)
 
