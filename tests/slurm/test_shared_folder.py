@@ -44,16 +44,6 @@ def runs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrintingSlurm:
-    """A cluster that takes every job, under the number 41, and whose queue is empty."""
-    slurm = PrintingSlurm(tmp_path / "bin", monkeypatch)
-    slurm.has()
-    slurm.says("sbatch", "Submitted batch job 41\n")
-    slurm.says("srun")
-    return slurm
-
-
-@pytest.fixture
 def forbidden(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Make a path one that this user has no right to read or write; the tests' user may be root."""
     paths: set[str] = set()
@@ -166,7 +156,7 @@ def test_what_is_made_has_the_rights_of_the_runs_folder_whatever_the_umask(
     slurm: PrintingSlurm, runs: Path, tmp_path: Path
 ) -> None:
     touch = shutil.which("touch", path="/usr/bin:/bin")
-    (slurm.folder / "sbatch").write_text(f"#!{slurm.shell}\n{touch} {tmp_path}/made\necho Submitted batch job 41\n")
+    slurm.runs_in_sbatch(f"{touch} {tmp_path}/made")
     before = os.umask(0o077)
     try:
         submit([tiny_table([0])], runs, tmp_path, PLAIN)
@@ -226,9 +216,7 @@ def test_a_journal_that_leads_elsewhere_is_not_written(slurm: PrintingSlurm, run
 
 def test_an_array_that_could_not_be_noted_is_cancelled(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
     own = runs / JOURNALS / f"{journal.user()}.jsonl"
-    (slurm.folder / "sbatch").write_text(
-        f"#!{slurm.shell}\n/bin/rm -f {own}\n/bin/mkdir {own}\necho Submitted batch job 41\n"
-    )
+    slurm.runs_in_sbatch(f"/bin/rm -f {own}", f"/bin/mkdir {own}")
     with pytest.raises(SlurmError, match=r"array 1 of 2 .* could not be noted: .*job 41 was cancelled; 0 were"):
         submit([tiny_table([0])], runs, tmp_path, PLAIN)
     assert slurm.arguments("scancel") == ["41"]
