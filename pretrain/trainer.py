@@ -1,7 +1,7 @@
-"""Trainer: one pretraining told in order, from spec to encoder; killed at any moment, the same call carries on exactly.
+"""Trainer: one pretraining, from spec to encoder; killed at any moment, the same call continues it exactly.
 
-What makes resuming exact is that order and views are functions of (seed, epoch, sample), so that a checkpoint needs
-only the step, the networks, the optimisers and the sums of the line being logged.
+Order and views are functions of (seed, epoch, sample), so a checkpoint needs only the step, the networks, the
+optimisers and the sums of the line being logged.
 """
 
 from __future__ import annotations
@@ -9,48 +9,47 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save as serialise
-from torch import Tensor
 
 from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
 from .data.images import Images, subset
 from .data.load import read
-from .evaluate.probe import forget_images, probe, split_digests
+from .evaluate.probe import probe
+from .evaluate.splits import forget_images, split_digests
 from .files.whole_file import write_whole
 from .methods.build import build_method
 from .networks.encoder import ENCODER
 from .optim import build_optimizer, learning_rate, set_rate
-from .records.provenance import provenance
 from .records.record import Record
-from .runtime.distributed import any_says, broadcast_, first_says, processes, rank, world
-from .runtime.randomness import uniform
+from .runtime.distributed import broadcast_, first_says, processes, rank, world
 from .runtime.settings import numerics, own_settings
 from .specs.datasets import DATASETS
 from .specs.measurement import Evaluation
 from .specs.run import Run
 from .training import checkpoint
+from .training.averages import Averages
 from .training.collapse import collapsed, spread
-from .training.divergence import NonFiniteLoss, all_finite, diverged, pretraining_advice
-from .training.interruption import Interrupted, Stop, working
+from .training.divergence import all_finite, pretraining_advice
+from .training.interruption import Stop, working
+from .training.loop import Outcome, TrainingLoop
 from .training.monitor import Monitor, cut_back
+from .training.objective import Objective, build_objective
 from .training.session import Session, resolve_device
-from .two_level.objective import Objective, build_objective
 from .views.batch import Batch
-from .views.batches import Input, feed
+from .views.batches import feed
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
 # Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward
 # pass on a CPU ends the process in channels-last on maps of 56 px (oneDNN in torch 2.11); such a trunk is fast anyway.
 NARROW = 15
-_BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
 
 
 @own_settings()
@@ -97,8 +96,10 @@ def _images(spec: Run, data: Path) -> tuple[Images | Files, dict[str, str]]:
     return images, contents
 
 
-class Trainer:
-    """The state of one pretraining and the loop over it."""
+class Trainer(TrainingLoop[Run, Batch]):
+    """One pretraining."""
+
+    keeps_checkpoints = True
 
     def __init__(
         self,
@@ -110,14 +111,11 @@ class Trainer:
         stop: Stop,
         contents: Mapping[str, str] | None = None,
     ) -> None:
-        self.contents = dict(contents or {})  # digests of the whole splits that were read
-        self.record, self.run, self.images = record, run, images
-        self.data, self.session, self.stop = data, session, stop
-        self.device = torch.device(session.device)
+        self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
+        super().__init__(record, run, run.epochs * self.steps_per_epoch, session, stop, contents or {})
+        self.run, self.images, self.data = run, images, data
         self.dtype = torch.float64 if run.precision == "float64" else torch.float32
         self.dataset = DATASETS[run.dataset]
-        self.steps_per_epoch = len(images) // run.batch_size  # the ragged last batch of each epoch is dropped
-        self.total = run.epochs * self.steps_per_epoch
         self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
         if self.device.type == "cpu" and run.backbone.width <= NARROW:
             self.layout = torch.contiguous_format
@@ -125,45 +123,22 @@ class Trainer:
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
         if self.objective.xi:
             self.optimizers.append(build_optimizer(self.objective.xi, run.optimizer, run.peak_lr))
-        self.step = self.begun = 0  # updates made, and those that an earlier process made
-        self.seconds = 0.0  # of training, over all processes that worked on this run
-        self.sums: dict[str, Tensor] = {}  # of what is logged, since the last line
-        self.summed = 0  # steps in those sums
+        self.averages = Averages()  # of what is logged
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
-        self.good = torch.zeros((), dtype=torch.int64, device=self.device)  # steps before the first that was not
         self.online: list[dict[str, float]] = []
         self.collapsed = ""  # what was wrong when an epoch ended with collapsed embeddings
 
-    def fit(self) -> None:
-        """Train to the end and finish the record."""
-        self._load()
-        self.clock = time.monotonic()
-        self.saved = self.clock
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        quiet = self.session.quiet
         with (
-            Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
+            Monitor(self.record, self.run, self.step, self.total, quiet=quiet) as self.monitor,
             numerics(self.run.precision),
         ):
-            steps = range(self.step, self.total)
-            for given in feed(self.images, self.run, steps, self.device, self.session.loader_workers):
-                self._train_step(given)
-                epoch, position = divmod(self.step, self.steps_per_epoch)
-                if self.step % self.session.log_every == 0 or self.step == self.total:
-                    self._log()
-                if position == 0:
-                    self._check_weights()
-                    self._look_for_collapse(epoch)
-                if position == 0 and rank() == 0 and self._probe_due(epoch):
-                    self._probe(epoch)
-                stopped = any_says(bool(self.stop.signal_name), "cpu")
-                if rank() == 0 and (stopped or self._checkpoint_due(epoch, position)):
-                    self._save()
-                if stopped:
-                    first_says(None)  # it is saved
-                    raise Interrupted(self.stop.signal_name or "a signal to another process", self.record.path)
-        self._check_finite()
-        if rank() == 0:
-            self._finish()
-        first_says(None)  # it is finished
+            yield
+
+    def _batches(self, steps: range) -> Iterator[Batch]:
+        return feed(self.images, self.run, steps, self.device, self.session.loader_workers)
 
     def _build(self) -> Objective:
         """The networks on the device, the same in every process."""
@@ -179,54 +154,54 @@ class Trainer:
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
-    def _train_step(self, given: Input) -> None:
-        run = self.run
-        batch = Batch(
-            views=tuple(view.to(self.dtype, memory_format=self.layout) for view in given.views),
-            index=given.index,
-            labels=given.labels,
-            step=self.step,
-            epoch=self.step / self.steps_per_epoch,
-            draw=float(uniform(run.seed, self.step, torch.tensor([_BATCH_DRAW]), len(run.views), 1)),
-        )
-        lr = learning_rate(run, self.step, self.steps_per_epoch)
+    def _update(self, batch: Batch) -> None:
+        views = tuple(view.to(self.dtype, memory_format=self.layout) for view in batch.views)
+        lr = learning_rate(self.run, self.step, self.steps_per_epoch)
         self.objective.train()
-        logged = self.objective.backward(batch, lr=lr)
+        logged = self.objective.backward(replace(batch, views=views), lr=lr)
         for optimizer in self.optimizers:
-            set_rate(optimizer, lr, run.peak_lr)
+            set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()
-        self.objective.after_step(self.step // self.steps_per_epoch / run.epochs)
+        self.objective.after_step(self.step // self.steps_per_epoch / self.run.epochs)
         self.finite &= torch.isfinite(logged["loss"])
         self.good += self.finite
-        for name, value in logged.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-        self.summed += 1
-        self.step += 1
-        self.monitor.advance(run.batch_size)
-        if self.device.type == "cpu" or self.step % CHECKED_EVERY == 0:
-            self._check_finite()
+        self.averages.add(logged)
 
-    def _check_finite(self) -> None:
+    def _after_step(self) -> bool:
+        self.monitor.advance(self.run.batch_size)
+        if self.device.type == "cpu" or self.step % CHECKED_EVERY == 0:
+            self._check_loss()
+        if self.step % self.session.log_every == 0 or self.step == self.total:
+            self._log()
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        if position:
+            return False
+        self._check_finite()
+        self._look_for_collapse(epoch)
+        if rank() == 0 and self._probe_due(epoch):
+            self._probe(epoch)
+        every = self.session.checkpoint_epochs
+        return bool(every) and epoch % every == 0
+
+    def _after_training(self) -> None:
+        self._check_loss()
+
+    def _check_loss(self) -> None:
         if not self.finite:
             raise self.diverged()
 
-    def _check_weights(self) -> None:
+    def _check_finite(self) -> None:
         """A finite loss may have made weights that are not."""
-        self._check_finite()
+        self._check_loss()
         if not all_finite(self.objective.parameters()):
             raise self.diverged("weights")
 
-    def diverged(self, what: str = "loss") -> NonFiniteLoss:
-        """The error to raise when `what` is not finite."""
-        good = self.begun + int(self.good)
-        advice = pretraining_advice(self.run, good, self.objective.method.remedy)
-        return diverged(what, self.step, self.total, self.record.path / "checkpoints", advice)
+    def _advice(self) -> str:
+        return pretraining_advice(self.run, self._good_steps, self.objective.method.remedy)
 
     def _log(self) -> None:
-        self._check_finite()
-        values = torch.stack(list(self.sums.values())).tolist()
-        row = {name: value / self.summed for name, value in zip(self.sums, values, strict=True)}
-        self.sums, self.summed = {}, 0
+        self._check_loss()
+        row = self.averages.take()
         lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
         self.monitor.log("train", self.step, self.step / self.steps_per_epoch, row | {"lr": lr})
 
@@ -235,10 +210,10 @@ class Trainer:
         assert self.objective.done is not None, "an epoch has steps"
         figures = spread(self.objective.done[0])
         self.monitor.log("spread", self.step, float(epoch), figures)
-        found = collapsed(figures)
-        if found and not self.collapsed and rank() == 0:
-            print(f"warning: {self.record.path.name} has collapsed in epoch {epoch}: {found}", file=sys.stderr)
-        self.collapsed = found
+        fault = collapsed(figures)
+        if fault and not self.collapsed and rank() == 0:
+            print(f"warning: {self.record.path.name} has collapsed in epoch {epoch}: {fault}", file=sys.stderr)
+        self.collapsed = fault
 
     def _probe_due(self, epoch: int) -> bool:
         if self.dataset.large:  # a pass over its images takes as long as training on them
@@ -254,9 +229,9 @@ class Trainer:
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
         self._add_contents(split_digests(spec, self.data))
-        found = probe(self.objective.method.encoder, spec, self.data, self.session.device)
-        self.online.append({"epoch": float(epoch), **found})
-        self.monitor.log("online", self.step, float(epoch), found)
+        accuracies = probe(self.objective.method.encoder, spec, self.data, self.session.device)
+        self.online.append({"epoch": float(epoch), **accuracies})
+        self.monitor.log("online", self.step, float(epoch), accuracies)
         self.monitor.pause(time.monotonic() - paused)
         self.clock += time.monotonic() - paused
 
@@ -265,61 +240,40 @@ class Trainer:
         compare(self.record.path, self.run.data_name, self.contents, others)
         self.contents |= others
 
-    def _checkpoint_due(self, epoch: int, position: int) -> bool:
-        if time.monotonic() - self.saved >= 60 * self.session.checkpoint_minutes:
-            return True
-        every = self.session.checkpoint_epochs
-        return bool(every) and position == 0 and epoch % every == 0
-
-    def _save(self) -> None:
-        self._check_weights()
-        self.seconds += time.monotonic() - self.clock
-        self.clock = self.saved = time.monotonic()
-        state = {
-            "digest": self.run.digest,
-            "splits": self.contents,
-            "step": self.step,
+    def _state(self) -> dict[str, Any]:
+        return {
             "objective": self.objective.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "sums": self.sums,
-            "summed": self.summed,
-            "seconds": self.seconds,
+            **self.averages.state(),
             "online": self.online,
             "collapsed": self.collapsed,
             "metrics_bytes": self.monitor.flush(),
         }
-        checkpoint.save(self.record.path / "checkpoints", self.step, state)
 
-    def _load(self) -> None:
-        """Go on from the newest sound checkpoint; without one, from the start."""
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.contents = checkpoint.contents(state, self.checkpoints, self.run.digest) | self.contents
+        self.objective.load_state_dict(state["objective"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            checkpoint.restore_optimizer(optimizer, saved)
+        self.averages.restore(state, self.device)
+        self.online, self.collapsed = list(state["online"]), state["collapsed"]
+        checkpoint.whole_number(state["metrics_bytes"])
+
+    def _load(self) -> dict[str, Any] | None:
+        """The same of metrics.jsonl: without what was logged after the checkpoint."""
+        state = super()._load()
         metrics = self.record.path / "metrics.jsonl"
-        folder = self.record.path / "checkpoints"
-        state = checkpoint.load_on_all(folder)
-        if state is None:
-            if rank() == 0:
-                metrics.unlink(missing_ok=True)
-            first_says(None)
-            return
-        before = checkpoint.contents(state, folder, self.run.digest)
-        compare(self.record.path, self.run.data_name, before, self.contents)
-        self.contents = before | self.contents
-        with checkpoint.restoring(folder):
-            self.step = checkpoint.whole_number(state["step"], self.total)
-            self.objective.load_state_dict(state["objective"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                checkpoint.restore_optimizer(optimizer, saved)
-            self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-            self.summed, self.seconds, self.online = state["summed"], float(state["seconds"]), list(state["online"])
-            self.collapsed = state["collapsed"]
-            checkpoint.whole_number(state["metrics_bytes"])
-        self.begun = self.step
         if rank() == 0:
-            cut_back(metrics, state["metrics_bytes"], self.step)
+            if state is None:
+                metrics.unlink(missing_ok=True)
+            else:
+                cut_back(metrics, state["metrics_bytes"], self.step)
+        first_says(None)  # the file is ready
+        return state
 
-    def _finish(self) -> None:
-        self.seconds += time.monotonic() - self.clock
+    def _outcome(self) -> Outcome:
         weights = {name: t.contiguous().cpu() for name, t in self.objective.method.encoder.state_dict().items()}
-        # one entry: safetensors writes several in random order, and equal encoders shall be equal files
+        # safetensors writes several entries of metadata in random order: with one, equal encoders are equal files
         content = serialise(weights, metadata={"digest": self.run.digest})
         write_whole(self.record.path / ENCODER, content)
         results: dict[str, Any] = {
@@ -334,19 +288,11 @@ class Trainer:
             "online_linear_epochs": self.session.linear_epochs,
             "collapsed": self.collapsed,
         }
-        origin = provenance(
-            self.run,
-            seconds=self.seconds,
-            device=str(self.device),
-            data_digest=self.images.digest,
-            extra={
-                "splits": self.contents,
-                "encoder_sha256": hashlib.sha256(content).hexdigest(),
-                "memory_format": self.session.memory_format,
-                "processes": world(),
-            },
-        )
-        self.record.finish(results, origin)
+        made_by = {
+            "encoder_sha256": hashlib.sha256(content).hexdigest(),
+            "memory_format": self.session.memory_format,
+        }
+        return Outcome(results, self.images.digest, made_by)
 
 
 def _view_size(run: Run) -> int:

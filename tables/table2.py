@@ -10,20 +10,17 @@ and top-5 87.03 to 93.55. Within a column, SimCLR+, BYOL+ and BarlowTwins+ each 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
-from ..pretrain.recipes.scales import Scale, scaled
-from ..pretrain.specs.datasets import DATASETS
+from ..pretrain.recipes.scales import Scale
 from ..pretrain.specs.measurement import FineTuning
 from ..pretrain.specs.methods import METHODS
 from ..pretrain.specs.run import Run
-from .commands.table import script
-from .paper.printed import method_name, printed, printed_columns, printed_rows
-from .paper.scales import copied, linear, over_seeds, scale_notes
-from .paper.table import Cell, Column, Row, Table
+from .paper.builder import PrintedColumn, TableBuilder, dataset_of
+from .paper.printed import method_name
+from .paper.scales import linear
+from .paper.table import Column
 
-NUMBER = 2
-TITLE = "Top-1 and top-5 accuracy (%) of a linear classifier"
 COSTS: dict[Scale, str] = {
     "paper": "about 17,800 GPU-hours a seed on one H100 (estimate, not measured)",
     "short": "about 1,780 GPU-hours a seed on one H100 (estimate, not measured)",
@@ -41,74 +38,44 @@ ERRATA = (
     "SimCLR+ and BarlowTwins+ are said to gain more than 2 % on ImageNet: so in top-1; BarlowTwins+ not in top-5.",
     "Published rows were scored by several protocols and partly at their best epoch; ours follow one, at the last.",
 )
-NO_NUMBER = "the paper prints no number"
-DEMO_COLUMN = "ImageNet"  # the paper's numbers that stand beside the demo's
 
 
-def table2(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
-    """Table 2 at `scale`; arguments as of `build_table`."""
-    if scale == "demo":
-        return _demo(seeds)
-    copies = copies or {}
-    datasets = {entry.label: name for name, entry in DATASETS.items()}
-    columns = []
-    for group, _, metric in printed_columns(NUMBER):
-        heading = copied(scaled("simclr", datasets[group], scale), copies).data_label
-        columns.append(Column(group=group, name=_top(metric), heading=heading))
-    rows = []
-    for label in printed_rows(NUMBER):
-        method, cells = method_name(label), []
-        for group, name, metric in printed_columns(NUMBER):
-            number = printed(NUMBER, label, group, name, metric)
-            if any(printed(NUMBER, label, group, name, each) for each in ("top1", "top5")):
-                specs = _specs(copied(scaled(method, datasets[group], scale), copies), scale, seeds)
-                cells.append(Cell(metric=metric, paper=number, specs=specs))
-            else:
-                cells.append(Cell(metric=metric, why_empty=NO_NUMBER))
-        rows.append(Row(label=label, method=method, cells=tuple(cells)))
-    ours = [datasets[column.group] for column in columns]
-    return Table(
-        number=NUMBER,
-        title=f"{TITLE}, ResNet-50",
-        scale=scale,
-        columns=tuple(columns),
-        rows=tuple(rows),
-        cost=COSTS[scale],
-        notes=(*scale_notes(scale, copies, ours), *ERRATA),
-    )
+class Table2(TableBuilder):
+    """Every printed row is a method, every printed column a metric on one data set."""
+
+    number = 2
+    title = "Top-1 and top-5 accuracy (%) of a linear classifier, {backbone}"
+    datasets = ("imagenet100", "imagenet")
+    demo_group = "ImageNet"
+    costs = COSTS
+    errata = ERRATA
+
+    def heading(self, column: PrintedColumn) -> str:
+        return self.data_label(self.pretraining("simclr", dataset_of(column.group)))
+
+    def run(self, row: str, column: PrintedColumn) -> Run | None:
+        printed = [self.printed(row, column._replace(metric=metric)) for metric in ("top1", "top5")]
+        return self.pretraining(method_name(row), dataset_of(column.group)) if self.demo or any(printed) else None
+
+    def measurement(self, run: Run, column: PrintedColumn) -> FineTuning:
+        return linear(run, self.scale)
+
+    def metric(self, column: PrintedColumn) -> str:
+        return column.metric
+
+    def column_name(self, column: PrintedColumn) -> str:
+        return column.metric.replace("top", "top-")
+
+    def why_empty(self, row: str, column: PrintedColumn) -> str:
+        return "the paper prints no number"
+
+    def demo_column(self, column: PrintedColumn) -> Column:
+        return replace(super().demo_column(column), group=self.column_name(column))
 
 
-def _top(metric: str) -> str:
-    return metric.replace("top", "top-")
-
-
-def _specs(run: Run, scale: Scale, seeds: int) -> tuple[FineTuning, ...]:
-    return over_seeds(run, seeds, lambda seeded: linear(seeded, scale))
-
-
-def _demo(seeds: int) -> Table:
-    """Digits in place of both data sets, the paper's ImageNet numbers beside and not compared."""
-    heading = f"{DATASETS['digits'].label} (demo)"
-    backbone = scaled("simclr", "digits", "demo").backbone
-    metrics = ("top1", "top5")
-    columns = [Column(group=_top(metric), name="linear", heading=heading, parts=("ours",)) for metric in metrics]
-    columns += [Column(group=DEMO_COLUMN, name=_top(metric), heading=heading, parts=("paper",)) for metric in metrics]
-    rows = []
-    for label in printed_rows(NUMBER):
-        specs = _specs(scaled(method_name(label), "digits", "demo"), "demo", seeds)
-        ours = [Cell(metric=metric, specs=specs) for metric in metrics]
-        theirs = [Cell(metric=m, paper=printed(NUMBER, label, DEMO_COLUMN, "linear", m)) for m in metrics]
-        rows.append(Row(label=label, method=method_name(label), cells=(*ours, *theirs)))
-    return Table(
-        number=NUMBER,
-        title=f"{TITLE}, ResNet-{backbone.name.removeprefix('resnet')} of width {backbone.width}",
-        scale="demo",
-        columns=tuple(columns),
-        rows=tuple(rows),
-        cost=COSTS["demo"],
-        notes=(*scale_notes("demo", {}, ()), *ERRATA),
-    )
-
+table2 = Table2.build
 
 if __name__ == "__main__":
-    script(NUMBER)
+    from .commands.table import script
+
+    script(2)

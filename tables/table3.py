@@ -10,19 +10,15 @@ Expected, as printed: with 1 % top-1 48.3 to 56.1 and top-5 75.5 to 79.8, with 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from ..pretrain.recipes.scales import Scale, scaled
+from ..pretrain.recipes.scales import Scale
 from ..pretrain.specs.measurement import FineTuning
 from ..pretrain.specs.run import Run
-from .commands.table import script
-from .paper.printed import method_name, printed, printed_columns, printed_rows
-from .paper.scales import copied, over_seeds, scale_notes, semi
-from .paper.table import BESIDE, Cell, Column, Row, Table
+from .paper.builder import PrintedColumn, TableBuilder
+from .paper.printed import method_name
+from .paper.scales import semi
 
-NUMBER = 3
-TITLE = "Top-1 and top-5 accuracy (%) after fine-tuning on a share of the labels"
 SHARES = {"1%": 0.01, "10%": 0.1}  # printed column group -> share of the labelled images
+LISTS = "ImageNet's 1 % and 10 % are those of the lists that SimCLR's authors published; of copies, a balanced draw."
 COSTS: dict[Scale, str] = {
     "paper": "about 7.6 GPU-hours a seed on one H100 after Table 2, 11,500 with its runs (estimate, not measured)",
     "short": "about 0.8 GPU-hours a seed on one H100 after Table 2, 1,150 with its runs (estimate, not measured)",
@@ -36,54 +32,44 @@ ERRATA = (
     "Theirs are tied in both columns of 10 %: SwAV and Barlow Twins+ are both printed in bold.",
     "The protocol's source gives its settings for 1 % alone; ours use them for 10 % too, and count the last epoch.",
 )
-LISTS = "ImageNet's 1 % and 10 % are those of the lists that SimCLR's authors published; of copies, a balanced draw."
 
 
-def table3(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
-    """Table 3 at `scale`; arguments as of `build_table`. Its runs are those of Table 2's ImageNet columns."""
-    copies, demo = copies or {}, scale == "demo"
-    data = copied(_run("simclr", scale), copies).data_label + (" (demo)" if demo else "")
-    columns = []
-    for group, _, metric in printed_columns(NUMBER):
-        if group in SHARES:
-            top = metric.replace("top", "top-")
-            heading = f"{group} of {data}"
-            column = Column(group=group, name=top, heading=heading)
-            columns.append(Column(group=group, name=top, heading=heading, parts=BESIDE) if demo else column)
-        else:
-            columns.append(Column(group="", name="Epochs", heading=f"Pretraining on {data}", parts=BESIDE, unit="fact"))
-    rows = []
-    for label in printed_rows(NUMBER):
-        method, cells = method_name(label), []
-        run = copied(_run(method, scale), copies)
-        for group, name, metric in printed_columns(NUMBER):
-            number = printed(NUMBER, label, group, name, metric)
-            if group in SHARES:
-                specs = _specs(run, SHARES[group], scale, seeds)
-                cells.append(Cell(metric=metric, paper=number, specs=specs))
-            else:
-                cells.append(Cell(metric=metric, paper=number, fact=str(run.epochs)))
-        rows.append(Row(label=label, method=method, cells=tuple(cells)))
-    backbone = run.backbone
-    trunk = f"ResNet-{backbone.name.removeprefix('resnet')}" + (f" of width {backbone.width}" if demo else "")
-    return Table(
-        number=NUMBER,
-        title=f"{TITLE}, {trunk}",
-        scale=scale,
-        columns=tuple(columns),
-        rows=tuple(rows),
-        cost=COSTS[scale],
-        notes=(*scale_notes(scale, copies, ["imagenet"]), *([] if demo else [LISTS]), *ERRATA),
-    )
+class Table3(TableBuilder):
+    """Every printed row is a method, every printed column a metric on one share of the labels, or the epochs."""
+
+    number = 3
+    title = "Top-1 and top-5 accuracy (%) after fine-tuning on a share of the labels, {backbone}"
+    datasets = ("imagenet",)
+    costs = COSTS
+    errata = ERRATA
+
+    def heading(self, column: PrintedColumn) -> str:
+        data = self.data_label(self.pretraining("simclr", "imagenet"))
+        return f"Pretraining on {data}" if column.is_fact else f"{column.group} of {data}"
+
+    def run(self, row: str, column: PrintedColumn) -> Run:
+        """One of Table 2's runs on ImageNet."""
+        return self.pretraining(method_name(row), "imagenet")
+
+    def measurement(self, run: Run, column: PrintedColumn) -> FineTuning:
+        return semi(run, SHARES[column.group], self.scale)
+
+    def metric(self, column: PrintedColumn) -> str:
+        return column.metric
+
+    def column_name(self, column: PrintedColumn) -> str:
+        return column.name if column.is_fact else column.metric.replace("top", "top-")
+
+    def fact(self, row: str, column: PrintedColumn) -> str:
+        return str(self.run(row, column).epochs)
+
+    def notes(self) -> tuple[str, ...]:
+        return () if self.demo else (LISTS,)
 
 
-def _run(method: str, scale: Scale) -> Run:
-    return scaled(method, "imagenet", scale)
-
-
-def _specs(run: Run, share: float, scale: Scale, seeds: int) -> tuple[FineTuning, ...]:
-    return over_seeds(run, seeds, lambda seeded: semi(seeded, share, scale))
-
+table3 = Table3.build
 
 if __name__ == "__main__":
-    script(NUMBER)
+    from .commands.table import script
+
+    script(3)

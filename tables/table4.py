@@ -8,19 +8,18 @@ five operations. Ours are expected to be much lower in the rows without a crop, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ..pretrain.recipes.augmentations import SWITCHES, augmentation_row
 from ..pretrain.recipes.scales import Scale
 from ..pretrain.specs.run import Augmentation, Run
-from .commands.table import script
-from .paper.printed import method_name, printed, printed_columns, printed_rows
-from .paper.scales import ablated, over_seeds, probes, scale_notes
-from .paper.table import ALL_PARTS, BESIDE, SWITCH, Cell, Column, Row, Table
+from .paper.builder import PrintedColumn, TableBuilder
+from .paper.printed import method_name
 
-NUMBER = 4
-TITLE = "Top-1 accuracy (%) of a linear classifier by augmentations"
+SETTINGS = (
+    "An operation of ours that is off is not applied; without the crop the whole image is used. Ours states the share "
+    "of images it is applied to; every method has both views alike here, Barlow Twins+ too."
+)
 COSTS: dict[Scale, str] = {
     "paper": "about 325 GPU-hours a seed on one H100 (estimate, not measured)",
     "short": "about 33 GPU-hours a seed on one H100 (estimate, not measured)",
@@ -33,46 +32,41 @@ ERRATA = (
     "The text sees no significant difference between the rows. Known ablations find crop and colour together to matter "
     "most, so rows without a crop are implausibly high.",
 )
-SETTINGS = (
-    "An operation of ours that is off is not applied; without the crop the whole image is used. Ours states the share "
-    "of images it is applied to; every method has both views alike here, Barlow Twins+ too."
-)
 
 
-def table4(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
-    """Table 4 at `scale`; arguments as of `build_table`."""
-    copies, demo = copies or {}, scale == "demo"
-    data = ablated("simclr+", scale, copies).data_label + (" (demo)" if demo else "")
-    columns = []
-    for group, name, metric in printed_columns(NUMBER):
-        if metric == SWITCH:
-            columns.append(Column(group=group, name=name, heading=group, parts=BESIDE, unit="fact"))
-        else:
-            parts = BESIDE if demo else ALL_PARTS
-            columns.append(Column(group=group, name=name, heading=f"{group} on {data}", parts=parts))
-    rows = []
-    for label in printed_rows(NUMBER):
-        cells = []
-        for group, name, metric in printed_columns(NUMBER):
-            number = printed(NUMBER, label, group, name, metric)
-            if metric == SWITCH:
-                view = augmented(ablated("simclr+", scale, copies), int(label)).views[0]
-                cells.append(Cell(metric=metric, paper=number, fact=_setting(view, name)))
-            else:
-                run = augmented(ablated(method_name(name), scale, copies), int(label))
-                specs = over_seeds(run, seeds, lambda seeded: probes(seeded, scale))
-                cells.append(Cell(metric="linear/top1", paper=number, specs=specs))
-        rows.append(Row(label=label, cells=tuple(cells), meaning=_meaning(int(label))))
-    return Table(
-        number=NUMBER,
-        title=f"{TITLE}, ResNet-{run.backbone.name.removeprefix('resnet')}"
-        + (f" of width {run.backbone.width}" if demo else ""),
-        scale=scale,
-        columns=tuple(columns),
-        rows=tuple(rows),
-        cost=COSTS[scale],
-        notes=(*scale_notes(scale, copies, ["cifar10"]), SETTINGS, *ERRATA),
-    )
+class Table4(TableBuilder):
+    """Every printed row is a set of augmentations, every printed column a method, or an operation that is on or off."""
+
+    number = 4
+    title = "Top-1 accuracy (%) of a linear classifier by augmentations, {backbone}"
+    datasets = ("cifar10",)
+    costs = COSTS
+    errata = ERRATA
+
+    def heading(self, column: PrintedColumn) -> str:
+        data = self.data_label(self.ablated("simclr+"))
+        return column.group if column.is_fact else f"{column.group} on {data}"
+
+    def run(self, row: str, column: PrintedColumn) -> Run:
+        return augmented(self.ablated(method_name(column.name)), int(row))
+
+    def fact(self, row: str, column: PrintedColumn) -> str:
+        """How often an operation of ours is applied, and how far a rotation goes; empty where it is off."""
+        view = augmented(self.ablated("simclr+"), int(row)).views[0]
+        share = getattr(view, SWITCHES[column.name])
+        if not share:
+            return ""
+        return f"±{view.rotation_degrees:g}°" if column.name == "rotate" else f"{share:g}"
+
+    def method(self, row: str) -> str:
+        return ""  # a row is a set of augmentations, a column is a method
+
+    def meaning(self, row: str) -> str:
+        view = augmentation_row(int(row))
+        return f"Views made by {', '.join(name for name, field in SWITCHES.items() if getattr(view, field))}."
+
+    def notes(self) -> tuple[str, ...]:
+        return (SETTINGS,)
 
 
 def augmented(run: Run, number: int) -> Run:
@@ -81,18 +75,9 @@ def augmented(run: Run, number: int) -> Run:
     return replace(run, views=(augmentation_row(number, view),) * 2)
 
 
-def _setting(view: Augmentation, name: str) -> str:
-    """How often an operation of ours is applied, and how far a rotation goes; empty where it is off."""
-    share = getattr(view, SWITCHES[name])
-    if not share:
-        return ""
-    return f"±{view.rotation_degrees:g}°" if name == "rotate" else f"{share:g}"
-
-
-def _meaning(number: int) -> str:
-    view = augmentation_row(number)
-    return f"Views made by {', '.join(name for name, field in SWITCHES.items() if getattr(view, field))}."
-
+table4 = Table4.build
 
 if __name__ == "__main__":
-    script(NUMBER)
+    from .commands.table import script
+
+    script(4)

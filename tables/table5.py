@@ -11,30 +11,24 @@ Expected, as printed: boxes AP 37.6 to 39.7, AP50 57.5 to 59.3, AP75 40.2 to 43.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ..pretrain.recipes.scales import SHORT, Scale, scaled
 from ..pretrain.specs.run import Run
-from ..transfer.spec import COCO, SCENES, Detection, detector
-from .commands.table import script
-from .paper.printed import method_name, printed, printed_columns, printed_rows
-from .paper.scales import copied, over_seeds, scale_notes
-from .paper.table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
+from ..transfer.spec import COCO, SCENES, Detection, Detector, detector
+from .paper.builder import PrintedColumn, TableBuilder, UnprintedRow
+from .paper.printed import method_name
 
-NUMBER = 5
-TITLE = "Average precision of detection and instance segmentation on COCO, Mask R-CNN, ResNet-50-C4"
 TASKS = {"Object Det.": "bbox", "Instance Seg.": "segm"}  # printed column group -> COCO's name of the task
+CITED_ROWS = ("Supervised",)
+CITED = "cited: its weights are not ours"
+DEMO_ROWS = ("Supervised", "SimCLR", "SimCLR+")  # what two cores do in four minutes
+NO_DEMO = "left out of the demo, which is to take four minutes"
 COSTS: dict[Scale, str] = {
     "paper": "about 384 GPU-hours a seed on one H100 after Table 2 (estimate, not measured)",
     "short": "about 39 GPU-hours a seed on one H100 after Table 2 (estimate, not measured)",
     "demo": "about 2.9 minutes a seed on two CPU cores, on digit scenes",
 }
-CITED = "cited: its weights are not ours"
-CITED_ROWS = ("Supervised",)
-UNTRAINED = "untrained network"
-DEMO_ROWS = ("Supervised", "SimCLR", "SimCLR+")  # what two cores do in four minutes
-NO_DEMO = "left out of the demo, which is to take four minutes"
 ERRATA = (
     "The paper's caption says Mask P-CNN, for Mask R-CNN; its paragraph on data sets says semantic segmentation, for "
     "instance segmentation.",
@@ -48,71 +42,58 @@ ERRATA = (
 )
 
 
-def table5(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
-    """Table 5 at `scale`; arguments as of `build_table`."""
-    copies, demo = copies or {}, scale == "demo"
-    example = Detection(run=copied(scaled("simclr", "imagenet", scale), copies), copy=copies.get(COCO, ""))
-    named = [label for label in (example.data_label, example.run.data_label) if "copy" in label]
-    columns = [
-        Column(
-            group=group,
-            name=name,
-            heading=", ".join([group, *named]),
-            parts=BESIDE if demo else ALL_PARTS,
-            unit="AP",
-        )
-        for group, name, _ in printed_columns(NUMBER)
-    ]
-    rows = [_floor(seeds)] if demo else []
-    for label in printed_rows(NUMBER):
-        specs: tuple[Detection, ...] = ()
-        why_empty = NO_DEMO if demo else CITED
-        if label in DEMO_ROWS if demo else label not in CITED_ROWS:
-            run = copied(scaled(method_name(label), "imagenet", scale), copies)
-            specs, why_empty = _specs(run, scale, seeds, copies.get(COCO, "")), ""
-        cells = [
-            Cell(
-                metric=f"{TASKS[group]}/{name}",
-                paper=printed(NUMBER, label, group, name, metric),
-                specs=specs,
-                why_empty=why_empty,
-            )
-            for group, name, metric in printed_columns(NUMBER)
-        ]
-        rows.append(Row(label=label, method=method_name(label), cells=tuple(cells)))
-    return Table(
-        number=NUMBER,
-        title=TITLE,
-        scale=scale,
-        columns=tuple(columns),
-        rows=tuple(rows),
-        cost=COSTS[scale],
-        notes=(*scale_notes(scale, copies, ["imagenet", COCO]), *ERRATA),
+class Table5(TableBuilder):
+    """Every printed row is a method, every printed column an average precision of one task."""
+
+    number = 5
+    title = "Average precision of detection and instance segmentation on COCO, Mask R-CNN, ResNet-50-C4"
+    datasets = ("imagenet", COCO)
+    unit = "AP"
+    costs = COSTS
+    errata = ERRATA
+
+    def heading(self, column: PrintedColumn) -> str:
+        """The task, and which of its data are copies."""
+        run = self.pretraining("simclr", "imagenet")
+        labels = (Detection(run=run, copy=self.copies.get(COCO, "")).data_label, run.data_label)
+        return ", ".join([column.group, *(label for label in labels if "copy" in label)])
+
+    def run(self, row: str, column: PrintedColumn) -> Run | None:
+        runs = row in DEMO_ROWS if self.demo else row not in CITED_ROWS
+        return self.pretraining(method_name(row), "imagenet") if runs else None
+
+    def measurement(self, run: Run, column: PrintedColumn) -> Detection:
+        if self.demo:
+            return Detection(run=run, detector=detector("demo", SCENES), data=SCENES)
+        settings = shortened(detector("1x")) if self.scale == "short" else detector("1x")
+        return Detection(run=run, detector=settings, copy=self.copies.get(COCO, ""))
+
+    def metric(self, column: PrintedColumn) -> str:
+        return f"{TASKS[column.group]}/{column.name}"
+
+    def why_empty(self, row: str, column: PrintedColumn) -> str:
+        return NO_DEMO if self.demo else CITED
+
+    def unprinted_rows(self) -> tuple[UnprintedRow, ...]:
+        if not self.demo:
+            return ()
+        run = replace(scaled("simclr", "digits", "demo"), epochs=0)
+        return (UnprintedRow("untrained network", run, "The network as it is drawn, before any pretraining."),)
+
+
+def shortened(settings: Detector) -> Detector:
+    """The same detector with a tenth of the iterations."""
+    return replace(
+        settings,
+        iterations=settings.iterations // SHORT,
+        warmup_iterations=settings.warmup_iterations // SHORT,
+        drops=tuple(drop // SHORT for drop in settings.drops),
     )
 
 
-def _specs(run: Run, scale: Scale, seeds: int, copy: str = "") -> tuple[Detection, ...]:
-    """Mask R-CNN on `run` at `scale`, a spec a seed; `copy` is the folder of what is not the official COCO 2017."""
-    if scale == "demo":
-        settings = detector("demo", SCENES)
-        return over_seeds(run, seeds, lambda seeded: Detection(run=seeded, detector=settings, data=SCENES))
-    settings = detector("1x")
-    if scale == "short":
-        settings = replace(
-            settings,
-            iterations=settings.iterations // SHORT,
-            warmup_iterations=settings.warmup_iterations // SHORT,
-            drops=tuple(drop // SHORT for drop in settings.drops),
-        )
-    return over_seeds(run, seeds, lambda seeded: Detection(run=seeded, detector=settings, copy=copy))
-
-
-def _floor(seeds: int) -> Row:
-    """The demo's trunk with its random weights, trained on as many scenes."""
-    specs = _specs(replace(scaled("simclr", "digits", "demo"), epochs=0), "demo", seeds)
-    cells = (Cell(metric=f"{TASKS[group]}/{name}", specs=specs) for group, name, _ in printed_columns(NUMBER))
-    return Row(label=UNTRAINED, cells=tuple(cells), meaning="The network as it is drawn, before any pretraining.")
-
+table5 = Table5.build
 
 if __name__ == "__main__":
-    script(NUMBER)
+    from .commands.table import script
+
+    script(5)

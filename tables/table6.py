@@ -7,19 +7,13 @@ Expected, as printed: 90.08 to 93.91, the best at lambda1 = 0.01 and lambda2 = 0
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ..pretrain.recipes.scales import Scale
 from ..pretrain.specs.run import Run
-from .commands.table import script
-from .paper.printed import printed, printed_columns, printed_rows
-from .paper.scales import ablated, over_seeds, probes, scale_notes
-from .paper.table import ALL_PARTS, BESIDE, Cell, Column, Row, Table
+from .paper.builder import PrintedColumn, TableBuilder
 
-NUMBER = 6
 METHOD = "simclr+"
-TITLE = "Top-1 accuracy (%) of a linear classifier by the weights of CompMod's losses"
 COSTS: dict[Scale, str] = {
     "paper": "about 193 GPU-hours a seed on one H100, 12 of them for a run of Table 1 (estimate, not measured)",
     "short": "about 19.5 GPU-hours a seed on one H100 (estimate, not measured)",
@@ -33,34 +27,27 @@ ERRATA = (
 )
 
 
-def table6(scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
-    """Table 6 at `scale`; arguments as of `build_table`."""
-    copies, demo = copies or {}, scale == "demo"
-    base = ablated(METHOD, scale, copies)
-    heading = f"{base.label} {base.data_label}" + (" (demo)" if demo else "")
-    columns = [
-        Column(group=group, name=name, heading=heading, parts=BESIDE if demo else ALL_PARTS)
-        for group, name, _ in printed_columns(NUMBER)
-    ]
-    rows = []
-    for label in printed_rows(NUMBER):
-        cells = []
-        for group, name, metric in printed_columns(NUMBER):
-            specs = over_seeds(weighted(base, label, name), seeds, lambda seeded: probes(seeded, scale))
-            number = printed(NUMBER, label, group, name, metric)
-            cells.append(Cell(metric="linear/top1", paper=number, specs=specs))
-        meaning = f"CompMod around SimCLR with {label}, by columns of lambda2."
-        rows.append(Row(label=label, method=METHOD, cells=tuple(cells), meaning=meaning))
-    width = f" of width {base.backbone.width}" if demo else ""
-    return Table(
-        number=NUMBER,
-        title=f"{TITLE}, ResNet-{base.backbone.name.removeprefix('resnet')}{width}",
-        scale=scale,
-        columns=tuple(columns),
-        rows=tuple(rows),
-        cost=COSTS[scale],
-        notes=(*scale_notes(scale, copies, ["cifar10"]), *ERRATA),
-    )
+class Table6(TableBuilder):
+    """Every printed row is a value of lambda1, every printed column a value of lambda2."""
+
+    number = 6
+    title = "Top-1 accuracy (%) of a linear classifier by the weights of CompMod's losses, {backbone}"
+    datasets = ("cifar10",)
+    costs = COSTS
+    errata = ERRATA
+
+    def heading(self, column: PrintedColumn) -> str:
+        base = self.ablated(METHOD)
+        return f"{base.label} {self.data_label(base)}"
+
+    def run(self, row: str, column: PrintedColumn) -> Run:
+        return weighted(self.ablated(METHOD), row, column.name)
+
+    def method(self, row: str) -> str:
+        return METHOD
+
+    def meaning(self, row: str) -> str:
+        return f"CompMod around SimCLR with {row}, by columns of lambda2."
 
 
 def weighted(run: Run, row: str, column: str) -> Run:
@@ -69,5 +56,9 @@ def weighted(run: Run, row: str, column: str) -> Run:
     return replace(run, compmod=replace(run.compmod, lambda1=weights["lambda1"], lambda2=weights["lambda2"]))
 
 
+table6 = Table6.build
+
 if __name__ == "__main__":
-    script(NUMBER)
+    from .commands.table import script
+
+    script(6)

@@ -1,12 +1,13 @@
-"""The laws that a reader can check without running anything: import order, no pickle, no torch where none is needed."""
+"""The laws of the layout: the order of imports, no circles, sizes, no pickle, no torch where none is needed."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,114 +15,25 @@ from paths import ROOT
 
 ORDER = ("pretrain", "transfer", "tables", "slurm")  # each folder imports itself and what stands to its left
 FILES = sorted(path for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
+FOLDERS = sorted({path.parent for path in FILES})
+MOST_ENTRIES, MOST_LINES = 12, 300
+# a file a method, a file a table, and the folders that pretraining is made of
+LARGE_FOLDERS = {"pretrain/methods", "tables", "pretrain"}
 PICKLE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
-PICKLE_ROOMS = {"pretrain/data/cifar_stl.py"}  # may hold an unpickler that knows a few harmless types
-JSON_ROOMS = {
-    "pretrain/files/stored_json.py",
-    "transfer/detector/install.py",
-}  # the one reader; what pip notes of a package
-LIGHT = (
-    "compmod",
-    "compmod.pretrain.files.bad_data",
-    "compmod.pretrain.data.load",
-    "compmod.pretrain.data.identity",
-    "compmod.pretrain.methods",
-    "compmod.pretrain.commands.methods",
-    "compmod.pretrain.data.decode",
-    "compmod.pretrain.runtime.worker_process",
-    "compmod.pretrain.commands.options",
-    "compmod.pretrain.runtime.launch",
-    "compmod.pretrain.recipes.presets",
-    "compmod.pretrain.files.printable",
-    "compmod.pretrain.recipes.evaluation",
-    "compmod.pretrain.recipes.augmentations",
-    "compmod.pretrain.recipes.fusions",
-    "compmod.pretrain.records.record",
-    "compmod.pretrain.files.regular_file",
-    "compmod.pretrain.specs.run",
-    "compmod.pretrain.records.fingerprint",
-    "compmod.pretrain.specs.spec",
-    "compmod.pretrain.files.stored_fields",
-    "compmod.pretrain.files.stored_json",
-    "compmod.slurm.status.read",
-    "compmod.slurm.submission.check",
-    "compmod.slurm.clusters.cluster",
-    "compmod.slurm.commands.submit",
-    "compmod.slurm.submission.local_driver",
-    "compmod.slurm.task.failures",
-    "compmod.slurm.commands.cancel_retry",
-    "compmod.slurm.submission.arrays",
-    "compmod.slurm.submission.journal",
-    "compmod.slurm.submission.local",
-    "compmod.slurm.status.pace",
-    "compmod.slurm.status.schedulers",
-    "compmod.slurm.clusters.squeue",
-    "compmod.slurm.shared_files",
-    "compmod.slurm.task.signals",
-    "compmod.slurm.task.start",
-    "compmod.slurm.status.status",
-    "compmod.slurm.commands.status",
-    "compmod.slurm.submission.submit",
-    "compmod.slurm.task.task",
-    "compmod.slurm.status.terminal",
-    "compmod.tables.report.charts",
-    "compmod.tables.claims.findings",
-    "compmod.tables.commands.claims",
-    "compmod.tables.commands.table",
-    "compmod.tables.claims.comparison",
-    "compmod.tables.plan.cost",
-    "compmod.tables.report.curves",
-    "compmod.tables.report.detections",
-    "compmod.tables.report.figures",
-    "compmod.tables.results.cells",
-    "compmod.tables.results.measurements",
-    "compmod.tables.claims.gains",
-    "compmod.tables.report.contents",
-    "compmod.tables.render.html_table",
-    "compmod.tables.render.latex",
-    "compmod.tables.report.wording",
-    "compmod.tables.claims.sentences",
-    "compmod.tables.render.markdown",
-    "compmod.tables.results.origin",
-    "compmod.tables.results.results",
-    "compmod.tables.report.page",
-    "compmod.tables.paper.printed",
-    "compmod.tables.plan.plan",
-    "compmod.tables.commands.plan",
-    "compmod.tables.plan.measured_rates",
-    "compmod.tables.claims.patterns",
-    "compmod.tables.render.render",
-    "compmod.tables.report.report",
-    "compmod.tables.commands.report",
-    "compmod.tables.reproduce",
-    "compmod.tables.paper.scales",
-    "compmod.tables.claims.evidence",
-    "compmod.tables.results.comparability",
-    "compmod.tables.plan.progress",
-    "compmod.tables.paper.table",
-    "compmod.tables.table1",
-    "compmod.tables.table2",
-    "compmod.tables.table3",
-    "compmod.tables.table4",
-    "compmod.tables.table5",
-    "compmod.tables.table6",
-    "compmod.tables.table7",
-    "compmod.tables.results.verdict",
-    "compmod.tables.workers",
-    "compmod.transfer.data.coco",
-    "compmod.transfer.data.coco_fields",
-    "compmod.transfer.commands.transfer",
-    "compmod.transfer.commands.doctor",
-    "compmod.transfer.commands.export",
-    "compmod.transfer.detector.install",
-    "compmod.transfer.data.masks",
-    "compmod.transfer.identity",
-    "compmod.transfer.spec",
-)
+PICKLE_FILES = {"pretrain/data/cifar_stl.py"}  # may hold an unpickler that knows a few harmless types
+# the one reader; what pip notes of a package
+JSON_FILES = {"pretrain/files/stored_json.py", "transfer/detector/install.py"}
+# What commands import before they know whether anything is to be computed: without torch, so that they answer at once.
+LIGHT = ("pretrain/commands", "pretrain/files", "pretrain/recipes", "pretrain/records", "pretrain/specs")
+LIGHT += ("transfer/commands", "tables", "slurm")
 
 
 def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def _imports(path: Path, tree: ast.AST) -> Iterator[str]:
@@ -144,13 +56,47 @@ def _backwards(path: Path, tree: ast.AST) -> list[str]:
     return [name for name in _imports(path, tree) if name.split(".")[0] not in allowed]
 
 
+@cache
+def _graph() -> dict[str, set[str]]:
+    """Every module and the modules that it imports, at its top, inside a function or for a type checker."""
+    modules = {_module(path): path for path in FILES}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        names = _imports(path, ast.parse(path.read_text()))
+        graph[module] = {name if name in modules else name.rpartition(".")[0] for name in names} & set(modules)
+    return graph
+
+
+def _circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """What is left of a graph when all that nothing imports, or that imports nothing, is taken away: its circles."""
+    left = {node: {other for other in others if other != node} for node, others in graph.items()}
+    while True:
+        imported = {other for others in left.values() for other in others}
+        ends = {node for node, others in left.items() if node not in imported or not others & set(left)}
+        if not ends:
+            return sorted(left)
+        left = {node: others - ends for node, others in left.items() if node not in ends}
+
+
+def _of_folder(graph: Mapping[str, set[str]], folder: str) -> dict[str, set[str]]:
+    """The graph between the entries, files and folders, of one folder ("" for the repository's root)."""
+    depth = len(folder.split(".")) if folder else 0
+    inside: dict[str, set[str]] = {}
+    for module, others in graph.items():
+        if (not folder or module.startswith(f"{folder}.")) and module.count(".") >= depth:
+            entry = module.split(".")[depth]
+            reached = [other for other in others if not folder or other.startswith(f"{folder}.")]
+            inside.setdefault(entry, set()).update(other.split(".")[depth] for other in reached)
+    return {entry: {other for other in others if other in inside} for entry, others in inside.items()}
+
+
 def _unsafe(tree: ast.AST) -> list[str]:
     """Uses of pickle, and calls of torch.load or numpy.load that would read one."""
-    found = []
+    uses = []
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-        found += [f"line {node.lineno}: {name}" for name in names if name.split(".")[0] in PICKLE]  # type: ignore[attr-defined]
+        uses += [f"line {node.lineno}: {name}" for name in names if name.split(".")[0] in PICKLE]  # type: ignore[attr-defined]
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load"):
             continue
         owner = ast.unparse(node.func.value)
@@ -158,8 +104,8 @@ def _unsafe(tree: ast.AST) -> list[str]:
         unsafe_torch = owner == "torch" and given.get("weights_only") != "True"
         unsafe_numpy = owner in ("np", "numpy") and given.get("allow_pickle", "False") != "False"
         if unsafe_torch or unsafe_numpy:
-            found.append(f"line {node.lineno}: {ast.unparse(node)}")
-    return found
+            uses.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return uses
 
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
@@ -170,23 +116,63 @@ def test_a_file_imports_only_its_own_folder_and_those_to_its_left(path: Path) ->
 @pytest.mark.parametrize(
     "file, line",
     [
-        ("pretrain/run.py", "from ..tables.table import Table"),
+        ("pretrain/specs/run.py", "from ...tables.paper.table import Table"),
         ("pretrain/methods/base.py", "from ...slurm import plan"),
-        ("pretrain/run.py", "import compmod.transfer.spec"),
-        ("tables/table.py", "from .. import slurm"),
-        ("tables/table.py", "from compmod.slurm.plan import plan"),
+        ("pretrain/specs/run.py", "import compmod.transfer.spec"),
+        ("tables/build.py", "from .. import slurm"),
+        ("tables/build.py", "from compmod.slurm.task.task import Task"),
         ("transfer/spec.py", "from ..tables import paper"),
-        ("slurm/plan.py", "from ..cli import main"),
+        ("slurm/task/start.py", "from ...cli import main"),
     ],
 )
 def test_the_check_of_the_import_order_sees_a_backward_import(file: str, line: str) -> None:
     assert _backwards(ROOT / file, ast.parse(line)) != []
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = _graph()
+    assert sum(map(len, graph.values())) > 500
+    assert _circle(graph) == []
+
+
+@pytest.mark.parametrize("folder", [Path(ROOT), *FOLDERS], ids=lambda folder: _name(folder))
+def test_no_entries_of_a_folder_import_each_other_in_a_circle(folder: Path) -> None:
+    name = ".".join(folder.relative_to(ROOT).parts)
+    assert _circle(_of_folder(_graph(), name)) == []
+
+
+def test_the_checks_for_circles_see_one_and_nothing_else() -> None:
+    line = {"a.x": {"b.y"}, "b.y": {"b.z"}, "b.z": set()}
+    assert _circle(line) == [] == _circle(_of_folder(line, ""))
+    assert _circle(line | {"b.z": {"a.x"}}) == ["a.x", "b.y", "b.z"]
+    folders = line | {"b.z": {"a.w"}, "a.w": set()}
+    assert _circle(folders) == []
+    assert _circle(_of_folder(folders, "")) == ["a", "b"]
+    assert _circle(_of_folder({"a.x.p": {"a.y"}, "a.y": {"a.x.q"}, "a.x.q": set()}, "a")) == ["x", "y"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=_name)
+def test_a_folder_has_at_most_a_dozen_entries(folder: Path) -> None:
+    entries = [path.name for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")]
+    assert len(entries) <= MOST_ENTRIES or _name(folder) in LARGE_FOLDERS
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=_name)
+def test_every_folder_says_what_it_is_for(folder: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    assert docstring is not None
+    assert len(docstring.split()) > 5
+
+
 @pytest.mark.parametrize("path", FILES, ids=_name)
 def test_no_file_reads_a_pickle(path: Path) -> None:
     unsafe = _unsafe(ast.parse(path.read_text()))
-    if _name(path) in PICKLE_ROOMS:
+    if _name(path) in PICKLE_FILES:
         unsafe = [line for line in unsafe if not line.endswith(": pickle")]
     assert unsafe == []
 
@@ -210,44 +196,64 @@ def test_torch_load_of_weights_only_passes_the_check_for_pickles() -> None:
     assert _unsafe(ast.parse("torch.load(path, weights_only=True)")) == []
 
 
-@pytest.mark.parametrize("path", sorted(PICKLE_ROOMS))
+@pytest.mark.parametrize("path", sorted(PICKLE_FILES))
 def test_an_unpickler_in_the_package_resolves_no_type_of_the_files_choice(path: str) -> None:
-    file = ROOT / path
-    tree = ast.parse(file.read_text()) if file.is_file() else ast.parse("")
+    tree = ast.parse((ROOT / path).read_text())
     calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not {"pickle.load", "pickle.loads", "pickle.Unpickler"} & set(calls)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and any("Unpickler" in ast.unparse(base) for base in node.bases):
-            methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-            assert "find_class" in methods, f"{path}: {node.name} resolves every type"
+    unpicklers = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any("Unpickler" in ast.unparse(base) for base in node.bases)
+    ]
+    assert unpicklers
+    for node in unpicklers:
+        methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+        assert "find_class" in methods, f"{path}: {node.name} resolves every type"
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_a_light_module_imports_no_torch(module: str) -> None:
-    code = (
-        f"import sys, {module}\n"
-        "heavy = {'torch', 'torchvision', 'matplotlib'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+HEAVY_AFTER = """
+import importlib, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    heavy = {"torch", "torchvision", "matplotlib"} & set(sys.modules)
+    if heavy:
+        sys.exit(f"{module} imports {sorted(heavy)}")
+"""
+
+
+def _heavy(*modules: str) -> str:
+    """The first of these modules after whose import torch or matplotlib is there, in words."""
+    command = [sys.executable, "-c", HEAVY_AFTER, *modules]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120).stderr.strip()
+
+
+@pytest.mark.parametrize("folder", LIGHT)
+def test_a_light_folder_imports_no_torch(folder: str) -> None:
+    modules = [f"compmod.{_module(path)}" for path in FILES if _name(path).startswith(f"{folder}/")]
+    assert len(modules) > 2
+    assert _heavy("compmod", "compmod.cli", *modules) == ""
+
+
+def test_the_check_of_light_folders_sees_torch() -> None:
+    assert _heavy("compmod.pretrain.specs.run", "compmod.pretrain.optim").startswith("compmod.pretrain.optim imports")
 
 
 def _json_readers(tree: ast.AST) -> list[str]:
     """Calls that read JSON past the one reader."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    found = [f"line {call.lineno}: {ast.unparse(call.func)}" for call in calls]
-    found += [
+    readers = [f"line {call.lineno}: {ast.unparse(call.func)}" for call in calls]
+    readers += [
         f"line {node.lineno}: from json import"
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module == "json"
     ]
-    return [line for line in found if line.endswith((": json.load", ": json.loads", ": from json import"))]
+    return [line for line in readers if line.endswith((": json.load", ": json.loads", ": from json import"))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
 def test_stored_json_is_read_by_the_one_reader(path: Path) -> None:
-    if _name(path) not in JSON_ROOMS:
+    if _name(path) not in JSON_FILES:
         assert _json_readers(ast.parse(path.read_text())) == []
 
 
@@ -256,11 +262,31 @@ def test_the_check_for_json_sees_another_reader(code: str) -> None:
     assert _json_readers(ast.parse(code)) != []
 
 
-def test_the_package_list_is_every_folder_with_an_init_file() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {path.parent for folder in ORDER for path in (ROOT / folder).rglob("__init__.py")} | {ROOT}
-    found = {".".join(["compmod", *folder.relative_to(ROOT).parts]) for folder in folders}
-    assert sorted(declared) == sorted(found)
+def test_the_package_that_is_built_has_every_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    copy = tmp_path / "source"
+    beside = [path for path in ROOT.iterdir() if path.is_file()]
+    tracked = [*FILES, *_data_files(), *beside]
+    for path in tracked:
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(copy)], check=True, timeout=300)
+    (wheel,) = tmp_path.glob("compmod-*.whl")
+    built = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("compmod/")}
+    expected = {f"compmod/{_name(path)}" for path in (*FILES, *_data_files())}
+    assert expected <= built
+    assert not [name for name in built if name.startswith("compmod/tests")]
+
+
+def _data_files() -> list[Path]:
+    """What the package reads beside its modules."""
+    return [
+        path
+        for folder in FOLDERS
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix in (".csv", ".css", ".jinja")
+    ]
 
 
 def test_every_folder_with_python_files_has_an_init_file() -> None:

@@ -15,6 +15,8 @@ from ..pretrain.records.record import Record
 from .data.coco import Split, read_folder
 from .spec import COCO, Detection
 
+MOVES_NO_NUMBER = "compares digests of the data"
+
 RENAMED = "a folder of another name for --coco"  # how other data get a name of their own
 
 

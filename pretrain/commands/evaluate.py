@@ -70,4 +70,4 @@ def _evaluated(
         return (choose_and_fine_tune if sweep else fine_tune)(runs, spec, data, session)
     from ..evaluate.probe import evaluate
 
-    return evaluate(runs, spec, data, session.device, session.loader_workers)
+    return evaluate(runs, spec, data, session)

@@ -1,24 +1,29 @@
 """The lists that `compmod methods` prints: all methods, or the options and presets of one.
 
-Importing this imports no torch; the options of a method stand in its code, which does.
+`compmod methods --readme README.md` writes the list of all methods into the README. Importing this imports no torch;
+the options of a method stand in its code, which does.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from tabulate import tabulate
 from tyro.conf import Positional, arg
 
-from ..recipes.presets import ROOMS, preset, recipes
+from ..files.whole_file import write_whole
+from ..recipes.presets import preset, recipes
+from ..recipes.recipe import UNVERIFIED
 from ..specs.datasets import DATASETS
 from ..specs.methods import METHODS, Entry
 from ..specs.run import PLUS, Optimizer, Run
 
 Format = Literal["text", "md"]
 DEFAULT = "(default)"  # in place of the name of the preset that is used unless another is asked for
+START, END = "<!-- methods: start -->", "<!-- methods: end -->"  # lines of the README, around the list
 _ALL = ("name", "method", "paper", "other presets", "cost", "cost of +")
 _ONE = ("data set", "preset", "epochs", "batch", "views", "trunk", "head", "optimiser", "options", "from")
 _NARROW = 36  # characters a cell of a text table, so that a row of nine fits a wide terminal
@@ -27,6 +32,7 @@ _NARROW = 36  # characters a cell of a text table, so that a row of nine fits a 
 def methods(
     name: Annotated[Positional[str], arg(help="one method, for its presets", metavar="[NAME]")] = "",
     format: Annotated[Format, arg(help="to read, or the markdown of the README")] = "text",
+    readme: Annotated[Path | None, arg(help="write the markdown into this file, and print nothing")] = None,
 ) -> None:
     """List the methods, their papers, presets and costs; with a name, that method's options and presets.
 
@@ -36,7 +42,21 @@ def methods(
         raise ValueError(
             f"unknown method {name!r}; known: {', '.join(METHODS)}; recipes of a method hold for it with +"
         )
+    if readme:
+        if name:
+            raise ValueError("--readme writes the list of all methods; leave out the name")
+        write_readme(readme)
+        return
     print(one_method(name, format) if name else all_methods(format), flush=True)
+
+
+def write_readme(path: Path) -> None:
+    """Put the list of all methods between the lines START and END of a file. Raises ValueError where they are not."""
+    before, start, rest = path.read_text("utf-8").partition(START)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{path} has no lines {START} and {END}, between which the list of methods stands")
+    write_whole(path, f"{before}{start}\n{all_methods('md')}\n{end}{after}".encode())
 
 
 def all_methods(format: Format) -> str:
@@ -44,7 +64,7 @@ def all_methods(format: Format) -> str:
     rows = []
     for name, entry in METHODS.items():
         plus = _cost(entry.plus_cost) if entry.plus else "no +"
-        source = f"{entry.source}; {entry.remark}" if entry.remark else entry.source
+        source = "; ".join(part for part in (entry.source, entry.remark, _unverified(name)) if part)
         rows.append((name, entry.label, source, ", ".join(_variants(name)), _cost(entry.cost), plus))
     return _table(_ALL, rows, format)
 
@@ -58,7 +78,7 @@ def one_method(name: str, format: Format) -> str:
     if base not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     rows = []
-    for dataset in _datasets():
+    for dataset in DATASETS:
         for variant, recipe in recipes(name, dataset).items():
             rows.append((dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), recipe.remark))
     return f"{_title(METHODS[base])}\n\n{_options(base)}\n\n{_table(_ONE, rows, format)}"
@@ -73,14 +93,16 @@ def _options(name: str) -> str:
     return "\n".join(["Options (--options NAME VALUE ...):", *lines]) if lines else "It has no options of its own."
 
 
-def _datasets() -> list[str]:
-    return [name for name in ROOMS if name in DATASETS]
-
-
 def _variants(name: str) -> list[str]:
     """The names of a method's presets other than the default, over all data sets."""
-    found = (variant for dataset in _datasets() for variant in recipes(name, dataset))
-    return [variant for variant in dict.fromkeys(found) if variant]
+    variants = (variant for dataset in DATASETS for variant in recipes(name, dataset))
+    return [variant for variant in dict.fromkeys(variants) if variant]
+
+
+def _unverified(name: str) -> str:
+    """What a method's line says of its recipes; nothing where it has one of its own for some data set."""
+    verified = any(recipe.verified for dataset in DATASETS for recipe in recipes(name, dataset).values())
+    return "" if verified else f"recipes: {UNVERIFIED}"
 
 
 def _title(entry: Entry) -> str:

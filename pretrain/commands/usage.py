@@ -38,7 +38,9 @@ def _paragraph(name: str, command: Command) -> str:
 def _wrapped(words: list[str], indent: str) -> str:
     """The words in lines of WIDTH, the first one indented; what holds a space, such as `[--seeds N]`, stays whole."""
     text = " ".join(word.replace(" ", "\0") for word in words)
-    lines = textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=_INDENT, break_on_hyphens=False)
+    wrapper = textwrap.TextWrapper(WIDTH, initial_indent=indent, subsequent_indent=_INDENT)
+    wrapper.break_on_hyphens = wrapper.break_long_words = False
+    lines = wrapper.wrap(text)
     return "\n".join(lines).replace("\0", " ")
 
 

@@ -6,6 +6,8 @@ the classes of `imagenet100.txt` in the code of CMC (`HobbitLong/CMC`), not in t
 reader of class folders numbers them. ImageNet's thousand are not typed here: its labels follow its sorted folders.
 """
 
+MOVES_NO_NUMBER = "orders the classes, and the data's digest stands beside every number"
+
 _CIFAR100 = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
 castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..specs.datasets import known
-from .locate import LAYOUT
+from .locate import LAYOUT, class_folders_of
+
+MOVES_NO_NUMBER = "fetches the data's files, and the data's digest stands beside every number"
 
 
 def download(dataset: str, root: Path) -> None:
@@ -14,8 +16,13 @@ def download(dataset: str, root: Path) -> None:
     Embedded data need no archive. Raises ValueError when a download fails or is not allowed.
     """
     entry = known(dataset)
-    if not entry.folder:
+    if entry.reader == "digits":
         return
+    if not entry.url and not entry.wordnet:
+        raise ValueError(
+            f"no archive of {entry.label} is known: get its images and lay them out as {class_folders_of(entry)} "
+            f"in {root / entry.folder}"
+        )
     if not entry.url:
         raise ValueError(
             f"{entry.label} is not for others to hand out: get ILSVRC 2012 from https://image-net.org/download-images "

@@ -1,5 +1,6 @@
 """Image folders: one folder a class, as Tiny ImageNet and re-encoded copies of other data sets come.
 
+Classes are numbered as in `class_names.py`, or, of a data set that it does not list, as train/'s sorted class folders.
 Below the data set's folder: train/CLASS/..., and test/CLASS/... or val/CLASS/... or Tiny ImageNet's val/images with
 val_annotations.txt; STL-10 also unlabeled/. A file order_train.txt or order_test.txt, if there, lists every image in
 the order of the original. Decoded pixels are kept in a cache, because decoding 60,000 JPEGs takes a while each time.
@@ -42,12 +43,12 @@ def read(
 
 def listing(dataset: Dataset, split: str, folder: Path, *, whole: bool) -> list[tuple[Path, int]]:
     """Every image of a split with its label; checks names and counts, and opens no image."""
-    train = _by_class(dataset, folder / "train")
+    names = _names(dataset, folder)
+    train = _by_class(dataset, folder / "train", names)
     if split == "test":
-        images = _test(dataset, folder)
+        images = _test(dataset, folder, names)
         if missing := sorted({label for _, label in train} - {label for _, label in images}):
-            name = CLASS_NAMES[dataset.name][missing[0]]
-            raise dataset.fault(folder, f"no test image of class {name}", "the classes of train/")
+            raise dataset.fault(folder, f"no test image of class {names[missing[0]]}", "the classes of train/")
     else:
         images = train
     images = _ordered(dataset, folder / f"order_{'test' if split == 'test' else 'train'}.txt", images)
@@ -64,27 +65,38 @@ def listing(dataset: Dataset, split: str, folder: Path, *, whole: bool) -> list[
     return images
 
 
-def _test(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
+def _names(dataset: Dataset, folder: Path) -> tuple[str, ...]:
+    """The names of the classes in label order."""
+    return CLASS_NAMES.get(dataset.name) or tuple(_folders(dataset, folder / "train"))
+
+
+def _test(dataset: Dataset, folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
     # Tiny ImageNet's own test images carry no labels: there, val is the test set.
     order = ("val", "test") if dataset.name == "tiny_imagenet" else ("test", "val")
     for name in order:
         if (folder / name / "val_annotations.txt").is_file() and (folder / name / "images").is_dir():
-            return _annotated(dataset, folder / name)
+            return _annotated(dataset, folder / name, names)
         if (folder / name).is_dir():
-            return _by_class(dataset, folder / name)
+            return _by_class(dataset, folder / name, names)
     raise dataset.fault(folder / order[0], "no such folder", f"the test images, here or in {order[1]}/")
 
 
-def _by_class(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
+def _by_class(dataset: Dataset, folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
+    found = _folders(dataset, folder)
+    labels = [_label(dataset, folder / name, name, names) for name in found]
+    return [
+        (path, label) for name, label in zip(found, labels, strict=True) for path in _images(dataset, folder / name)
+    ]
+
+
+def _folders(dataset: Dataset, folder: Path) -> list[str]:
+    """Names of the class folders in a folder, at least one."""
     if not folder.is_dir():
         raise dataset.fault(folder, "no such folder", "one folder a class")
     found = class_folders(dataset, folder)
     if not found:
         raise dataset.fault(folder, "no class folders", "one folder a class")
-    labels = [_label(dataset, folder / name, name) for name in found]
-    return [
-        (path, label) for name, label in zip(found, labels, strict=True) for path in _images(dataset, folder / name)
-    ]
+    return found
 
 
 def class_folders(dataset: Dataset, folder: Path) -> list[str]:
@@ -97,8 +109,7 @@ def class_folders(dataset: Dataset, folder: Path) -> list[str]:
     return sorted(name for name, kind in kinds.items() if kind)
 
 
-def _label(dataset: Dataset, where: Path, name: str) -> int:
-    names = CLASS_NAMES[dataset.name]
+def _label(dataset: Dataset, where: Path, name: str, names: tuple[str, ...]) -> int:
     if name not in names:
         raise dataset.fault(where, f"class {name!r}", f"one of {dataset.label}'s, such as {names[0]!r}")
     return names.index(name)
@@ -128,7 +139,7 @@ def _below(dataset: Dataset, folder: Path) -> Iterator[Path]:
                 raise dataset.fault(path, kind, "an image, or a folder of images that is no link")
 
 
-def _annotated(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
+def _annotated(dataset: Dataset, folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
     notes = folder / "val_annotations.txt"
     present = {path.name for path in _images(dataset, folder / "images")}
     images = []
@@ -136,7 +147,7 @@ def _annotated(dataset: Dataset, folder: Path) -> list[tuple[Path, int]]:
         name, _, rest = line.partition("\t")
         if name not in present:
             raise dataset.fault(folder / "images" / name, "no such file", f"the image that {notes.name} lists")
-        images.append((folder / "images" / name, _label(dataset, notes, rest.partition("\t")[0])))
+        images.append((folder / "images" / name, _label(dataset, notes, rest.partition("\t")[0], names)))
         present.discard(name)
     if present:
         raise dataset.fault(notes, f"no line for {min(present)}", "a line for every image")
@@ -160,7 +171,7 @@ def _ordered(dataset: Dataset, order: Path, images: list[tuple[Path, int]]) -> l
 def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> NDArray[Any]:
     """Decoded images, from the cache if it was made from files of these names, sizes and times.
 
-    The time of the change is among them: who unpacks an archive sets that of modification back, but not this one.
+    The times include that of the change: unpacking an archive sets back the time of modification, but not this one.
     """
     import numpy as np
 
@@ -178,7 +189,9 @@ def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> N
     if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8:
         return pixels
     pixels = decode(dataset, paths)
-    if os.access(cache.parents[2], os.W_OK):  # a shared, read-only data root just decodes anew
+    if os.access(
+        cache.parents[2], os.W_OK
+    ):  # a data root that cannot be written has no cache: its images are decoded again
         keep(pixels, file)
     return pixels
 
@@ -221,7 +234,7 @@ def kept(file: Path) -> NDArray[Any] | None:
 
 
 def _checksum(handle: BinaryIO, length: int) -> bytes:
-    """SHA-256, in hexadecimal, of so many bytes from where a file stands."""
+    """SHA-256, in hexadecimal, of the next `length` bytes of a file."""
     digest = hashlib.sha256()
     while length and (block := handle.read(min(length, 1 << 20))):
         digest.update(block)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..specs.datasets import known
-from .locate import look
+from .locate import layout, look
 
 if TYPE_CHECKING:
     from ..specs.datasets import Dataset, Split
+
+MOVES_NO_NUMBER = "describes the data's files, and the data's digest stands beside every number"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Holding:
 def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
     """Every file, or split of an image folder, that a data set (or a copy of it) needs below `root`, and its state."""
     entry = known(dataset)
-    if not entry.folder:
+    if entry.reader == "digits":
         if copy:
             raise ValueError(f"{entry.name} is embedded and has no copies; leave out copy {copy!r}")
         images = f"{entry.train_images:,} train and {entry.test_images:,} test images"
@@ -36,7 +38,7 @@ def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
     folder, found, expected = look(entry, root, copy)
     if expected:
         return [Holding(path=str(folder), found=found, expected=expected, checksum="not compared", ok=False)]
-    if folder.name == entry.folder and entry.name != "tiny_imagenet" and not entry.large:
+    if layout(entry, folder) == "cifar_stl":
         return _files(entry, folder, copy)
     cache = root / ".compmod-cache" / (copy or entry.folder)
     splits: tuple[Split, ...] = ("train", "pretrain", "test") if entry.unlabelled_images else ("train", "test")

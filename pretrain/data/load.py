@@ -1,17 +1,21 @@
 """Load: the images of a split, whole in memory as uint8, or, of a large data set, the list of its files.
 
-Importing this file imports neither torch nor numpy, so that tables and `--help` stay quick.
+The module that reads the files is imported by the name in the data set's `reader`, so that this file depends on none.
+Importing it imports neither torch nor numpy, so that tables and `--help` stay quick.
 """
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from ..specs.datasets import Split, known
-from .imagenet import Files, load_files
+from ..specs.datasets import Reader, Split, known
 from .images import Images
-from .locate import locate
+from .locate import layout, locate
+
+if TYPE_CHECKING:
+    from .imagenet import Files
 
 
 def load(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images:
@@ -27,29 +31,27 @@ def load(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
     entry = known(dataset)
     if entry.large:
-        raise ValueError(f"{dataset} stays on disk; list it by large_images.load_files, read it by loader.batches")
-    if not entry.folder:
-        from .digits import render
-
+        raise ValueError(f"{dataset} stays on disk; list it by imagenet.load_files, read it by loader.batches")
+    if entry.reader == "digits":
         if copy:
             raise ValueError(f"{dataset} is embedded and has no copies; leave out copy {copy!r}")
-        return Images(*render("test" if split == "test" else "train"))
+        return Images(*_reader("digits").render("test" if split == "test" else "train"))
     if not entry.unlabelled_images and split == "pretrain":
         split = "train"  # the same images, so they share a cache
     folder = locate(entry, root, copy)
-    if folder.name == entry.folder and entry.name != "tiny_imagenet":
-        from . import cifar_stl as official
-
-        pixels, labels = official.read(entry, split, folder, whole=not copy)
-    else:
-        from . import image_folder
-
-        cache = root / ".compmod-cache" / (copy or entry.folder)
-        pixels, labels = image_folder.read(entry, split, folder, whole=not copy, cache=cache)
+    cache = root / ".compmod-cache" / (copy or entry.folder)
+    pixels, labels = _reader(layout(entry, folder)).read(entry, split, folder, whole=not copy, cache=cache)
     return Images(pixels, labels, np.arange(len(labels)))
 
 
 def read(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images | Files:
     """A split of any data set: its images in memory, or, of a large one, the list of its files."""
-    source = load_files if known(dataset).large else load
-    return source(dataset, split, root, copy=copy)
+    if not known(dataset).large:
+        return load(dataset, split, root, copy=copy)
+    files: Files = _reader("imagenet").load_files(dataset, split, root, copy=copy)
+    return files
+
+
+def _reader(name: Reader) -> Any:
+    """The module that reads files of one layout."""
+    return importlib.import_module(f".{name}", __package__)

@@ -7,10 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..specs.datasets import Dataset
+    from ..specs.datasets import Dataset, Reader
+
+MOVES_NO_NUMBER = "finds the data's files, and the data's digest stands beside every number"
 
 ARCHIVES = (".tar.gz", ".zip")
 LAYOUT = "train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG"  # of ImageNet, one folder a class
+
+
+def class_folders_of(entry: Dataset) -> str:
+    """How a data set without an archive is laid out, in words."""
+    return LAYOUT if entry.wordnet else f"train/CLASS/*.png and {'val' if entry.large else 'test'}/CLASS/*.png"
+
+
+def layout(entry: Dataset, folder: Path) -> Reader:
+    """The reader of a folder that `locate` gives: the data set's own of its official files, else of class folders."""
+    return entry.reader if entry.large or folder.name == entry.folder else "image_folder"
 
 
 def locate(entry: Dataset, root: Path, copy: str) -> Path:
@@ -42,7 +54,9 @@ def look(entry: Dataset, root: Path, copy: str) -> tuple[Path, str, str]:
         return base / entry.folder, f"only the archive {archive.name}", f"it unpacked ({command})"
     if not copy and entry.large:
         elsewhere = f", or {base / entry.within} with its classes among others" if entry.within else ""
-        return base / entry.folder, "no such folder", f"{LAYOUT} in it{elsewhere}"
+        return base / entry.folder, "no such folder", f"{class_folders_of(entry)} in it{elsewhere}"
+    if not copy and not entry.url:
+        return base / entry.folder, "no such folder", f"{class_folders_of(entry)} in it"
     if not copy:
         return base / entry.folder, "no such folder", f"the official {entry.label} files"
     found = "neither of them" if base.is_dir() else "no such folder"
@@ -74,7 +88,7 @@ def _unpacking(archive: Path, root: Path, copy: str) -> str:
                 first = getattr(tarred.next(), "name", "")
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
         return f"but it is damaged: {error}"
-    # An archive that brings the copy's own folder goes beside it, any other inside.
+    # An archive that holds the copy's own folder is unpacked beside it, any other inside it.
     target = root if not copy or Path(first).parts[:1] == (copy,) else root / copy
     words = ["unzip", str(archive), "-d"] if archive.suffix == ".zip" else ["tar", "xzf", str(archive), "-C"]
     return shlex.join([*words, str(target)])

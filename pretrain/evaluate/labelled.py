@@ -18,7 +18,7 @@ from ..data.load import read
 from ..recipes.evaluation import LIST_FILES, list_file
 from ..runtime.randomness import permutation
 from ..specs.measurement import FineTuning
-from .probe import labelled_images
+from .splits import labelled_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

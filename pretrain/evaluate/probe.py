@@ -5,8 +5,6 @@ Protocol of the W-MSE code (Ermolov et al., ICML 2021): both probes read the sam
 
 from __future__ import annotations
 
-import functools
-import shlex
 import time
 from pathlib import Path
 
@@ -14,20 +12,17 @@ import torch
 from torch import nn
 
 from ..data.identity import Present, check_finished, check_run
-from ..data.imagenet import Files
-from ..data.images import Images, subset, validation_split
-from ..data.load import read
-from ..networks.build import build_backbone
-from ..networks.encoder import ENCODER, encoder_checksum, read_encoder
+from ..networks.encoder import encoder_checksum, finished_backbone
 from ..records.provenance import provenance
 from ..records.record import Record
 from ..runtime.settings import own_settings
 from ..specs.datasets import DATASETS
 from ..specs.measurement import Evaluation
-from ..specs.run import Run
+from ..training.session import Session, resolve_device
 from .features import extract
 from .knn import knn_accuracy
 from .linear import linear_probe
+from .splits import forget_images, split_digests, splits
 
 
 @own_settings()
@@ -63,20 +58,20 @@ def probe(
 
 
 @own_settings()
-def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | str, workers: int = 0) -> Record:
+def evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Record:
     """Probe the encoder of a finished run and store the result inside that run's folder; at once when that is done.
 
-    A finished evaluation is compared with the data below `root`, where they are there. Raises ValueError when those are
+    A finished evaluation is compared with the data below `data`, where they are there. Raises ValueError when those are
     other data than its own or the run's, when the run is not finished, its encoder is damaged, or another process
     evaluates it.
     """
     record = Record(runs, spec)
     if record.status == "done":
-        check_finished(record, Present(root))
+        check_finished(record, Present(data))
         return record
     backbone = finished_backbone(runs, spec.run)
     forget_images(spec.run)
-    contents = split_digests(spec, root)
+    device, contents = resolve_device(session.device), split_digests(spec, data)
     check_run(runs, spec, contents)
     with record.lock():
         if record.results is not None:  # another process finished it since
@@ -84,15 +79,15 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
         record.start()
         started = time.monotonic()
         try:
-            results = probe(backbone, spec, root, device, workers)
-            train, test = splits(spec, root)
+            results = probe(backbone, spec, data, device, session.loader_workers)
+            train, test = splits(spec, data)
         except Exception as error:
             record.fail(f"{type(error).__name__}: {error}")
             raise
         origin = provenance(
             spec,
             seconds=time.monotonic() - started,
-            device=str(device),
+            device=device,
             data_digest=test.digest,
             extra={
                 "splits": contents,
@@ -104,79 +99,3 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
         )
         record.finish(results, origin)
     return record
-
-
-def splits(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files]:
-    """Labelled images to train the probes on, and images to score them on; validation never reads the test set."""
-    return _read_spec(spec, root)[:2]
-
-
-def forget_images(run: Run) -> None:
-    """Read the images anew when next asked for: others may lie there since this process last read them."""
-    if DATASETS[run.dataset].folder:
-        _read.cache_clear()
-
-
-def split_digests(spec: Evaluation, root: Path) -> dict[str, str]:
-    """The digests of the whole splits that `splits` draws from."""
-    return dict(_read_spec(spec, root)[2])
-
-
-def _read_spec(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files, dict[str, str]]:
-    run = spec.run
-    return _read(run.dataset, run.copy, run.train_images, run.seed, spec.split, Path(root))
-
-
-@functools.lru_cache(maxsize=1)  # a pretraining probes itself every few epochs, and reading a copy can take minutes
-def _read(
-    dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path
-) -> tuple[Images | Files, Images | Files, dict[str, str]]:
-    whole = read(dataset, "train", root, copy=copy)
-    contents, train = {"train": whole.digest}, _drawn(whole, train_images, seed)
-    if split == "validation":
-        return *validation_split(train, seed), contents
-    test = read(dataset, "test", root, copy=copy)
-    return train, test, contents | {"test": test.digest}
-
-
-def labelled_images(dataset: str, copy: str, train_images: int, seed: int, root: Path) -> Images | Files:
-    """The labelled images of those that a run trains on."""
-    return _drawn(read(dataset, "train", root, copy=copy), train_images, seed)
-
-
-def _drawn(train: Images | Files, train_images: int, seed: int) -> Images | Files:
-    if 0 < train_images < len(train):  # STL-10 has fewer labelled images than a run may draw from all of them
-        return subset(train, train_images, seed)
-    return train
-
-
-@own_settings()
-def finished_backbone(runs: Path, run: Run) -> nn.Module:
-    """The backbone of a finished run with its trained weights. Raises ValueError when it is unfinished or damaged."""
-    record = Record(runs, run)
-    status = record.status
-    if status != "done":
-        words = [
-            "compmod",
-            "pretrain",
-            run.method,
-            "--dataset",
-            run.dataset,
-            "--seed",
-            str(run.seed),
-            "--runs",
-            str(runs),
-        ]
-        command = shlex.join(words)
-        raise ValueError(
-            f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
-        )
-    dataset = DATASETS[run.dataset]
-    backbone = build_backbone(run.backbone, run.views[0].size or dataset.view_size, dataset)
-    weights = read_encoder(record)
-    try:
-        backbone.load_state_dict(weights)
-    except RuntimeError as error:
-        file, reason = record.path / ENCODER, " ".join(str(error).split())
-        raise ValueError(f"cannot read {file}: {reason}; expected the weights of a {run.backbone.name}") from error
-    return backbone

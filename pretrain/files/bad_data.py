@@ -1,5 +1,5 @@
-"""Bad data: the error for faults of images, annotations and labels. By it `compmod status` tells them from bugs."""
+"""Bad data: the error for faults of images, annotations and labels; slurm recognises it by its name in a log."""
 
 
 class BadData(ValueError):
-    """A fault of the data, in one line that names the file. The owner of the data must mend it; no retry helps."""
+    """A fault of the data, in one line that names the file. The owner of the data can repair it; a retry cannot."""

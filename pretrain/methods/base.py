@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,11 @@ from ..specs.datasets import DATASETS
 from ..specs.fields import described, fault
 from ..specs.run import Run
 from ..views.batch import Batch
-from .parts.regulariser import Regulariser
 
+if TYPE_CHECKING:
+    from .parts.regulariser import Regulariser
+
+SMALL_BATCH = 12  # samples of a batch in the tests that every method takes
 Targets = tuple[Any, ...]  # what a method holds fixed in a batch; each method has its own
 
 
@@ -48,6 +51,11 @@ class Method(nn.Module):
     A subclass's own settings are the keyword-only parameters of its `__init__`, each with its range next to its
     default (see `declared_options`); `Run.options` sets them by name.
     """
+
+    # For the tests that every method takes: the options that make it small enough for batches of SMALL_BATCH samples
+    # with embeddings of 8 numbers, and whether its loss stays the same when the first two views change places.
+    small: ClassVar[tuple[tuple[str, int | float | str], ...]] = ()
+    symmetric: ClassVar[bool] = True
 
     def __init__(self, run: Run, size: int, *, projector: nn.Module | None = None) -> None:
         super().__init__()

@@ -11,9 +11,11 @@ from .base import Method, declared_options
 
 
 def load_method(name: str) -> type[Method]:
-    """The class of a method of METHODS, imported."""
-    module, kind = METHODS[name].code.split(".")
-    method: type[Method] = getattr(importlib.import_module(f".{module}", __package__), kind)
+    """The class of a method of METHODS, imported. Raises ValueError when its module has no such class."""
+    entry = METHODS[name]
+    method = getattr(importlib.import_module(entry.module), entry.class_name, None)
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise ValueError(f"METHODS[{name!r}].code is {entry.code!r}; {entry.module} has no Method of that name")
     return method
 
 

@@ -20,6 +20,8 @@ from .parts.target_network import Target, ema_momentum
 class BYOL(Method):
     """Predict the other view's embedding as a slowly moving copy of the network sees it."""
 
+    small = (("predictor_hidden", 12),)
+
     def __init__(
         self,
         run: Run,

@@ -31,6 +31,8 @@ class CMC(Method):
     lightness and colour, of a row for each training image; a row follows its embedding by `bank_momentum`.
     """
 
+    small = (("negatives", 6),)
+
     backbone: TwoTrunks
     projector: nn.ModuleList
     banks: Tensor

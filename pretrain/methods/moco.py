@@ -18,12 +18,14 @@ from ..runtime.randomness import permutation
 from ..specs.fields import Positive, Range, Share
 from ..specs.run import Run
 from ..views.batch import Batch
-from .base import Embedded, Method, Targets, check_option
+from .base import SMALL_BATCH, Embedded, Method, Targets, check_option
 from .parts.target_network import Target, ema_momentum
 
 
 class MoCo(Method):
     """Find the key of the same image, made by a slowly moving copy of the network, among a queue of older keys."""
+
+    small = (("queue", 2 * SMALL_BATCH),)
 
     queue: Tensor  # directions x queue x out: rows of unit length
     pointer: Tensor  # the row that the next key overwrites, the oldest

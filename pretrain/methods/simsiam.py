@@ -15,6 +15,8 @@ from .base import Embedded, Method, Targets
 class SimSiam(Method):
     """Predict the other view's embedding, which gets no gradient; there is no other network and no negative."""
 
+    small = (("predictor_hidden", 6),)
+
     def __init__(self, run: Run, size: int, *, predictor_hidden: Width = 512) -> None:  # the paper's baseline
         super().__init__(run, size)
         self.projector = normalised_projector(self.backbone.features, run.projector)

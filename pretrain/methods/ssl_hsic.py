@@ -37,6 +37,8 @@ Form = Literal["exact", "random", "auto"]
 class SSLHSIC(Method):
     """Maximise dependence between embeddings and image identity, minus gamma times the embeddings' own."""
 
+    small = (("features", 16), ("predictor_hidden", 12))
+
     scale: Tensor  # c of the kernel
     scale_moments: Tensor  # Adam's two running means for c
     scale_updates: Tensor  # int64, how many there were

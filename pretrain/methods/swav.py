@@ -14,7 +14,7 @@ from ..runtime.precision import full_precision
 from ..specs.fields import Amount, Count, Positive, Range, Width
 from ..specs.run import Run
 from ..views.batch import Batch
-from .base import Embedded, Method, Targets, check_option
+from .base import SMALL_BATCH, Embedded, Method, Targets, check_option
 
 
 class SwAV(Method):
@@ -23,6 +23,8 @@ class SwAV(Method):
     The first `large` views are assigned; all further ones, of any size, only predict. `queue` counts the embeddings
     kept of earlier batches for each assigned crop, over all processes; they take part in the assignment alone.
     """
+
+    small = (("prototypes", 10), ("queue", SMALL_BATCH), ("queue_epoch", 0), ("freeze_epochs", 0))
 
     queue: Tensor
     queued: Tensor

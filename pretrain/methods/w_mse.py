@@ -16,7 +16,7 @@ from ..runtime.randomness import permutation
 from ..specs.fields import Count, Range
 from ..specs.run import Run
 from ..views.batch import Batch
-from .base import Embedded, Method, Targets, check_option
+from .base import SMALL_BATCH, Embedded, Method, Targets, check_option
 
 Repeats = Annotated[int, Range(1, cap=10**4)]
 _FIRST_DRAW = -1_000  # stands where an epoch stands, counting down: orders of epochs are drawn from 0 up, subsets below
@@ -27,6 +27,8 @@ class WMSE(Method):
 
     `whitening` is the number of rows whitened together, `repeats` how often the batch is divided anew for that.
     """
+
+    small = (("whitening", SMALL_BATCH), ("repeats", 2))
 
     def __init__(self, run: Run, size: int, *, whitening: Count = 128, repeats: Repeats = 1) -> None:
         super().__init__(run, size)

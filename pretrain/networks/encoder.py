@@ -1,23 +1,51 @@
-"""Encoder: the one reader of a finished run's encoder.safetensors, which checks that the file is what the run wrote.
+"""Encoder: the trunk of a finished run, and the one reader of its encoder.safetensors, which checks what it reads.
 
-The file's metadata hold the run's digest and provenance holds the file's SHA-256; records older than that hold none.
+The metadata of the file hold the digest of the run, and provenance holds the SHA-256 of the file; older records have
+neither.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..files.regular_file import open_regular
 from ..records.record import Record
+from ..runtime.settings import own_settings
+from ..specs.datasets import DATASETS
+from ..specs.run import Run
+from .build import build_backbone
 
 ENCODER = "encoder.safetensors"
 SHOWN = 12  # hexadecimal digits of a digest that a sentence gives
+
+
+@own_settings()
+def finished_backbone(runs: Path, run: Run) -> nn.Module:
+    """The backbone of a finished run with its trained weights. Raises ValueError when it is unfinished or damaged."""
+    record = Record(runs, run)
+    status = record.status
+    if status != "done":
+        words = ["compmod", "pretrain", run.method, "--dataset", run.dataset, "--seed", str(run.seed)]
+        command = shlex.join([*words, "--runs", str(runs)])
+        raise ValueError(
+            f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
+        )
+    dataset = DATASETS[run.dataset]
+    backbone = build_backbone(run.backbone, run.views[0].size or dataset.view_size, dataset)
+    weights = read_encoder(record)
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        file, reason = record.path / ENCODER, " ".join(str(error).split())
+        raise ValueError(f"cannot read {file}: {reason}; expected the weights of a {run.backbone.name}") from error
+    return backbone
 
 
 def encoder_checksum(record: Record) -> str:

@@ -29,6 +29,7 @@ _BASE = Recipe(
 _NARROW = Backbone(name="resnet10", width=8)
 _WIDE_HEAD = Projector(layers=2, hidden=256, out=128)
 _BY_METHOD: dict[str, Recipe] = {
+    **dict.fromkeys(("simclr", "dcl", "icl_msr", "vicreg", "tcr"), _BASE),
     "byol": replace(_BASE, optimizer=Optimizer(lr=2e-3), projector=_WIDE_HEAD, options=(("predictor_hidden", 256),)),
     "barlow_twins": replace(_BASE, optimizer=Optimizer(lr=1.5e-3), projector=_WIDE_HEAD),
     # With momentum 0.9 and rate 3e-3 MoCo tells its keys by their batch: its batch norm marks them (linear 17.5).
@@ -83,9 +84,7 @@ _ABLATED = ("simclr", "byol", "barlow_twins")  # by the tables that vary one set
 
 def recipes(method: str, run: Run) -> dict[str, Recipe]:
     """The settings of `method` on the digits by variant; "" is the one used unless another is asked for."""
-    if method not in METHODS:
-        return {}
-    usual = _BY_METHOD.get(method, _BASE)
+    usual = _BY_METHOD.get(method) or _BASE.as_default("SimCLR's settings", METHODS[method].views)
     if method not in _ABLATED:
         return {"": usual}
     return {"": usual, "brief": replace(usual, **_BRIEF)}

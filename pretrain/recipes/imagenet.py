@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..specs.methods import METHODS
 from ..specs.run import Backbone, Optimizer, Projector, Run, Schedule
 from . import augmentations as views
 from .recipe import Recipe
@@ -217,4 +218,5 @@ IMAGENET: dict[str, dict[str, Recipe]] = {
 
 def recipes(method: str, run: Run) -> dict[str, Recipe]:
     """The settings of `method` on ImageNet by variant; "" is the one used unless another is asked for."""
-    return {name: replace(found, backbone=found.backbone or RESNET50) for name, found in IMAGENET[method].items()}
+    known = IMAGENET.get(method) or {"": _SIMCLR.as_default("SimCLR's settings", METHODS[method].views)}
+    return {name: replace(recipe, backbone=recipe.backbone or RESNET50) for name, recipe in known.items()}

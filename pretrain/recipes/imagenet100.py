@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..specs.methods import METHODS
 from ..specs.run import Backbone, Optimizer, Projector, Run
 from . import augmentations as views
 from . import imagenet, solo_learn
@@ -78,5 +79,5 @@ IMAGENET100: dict[str, dict[str, Recipe]] = {
 
 def recipes(method: str, run: Run) -> dict[str, Recipe]:
     """The settings of `method` on ImageNet-100 by variant; "" is the one used unless another is asked for."""
-    found = IMAGENET100[method].items()
-    return {name: replace(recipe, backbone=recipe.backbone or imagenet.RESNET50) for name, recipe in found}
+    known = IMAGENET100.get(method) or {"": _SIMCLR.as_default("SimCLR's settings", METHODS[method].views)}
+    return {name: replace(recipe, backbone=recipe.backbone or imagenet.RESNET50) for name, recipe in known.items()}

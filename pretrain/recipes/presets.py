@@ -1,6 +1,7 @@
 """Presets: the recipe of every method on every data set, as a Run.
 
-Which recipe made a published row is not established for every method; a "+" run uses exactly its baseline's.
+Which recipe made a published row is not established for every method; a "+" run uses exactly its baseline's. A method
+or a data set without recipes of its own takes a default one, which says so in its remark.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..specs.datasets import DATASETS
 from ..specs.run import Comprehensive, Run
 from . import digits, imagenet, imagenet100
 from . import small_images as small
-from .recipe import Recipe
+from .recipe import UNVERIFIED, Recipe
 
 WIDE_EMBEDDING = 128  # from wider embeddings on, the literal scale of L_mcr outgrows every loss (36,864 at 256 x 2048)
 
-ROOMS: dict[str, Callable[[str, Run], dict[str, Recipe]]] = {
+RECIPES: dict[str, Callable[[str, Run], dict[str, Recipe]]] = {  # by data set; one that is not here takes _default
     "digits": digits.recipes,
     **dict.fromkeys(small.SIZES, small.recipes),
     "imagenet100": imagenet100.recipes,
@@ -26,7 +28,7 @@ ROOMS: dict[str, Callable[[str, Run], dict[str, Recipe]]] = {
 def preset(method: str, dataset: str, variant: str = "") -> Run:
     """The Run that `method` (with or without "+") uses on `dataset`; `variant` names another of its recipes.
 
-    Raises ValueError on an unknown name and on a pair that has no recipe.
+    Raises ValueError on an unknown name.
     """
     known = recipes(method, dataset)
     if variant not in known:
@@ -39,12 +41,18 @@ def preset(method: str, dataset: str, variant: str = "") -> Run:
 def recipes(method: str, dataset: str) -> dict[str, Recipe]:
     """The recipes of `method` on `dataset` by variant; "" is the default's. Raises ValueError as `preset` does."""
     run = Run(method=method, dataset=dataset)  # checks both names before anything else
-    if dataset not in ROOMS:
-        raise ValueError(f"no recipe for {dataset!r} yet; recipes: {', '.join(ROOMS)}")
-    found = ROOMS[dataset](run.base_method, run)
-    if "" not in found:
-        raise ValueError(f"no recipe for {run.base_method} on {dataset!r}")
-    return found
+    return RECIPES.get(dataset, _default)(run.base_method, run)
+
+
+def _default(method: str, run: Run) -> dict[str, Recipe]:
+    """For a data set without recipes of its own: those of one that has images of the same size."""
+    entry = DATASETS[run.dataset]
+    if entry.large:
+        other, recipe = "imagenet", imagenet.recipes(method, run)[""]
+    else:
+        other, recipe = small.nearest_recipe(method, entry.view_size)
+    remark = recipe.remark.removeprefix(f"{UNVERIFIED}: ")
+    return {"": replace(recipe, remark=f"{UNVERIFIED}: as on {DATASETS[other].label}, {remark}")}
 
 
 def comprehensive_preset(run: Run) -> Comprehensive:

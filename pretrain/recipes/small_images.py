@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..specs.datasets import DATASETS
 from ..specs.methods import METHODS
 from ..specs.run import Backbone, Optimizer, Projector, Run, Schedule
 from . import augmentations as views
@@ -42,12 +43,27 @@ SIZES = {  # W-MSE paper, its table of settings; W-MSE code
 
 def recipes(method: str, run: Run) -> dict[str, Recipe]:
     """The settings of `method` on a small data set by variant; "" is the one used unless another is asked for."""
-    size = SIZES[run.dataset]
-    found = _w_mse_trainer(size).get(method) or _ours(size).get(method) or {}
+    return _of_size(method, SIZES[run.dataset]) | _PAPERS.get((method, run.dataset), {})
+
+
+def nearest_recipe(method: str, view_size: int) -> tuple[str, Recipe]:
+    """The data set whose images are most like those of `view_size` pixels, and the recipe of `method` for it."""
+    nearest = "cifar10" if view_size <= DATASETS["cifar10"].view_size else "tiny_imagenet"
+    return nearest, _of_size(method, SIZES[nearest])[""]
+
+
+def _of_size(method: str, size: Size) -> dict[str, Recipe]:
+    """The settings of `method` by variant, but for those of one data set alone."""
+    known = _w_mse_trainer(size).get(method) or _ours(size).get(method) or {}
+    large = METHODS[method].recipe == "L"
     if method in solo_learn.CIFAR:
         wide = replace(solo_learn.CIFAR[method], epochs=size.epochs, backbone=size.backbone)
-        found = {**found, "" if METHODS[method].recipe == "L" else "solo-learn": wide}
-    return found | _PAPERS.get((method, run.dataset), {})
+        known = {**known, "" if large else "solo-learn": wide}
+    if "" not in known:
+        usual = replace(solo_learn.USUAL, epochs=size.epochs, backbone=size.backbone) if large else _s(size, "")
+        recipe = usual.as_default(f"recipe {METHODS[method].recipe}", METHODS[method].views)
+        known = {"": recipe, **known}
+    return known
 
 
 def _s(size: Size, remark: str, options: Options = ()) -> Recipe:

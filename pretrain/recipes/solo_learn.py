@@ -13,6 +13,9 @@ SGD = Optimizer(name="sgd", lr_batch=256, weight_decay=1e-4)  # solo-learn
 COSINE = Schedule(kind="cosine", warmup_steps=0, warmup_epochs=10.0, warmup_from=3e-5)  # solo-learn
 WIDE = Projector(layers=3, hidden=2048, out=2048)  # solo-learn; SimSiam, section 3
 _BASE = Recipe(remark="recipe L", batch_size=256, schedule=COSINE)  # solo-learn
+USUAL = replace(  # what most of the methods below have: the default of recipe L for a method that is not among them
+    _BASE, optimizer=replace(LARS, lr=0.3), projector=WIDE, views=(views.SYMMETRIC,) * 2
+)
 
 CIFAR: dict[str, Recipe] = {  # solo-learn, scripts/pretrain/cifar
     "simclr": replace(

@@ -1,202 +1,42 @@
-"""Source: which code of ours determines a number, and a fingerprint of it, to tell later whether it has changed.
+"""Fingerprint: which code of ours determines a number, in hashes, to tell later whether that code has changed.
 
-The fingerprint holds a hash of every definition (function, class or constant of a module) in the files that determine
-the number, by its name alone: a definition that moves to another file is the same one. The hash is of the text without
-imports, comments, docstrings, blank lines and trailing space, so that rewording makes nothing stale and every version
-of Python finds the same one. Imports no torch.
+The code of a number is the import closure of what made it: the trainer with the method's module, a probe, a
+fine-tuning, a detector. A file or a folder that cannot move a number says so itself, in a constant MOVES_NO_NUMBER with
+the reason (a folder in its `__init__.py`); its imports are not followed. A file that works on large images alone says
+ONLY_LARGE_IMAGES.
+
+A fingerprint holds a hash of every definition (function, class or constant of a module), by its name alone: a
+definition that moves to another file is the same one. The hash is of the text without imports, comments, docstrings,
+blank lines and trailing space, so that rewording makes nothing stale and every version of Python makes the same hash.
+Imports no torch.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 from ..specs.datasets import DATASETS
-from ..specs.measurement import Measured
+from ..specs.measurement import Work
 from ..specs.methods import METHODS
-from ..specs.run import Run
+from ..specs.performers import PERFORMS
+from ..specs.run import Kind
 from ..specs.spec import DIGEST_LENGTH, Spec
 
 PACKAGE = Path(__file__).resolve().parents[2]
+NAME = __name__.partition(".")[0]  # of the package
+UNNAMED = "(statements)"  # of a module, that define nothing
+FREE, LARGE = "MOVES_NO_NUMBER", "ONLY_LARGE_IMAGES"  # what a file says of itself
 
-FILES: dict[str, tuple[str, ...]] = {  # what part of the work -> the files that determine it
-    "training": (
-        "pretrain/networks/batch_norm.py",
-        "pretrain/data/load.py",
-        "pretrain/specs/datasets.py",
-        "pretrain/data/images.py",
-        "pretrain/runtime/distributed.py",
-        "pretrain/views/batches.py",
-        "pretrain/views/loader.py",
-        "pretrain/methods/base.py",
-        "pretrain/views/batch.py",
-        "pretrain/methods/build.py",
-        "pretrain/runtime/precision.py",
-        "pretrain/networks/build.py",
-        "pretrain/networks/resnet.py",
-        "pretrain/networks/two_trunks.py",
-        "pretrain/networks/heads.py",
-        "pretrain/optim.py",
-        "pretrain/runtime/randomness.py",
-        "pretrain/runtime/settings.py",
-        "pretrain/training/session.py",
-        "pretrain/training/interruption.py",
-        "pretrain/trainer.py",
-        "pretrain/two_level/objective.py",
-    ),
-    "views": ("pretrain/views/colour.py", "pretrain/views/geometry.py", "pretrain/views/augment.py"),
-    "two levels": (
-        "pretrain/two_level/hypergradient.py",
-        "pretrain/networks/running_statistics.py",
-        "pretrain/two_level/forward_mode.py",
-        "pretrain/methods/parts/regulariser.py",
-    ),
-    "CompMod": ("pretrain/methods/parts/coding_rate.py", "pretrain/two_level/compmod.py"),
-    "digits": ("pretrain/data/digits.py",),
-    "large images": ("pretrain/views/crops.py", "pretrain/data/imagenet.py", "pretrain/data/decode.py"),
-    "probes": (
-        "pretrain/data/load.py",
-        "pretrain/specs/datasets.py",
-        "pretrain/data/images.py",
-        "pretrain/evaluate/features.py",
-        "pretrain/evaluate/knn.py",
-        "pretrain/evaluate/linear.py",
-        "pretrain/evaluate/probe.py",
-        "pretrain/views/batches.py",
-        "pretrain/views/loader.py",
-        "pretrain/networks/build.py",
-        "pretrain/networks/resnet.py",
-        "pretrain/networks/two_trunks.py",
-        "pretrain/networks/heads.py",
-        "pretrain/runtime/randomness.py",
-        "pretrain/runtime/settings.py",
-        "pretrain/training/session.py",
-        "pretrain/training/interruption.py",
-    ),
-    "fine-tuning": (
-        "pretrain/networks/batch_norm.py",
-        "pretrain/data/load.py",
-        "pretrain/specs/datasets.py",
-        "pretrain/data/images.py",
-        "pretrain/runtime/distributed.py",
-        "pretrain/evaluate/classifier.py",
-        "pretrain/evaluate/features.py",
-        "pretrain/evaluate/finetune.py",
-        "pretrain/evaluate/labelled.py",
-        "pretrain/evaluate/linear.py",
-        "pretrain/evaluate/probe.py",
-        "pretrain/views/batches.py",
-        "pretrain/views/loader.py",
-        "pretrain/networks/build.py",
-        "pretrain/networks/resnet.py",
-        "pretrain/networks/two_trunks.py",
-        "pretrain/networks/heads.py",
-        "pretrain/optim.py",
-        "pretrain/runtime/randomness.py",
-        "pretrain/runtime/settings.py",
-        "pretrain/training/session.py",
-        "pretrain/training/interruption.py",
-    ),
-    "detection": (
-        "pretrain/specs/datasets.py",
-        "pretrain/data/images.py",
-        "pretrain/runtime/distributed.py",
-        "pretrain/evaluate/probe.py",
-        "pretrain/views/loader.py",
-        "pretrain/networks/build.py",
-        "pretrain/networks/resnet.py",
-        "pretrain/networks/two_trunks.py",
-        "pretrain/networks/heads.py",
-        "pretrain/data/decode.py",
-        "pretrain/runtime/randomness.py",
-        "pretrain/runtime/settings.py",
-        "pretrain/training/session.py",
-        "pretrain/training/interruption.py",
-        "transfer/data/coco.py",
-        "transfer/data/coco_fields.py",
-        "transfer/weights/convert.py",
-        "transfer/detector/detectron2.py",
-        "transfer/fine_tune.py",
-        "transfer/data/examples.py",
-        "transfer/detector/mask_rcnn.py",
-        "transfer/detector/precise_batch_norm.py",
-        "transfer/data/digit_scenes.py",
-        "transfer/scoring.py",
-        "transfer/detector/trunk.py",
-    ),
-}
-
-PARTS: dict[str, tuple[str, ...]] = {  # kind of spec -> the parts of every such work
-    "Run": ("training", "views"),
-    "Evaluation": ("probes",),
-    "FineTuning": ("fine-tuning", "views"),
-    "Detection": ("detection",),
-}
-
-METHOD_FILES: dict[str, tuple[str, ...]] = {  # what a method takes from beside its own file
-    "byol": ("pretrain/methods/parts/target_network.py",),
-    "icl_msr": (
-        "pretrain/two_level/hypergradient.py",
-        "pretrain/networks/running_statistics.py",
-        "pretrain/two_level/forward_mode.py",
-        "pretrain/methods/barlow_twins.py",
-        "pretrain/methods/simclr.py",
-        "pretrain/methods/parts/regulariser.py",
-    ),
-    "mec": (
-        "pretrain/methods/parts/coding_rate.py",
-        "pretrain/methods/parts/target_network.py",
-        "pretrain/methods/simsiam.py",
-    ),
-    "moco": ("pretrain/methods/parts/target_network.py",),
-    "relic": ("pretrain/methods/parts/target_network.py",),
-    "ssl_hsic": (
-        "pretrain/networks/running_statistics.py",
-        "pretrain/methods/byol.py",
-        "pretrain/methods/parts/target_network.py",
-        "pretrain/methods/parts/fourier.py",
-    ),
-}
-
-UNMOVING: dict[str, str] = {  # files of the same work that cannot move a number -> why
-    "pretrain/files/bad_data.py": "names an error",
-    "pretrain/training/checkpoint.py": "saves and loads what it is given; that resuming is exact is tested",
-    "pretrain/data/class_names.py": "orders the classes, and the data's digest stands beside every number",
-    "pretrain/training/collapse.py": "only logs how spread out embeddings are",
-    "pretrain/data/identity.py": "compares digests, and computes none of a number",
-    "pretrain/networks/encoder.py": "reads weights, whose checksum is compared",
-    "pretrain/training/divergence.py": "words an error",
-    "pretrain/data/locate.py": "finds the data's files, and the data's digest stands beside every number",
-    "pretrain/data/image_folder.py": "reads images, and their digest stands beside every number",
-    "pretrain/specs/methods.py": "names methods, their papers and costs",
-    "pretrain/data/cifar_stl.py": "reads images, and their digest stands beside every number",
-    "pretrain/specs/fields.py": "checks the settings of a spec",
-    "pretrain/runtime/worker_process.py": "ends processes that are no longer wanted",
-    "pretrain/runtime/launch.py": "says which of several processes this is",
-    "pretrain/files/printable.py": "makes text fit for a terminal",
-    "pretrain/training/monitor.py": "shows progress and logs",
-    "pretrain/recipes/evaluation.py": "writes settings into a spec, whose digest holds them",
-    "pretrain/records/provenance.py": "describes a number that is already there",
-    "pretrain/records/record.py": "writes results down",
-    "pretrain/files/whole_file.py": "writes results down",
-    "pretrain/specs/run.py": "holds settings in a spec's digest; golden digests and rates are tested",
-    "pretrain/specs/measurement.py": "holds settings in a spec's digest; golden digests and rates are tested",
-    "pretrain/files/regular_file.py": "opens files, whose content is compared",
-    "pretrain/records/fingerprint.py": "only compares files",
-    "pretrain/specs/spec.py": "makes digests, and golden digests are tested",
-    "pretrain/files/stored_json.py": "reads results and specs that are already there",
-    "transfer/identity.py": "compares digests of the data",
-    "transfer/detector/install.py": "finds Detectron2, whose version stands beside every number",
-    "transfer/data/masks.py": "only refuses masks",
-    "transfer/weights/caffe.py": "reads weights, and their checksum is in the spec's digest",
-    "transfer/data/pictures.py": "draws detections that are already there",
-    "transfer/spec.py": "holds settings in a spec's digest; golden digests are tested",
-    "transfer/weights/read.py": "reads weights, and their checksum is in the spec's digest",
-}
+PROBES = "pretrain.evaluate"  # a pretraining imports them for its log; they train nothing
+TWO_LEVELS = "pretrain.two_level.objective"  # imported by name, for "+" and for a method that has a
+REGULARISER = "pretrain.methods.parts.regulariser"
 
 # A string (kept, for a # in it starts no comment) or a comment; the grammar up to Python 3.11, in which no f-string
 # holds its own quotation mark.
@@ -208,7 +48,7 @@ _STRING_OR_COMMENT = re.compile(
     r"|#[^\n]*",
     re.DOTALL,
 )
-UNNAMED = "(statements)"  # of a module, that define nothing
+_IN_STRING = "\0"  # a line break; no source holds this character
 
 
 def fingerprint(spec: Spec) -> dict[str, str]:
@@ -242,27 +82,33 @@ def is_of_files(recorded: Mapping[str, str]) -> bool:
     return any("/" in name for name in recorded)
 
 
+@cache
 def remember_sources() -> None:
-    """Hash every listed file now; what this process later says of its sources stays true when they are edited."""
-    for files in (*FILES.values(), *METHOD_FILES.values()):
-        for file in files:
-            _definitions(file)
+    """Hash every file that may count; what this process later says of its sources stays true when they are edited."""
+    for top in ("pretrain", "transfer"):
+        for path in (PACKAGE / top).rglob("*.py"):
+            _definitions(".".join([NAME, *path.relative_to(PACKAGE).with_suffix("").parts]))
     for entry in METHODS.values():
-        _definitions(_method_file(entry.code))
+        _definitions(entry.module)
 
 
 def essences(text: str) -> dict[str, list[str]]:
     """The definitions of a Python source by name, each without imports, comments, docstrings and blank lines."""
     tree, lines = ast.parse(text), text.splitlines()
-    for first, last in (*_docstrings(tree), *_imports(tree)):
+    for first, last in (*_docstrings(tree), *_import_lines(tree)):
         lines[first - 1 : last] = [""] * (last - first + 1)
-    found: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
     for node in tree.body:
         first = min(part.lineno for part in (node, *getattr(node, "decorator_list", [])))
-        code = _STRING_OR_COMMENT.sub(lambda part: part[1] or "", "\n".join(lines[first - 1 : node.end_lineno]))
-        if essence := "\n".join(line.rstrip() for line in code.splitlines() if line.strip()):
-            found.setdefault(_name(node), []).append(essence)
-    return found
+        code = _STRING_OR_COMMENT.sub(_kept, "\n".join(lines[first - 1 : node.end_lineno]))
+        if essence := "\n".join(line.rstrip() for line in code.split("\n") if line.strip()):
+            named.setdefault(_name(node), []).append(essence.replace(_IN_STRING, "\n"))
+    return named
+
+
+def _kept(part: re.Match[str]) -> str:
+    """A string with its line breaks marked, so that it stays whole; nothing of a comment."""
+    return (part[1] or "").replace("\n", _IN_STRING)
 
 
 def _name(node: ast.stmt) -> str:
@@ -273,13 +119,15 @@ def _name(node: ast.stmt) -> str:
     return ", ".join(names) or UNNAMED
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[int, int]]:
+def _import_lines(tree: ast.Module) -> Iterator[tuple[int, int]]:
     """First and last line of every import, wherever it stands, and of what only a type checker runs."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom) or (
-            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        ):
-            yield node.lineno, node.end_lineno or node.lineno
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_for_types(node):
+            yield node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
@@ -298,16 +146,16 @@ def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
         yield string.lineno, last
 
 
-def _subject(spec: Spec) -> tuple[str, str, bool, str]:
-    """What of a spec selects the files: its kind, and method, "+" and data set of the run."""
-    if not isinstance(spec, Run | Measured):
-        return "", "", False, ""
-    run = spec if isinstance(spec, Run) else spec.run
-    return type(spec).__qualname__, run.base_method, run.plus, run.dataset
+def _subject(spec: Spec) -> tuple[Kind | None, str, bool, str]:
+    """What of a spec selects the code: its kind, and method, "+" and data set of the run."""
+    if not isinstance(spec, Work):
+        return None, "", False, ""
+    run = spec.run
+    return spec.kind, run.base_method, run.plus, run.dataset
 
 
 @cache
-def _named(kind: str, method: str, plus: bool, dataset: str) -> dict[str, str]:
+def _named(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, str]:
     named: dict[str, set[str]] = {}
     for hashes in _hashes(kind, method, plus, dataset).values():
         for name, part in hashes:
@@ -316,33 +164,96 @@ def _named(kind: str, method: str, plus: bool, dataset: str) -> dict[str, str]:
 
 
 @cache
-def _hashes(kind: str, method: str, plus: bool, dataset: str) -> dict[str, frozenset[tuple[str, str]]]:
-    """The files that determine a number, in order, and the hashes of their definitions."""
-    if kind not in PARTS:
+def _hashes(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, frozenset[tuple[str, str]]]:
+    """The files that determine a number, in order, and the hashes of their definitions; last, the data set's entry."""
+    if kind is None:
         return {}
-    parts = list(PARTS[kind])
-    if DATASETS[dataset].large:
-        parts.append("large images")
-    if dataset == "digits":
-        parts.append("digits")
-    if kind == "Run" and plus:
-        parts += ["two levels", "CompMod"]
-    files = {file for part in parts for file in FILES[part]}
-    if kind == "Run":
-        files |= {_method_file(METHODS[method].code), *METHOD_FILES.get(method, ())}
-    return {file: _definitions(file) for file in sorted(files)}
+    entry = DATASETS[dataset]
+    roots = [f"{NAME}.{PERFORMS[kind].partition(':')[0]}"]
+    if kind != "detection":  # which reads COCO
+        roots.append(f"{NAME}.pretrain.data.{entry.reader}")
+    if kind == "pretraining":
+        roots.append(METHODS[method].module)
+    large = entry.large or kind == "detection"
+    modules = _closure(roots, without=f"{NAME}.{PROBES}" if kind == "pretraining" else "", large=large)
+    if kind == "pretraining" and (plus or f"{NAME}.{REGULARISER}" in modules):
+        modules |= _closure([f"{NAME}.{TWO_LEVELS}"], without="", large=large)
+    of_files = {_path_name(module): _definitions(module) for module in modules}
+    settings = repr([(field.name, getattr(entry, field.name)) for field in dataclasses.fields(entry)])
+    key = f"DATASETS[{dataset}]"
+    return {file: of_files[file] for file in sorted(of_files)} | {key: frozenset([(key, _hash(settings))])}
 
 
-def _method_file(code: str) -> str:
-    return f"pretrain/methods/{code.partition('.')[0]}.py"
+def _closure(roots: list[str], *, without: str, large: bool) -> set[str]:
+    """The modules that `roots` import, at their top or inside a function, and theirs in turn, as far as they count."""
+    reached: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        aside = bool(without) and (module == without or module.startswith(f"{without}."))
+        if module not in reached and not aside and _counts(module, large=large):
+            reached.add(module)
+            waiting += _imported(module)
+    return reached
+
+
+def _counts(module: str, *, large: bool) -> bool:
+    """Whether a module's definitions belong to a fingerprint: neither it nor a folder of it says that they do not."""
+    parts = module.split(".")
+    folders = [".".join([*parts[:length], "__init__"]) for length in range(2, len(parts))]
+    said = {name for place in (*folders, module) for name, _ in _definitions(place)}
+    return FREE not in said and (large or LARGE not in said) and parts[-1] != "__init__"
 
 
 @cache
-def _definitions(file: str) -> frozenset[tuple[str, str]]:
-    """Name and hash of every definition of a file."""
-    text = (PACKAGE / file).read_text(encoding="utf-8")
-    return frozenset(
-        (name, hashlib.sha256(essence.encode()).hexdigest()[:DIGEST_LENGTH])
-        for name, found in essences(text).items()
-        for essence in found
-    )
+def _imported(module: str) -> tuple[str, ...]:
+    """The modules that a module imports: those of this package and of its own."""
+    own = (NAME, module.partition(".")[0])
+    waiting: list[ast.AST] = [ast.parse(_text(module))]
+    names = []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ImportFrom):
+            folder = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*folder, *(node.module.split(".") if node.module else [])])
+            names += [f"{base}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        if not _is_for_types(node):
+            waiting += ast.iter_child_nodes(node)
+    named = (name if _path(name) else name.rpartition(".")[0] for name in names if name.partition(".")[0] in own)
+    return tuple(name for name in named if _path(name))
+
+
+@cache
+def _path(module: str) -> Path | None:
+    """The file of a module, without importing it; None where there is none."""
+    if module.partition(".")[0] == NAME:
+        path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        return path if path.is_file() else None
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _path_name(module: str) -> str:
+    return module.removeprefix(f"{NAME}.").replace(".", "/") + ".py"
+
+
+@cache
+def _text(module: str) -> str:
+    path = _path(module)
+    return path.read_text(encoding="utf-8") if path else ""
+
+
+@cache
+def _definitions(module: str) -> frozenset[tuple[str, str]]:
+    """Name and hash of every definition of a module."""
+    named = essences(_text(module))
+    return frozenset((name, _hash(essence)) for name, parts in named.items() for essence in parts)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]

@@ -19,9 +19,10 @@ from typing import Any, Literal
 
 from ..files.stored_json import parse_object, read_object, shortened
 from ..files.whole_file import write_whole
-from ..specs.measurement import Measured
+from ..specs.measurement import Work
 from ..specs.run import Run
 from ..specs.spec import Spec
+from .fingerprint import remember_sources
 
 CHECKSUM = "results_sha256"  # in provenance.json
 LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
@@ -35,7 +36,7 @@ class InUse(ValueError):
 class Record:
     """The folder of `spec` below the runs directory `runs`."""
 
-    def __init__(self, runs: Path, spec: Run | Measured) -> None:
+    def __init__(self, runs: Path, spec: Work) -> None:
         self.spec = spec
         self.path = Path(runs) / spec.folder
 
@@ -51,7 +52,7 @@ class Record:
             raise ValueError(f"damaged spec {spec_file}: {said}") from error
         if spec is None:
             raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
-        if not isinstance(spec, Run | Measured):
+        if not isinstance(spec, Work):
             raise ValueError(f"{spec_file} holds a {type(spec).__name__}; expected a Run or a measurement of one")
         record = cls(Path(folder), spec)
         record.path = Path(folder)
@@ -100,6 +101,7 @@ class Record:
 
     def start(self) -> None:
         """Create the folder with its spec; forget an earlier failure and what a killed process half wrote."""
+        remember_sources()  # as they are when the work begins: it may end after they were edited
         self.path.mkdir(parents=True, exist_ok=True)
         for part in self.path.glob(".*.[0-9]*"):
             part.unlink()

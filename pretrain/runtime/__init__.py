@@ -1,1 +1,5 @@
-"""runtime."""
+"""Runtime: how does the process compute: with how many others, at which precision, from which random numbers?
+
+A *process* of a group has a *rank*; each takes its *share* of a batch. Random numbers are *hashed* from a seed and
+counters, so that the same draw comes out whoever makes it.
+"""

@@ -1,5 +1,7 @@
 """Exit statuses: what a command or a task tells whoever started it. Imports nothing."""
 
+MOVES_NO_NUMBER = "names exit statuses"
+
 FAILED = 1  # an error while computing
 MISTAKE = 2  # of the user's, found before anything was computed
 INTERRUPTED = 75  # a scheduler's signal stopped the work and it is saved: the same command resumes it (EX_TEMPFAIL)

@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import NamedTuple
 
+MOVES_NO_NUMBER = "says which of several processes this is"
+
 _PORTS = (10_000, 50_000)  # of a job's meeting point, chosen by its number
 
 

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import threading
 
+MOVES_NO_NUMBER = "ends processes that are no longer wanted"
+
 
 def end_with_the_parent() -> None:
     """From now on end this process at once when its parent is gone; called once by a worker of `multiprocessing`.

@@ -2,6 +2,8 @@
 
 Sources: CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), STL-10 (Coates et al., AISTATS 2011), Tiny ImageNet (Stanford
 CS231n, 2015), ImageNet (ILSVRC 2012; Russakovsky et al., IJCV 2015), ImageNet-100 (Tian et al., ECCV 2020).
+
+Adding a data set in class folders is one entry here; CONTRIBUTING.md has an example.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Literal
 from ..files.bad_data import BadData
 
 Split = Literal["pretrain", "train", "test"]
+Reader = Literal["digits", "cifar_stl", "image_folder", "imagenet"]  # a module of pretrain/data/
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +35,17 @@ class Dataset:
     test_images: int
     unlabelled_images: int = 0  # pretraining sees them beside the training images
     folder: str = ""  # of the official files, below the data root; "" = embedded
+    reader: Reader = "image_folder"  # of the official files; re-encoded copies of small data come as image folders
+    wordnet: bool = False  # whether class folders are named by WordNet numbers, such as n01440764
     within: str = ""  # folder of a larger set that has these classes among its own; read where `folder` is missing
     url: str = ""  # of the official archive; "" = embedded, or not to be handed out by others
     archive_md5: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.reader == "imagenet") != self.large:
+            raise ValueError(f"{self.name}: reader='imagenet' and size=0 (images of any size) go together")
+        if (self.reader == "digits") == bool(self.folder):
+            raise ValueError(f"{self.name}: folder must name where the files are below the data folder")
 
     @property
     def large(self) -> bool:
@@ -63,6 +74,7 @@ DATASETS: dict[str, Dataset] = {
         std=(0.302, 0.302, 0.302),  # measured likewise
         train_images=5_752,
         test_images=1_436,
+        reader="digits",
     ),
     "cifar10": Dataset(
         name="cifar10",
@@ -75,6 +87,7 @@ DATASETS: dict[str, Dataset] = {
         train_images=50_000,
         test_images=10_000,
         folder="cifar-10-batches-py",
+        reader="cifar_stl",
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         archive_md5="c58f30108f718f92721af3b95e74349a",  # the data set's page; torchvision, datasets/cifar.py
     ),
@@ -89,6 +102,7 @@ DATASETS: dict[str, Dataset] = {
         train_images=50_000,
         test_images=10_000,
         folder="cifar-100-python",
+        reader="cifar_stl",
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         archive_md5="eb9058c3a382ffc7106e4002c42a8d85",  # the data set's page; torchvision, datasets/cifar.py
     ),
@@ -105,6 +119,7 @@ DATASETS: dict[str, Dataset] = {
         test_images=8_000,
         unlabelled_images=100_000,
         folder="stl10_binary",
+        reader="cifar_stl",
         url="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
         archive_md5="91f7769df0f17e558f3565bffb0c7dfb",  # torchvision, datasets/stl10.py
     ),
@@ -135,6 +150,8 @@ DATASETS: dict[str, Dataset] = {
         train_images_certain=False,
         test_images=5_000,  # 50 validation images a class
         folder="imagenet100",
+        reader="imagenet",
+        wordnet=True,
         within="imagenet",
     ),
     "imagenet": Dataset(
@@ -149,6 +166,8 @@ DATASETS: dict[str, Dataset] = {
         train_images=1_281_167,  # Russakovsky et al., IJCV 2015, table 2
         test_images=50_000,  # the validation images: the test images have no public labels
         folder="imagenet",
+        reader="imagenet",
+        wordnet=True,
     ),
 }
 

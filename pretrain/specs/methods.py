@@ -1,9 +1,14 @@
-"""METHODS: every self-supervised method by its command-line name, readable without importing torch."""
+"""METHODS: every self-supervised method by its command-line name, readable without importing torch.
+
+Adding a method is one file in `pretrain/methods/` and one line here; CONTRIBUTING.md has a complete example.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+HERE = __name__.removesuffix(".specs.methods") + ".methods"  # package of the methods that come with compmod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,12 +18,23 @@ class Entry:
     label: str  # as the paper prints it
     source: str  # the paper the method is from
     recipe: Literal["S", "L"] = "S"  # small-data recipe of its rows in Table 1, see presets.py
-    code: str  # "module.Class" in this folder
+    code: str  # "module.Class" in pretrain/methods/, or "package.module:Class" of any package that Python can import
     views: int = 2  # fewest views a sample
     plus: bool = True  # whether it has a two-view embedding, which CompMod needs
     remark: str = ""  # what its rows must say of it
     cost: float = 0.0  # time of a step over SimCLR's, tests/benchmarks/methods.py; 0 = not measured
     plus_cost: float = 0.0  # likewise with "+"
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that holds the method's class."""
+        package, separator, _ = self.code.partition(":")
+        return package if separator else f"{HERE}.{self.code.rpartition('.')[0]}"
+
+    @property
+    def class_name(self) -> str:
+        """Name of the method's class in its module."""
+        return self.code.partition(":")[2] or self.code.rpartition(".")[2]
 
 
 # Costs: tests/benchmarks/methods.py on one thread of an Intel Xeon with AVX-512, torch 2.11, float32.

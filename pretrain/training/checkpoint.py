@@ -21,6 +21,8 @@ from ..files.whole_file import write_whole
 from ..records.record import step_of
 from ..runtime.distributed import first_says, rank
 
+MOVES_NO_NUMBER = "saves and loads what it is given; that resuming is exact is tested"
+
 KEPT = 2  # the newest, and one to fall back on
 LONGEST = 300  # characters of a reason: torch lists every tensor that does not fit
 WAY_OUT = "move it away to go on from the one before, or from the beginning"

@@ -16,6 +16,8 @@ from ..methods.base import Embedded
 from ..runtime.distributed import gather
 from ..runtime.precision import at_least_float32
 
+MOVES_NO_NUMBER = "only logs how spread out embeddings are"
+
 LEAST_STD = 0.1  # ours: of 1 for directions spread evenly; SimSiam's collapsed runs go to 0
 LEAST_RANK = 1.5  # ours: embeddings on one line have 1
 

@@ -12,6 +12,8 @@ from ..specs.run import Run
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOVES_NO_NUMBER = "words an error"
+
 EARLY = 3  # steps within which a setting of the loss is as likely a cause as the rate
 
 

@@ -13,6 +13,8 @@ from ..records.record import Record
 from ..runtime.distributed import first_says, rank
 from ..runtime.exit_status import BY_HAND, INTERRUPTED
 
+MOVES_NO_NUMBER = "says when a training stops; that resuming is exact is tested"
+
 PATIENCE_S = 8.0  # from Ctrl-C to the next step boundary; then the process ends at once
 STOPS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 

@@ -20,6 +20,8 @@ from ..records.record import Record
 from ..runtime.distributed import rank
 from ..specs.run import Run
 
+MOVES_NO_NUMBER = "shows progress and logs"
+
 PLAIN_EVERY_S = 30.0  # without a terminal: seconds between lines
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from ..runtime.launch import cores_here, usable_cores
 from ..specs.fields import Amount, Count, Range, Whole, check_fields
 
+MOVES_NO_NUMBER = "holds what two processes on one spec may do otherwise"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Session:

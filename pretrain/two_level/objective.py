@@ -1,39 +1,36 @@
-"""Objective: the gradients of one batch, for a plain method or one with regularisers (paper, Eq. 8, 9, Algorithm 1).
+"""TwoLevelObjective: the gradients of one batch for a method with regularisers (paper, Eq. 8, 9, Algorithm 1).
 
-One batch with regularisers: the method's parameters psi take the gradient of L_ssl + w M(F(psi), xi) with xi fixed
+The method's parameters psi take the gradient of L_ssl + w M(F(psi), xi) with xi fixed
 (Eq. 8); a virtual plain step of psi along it gives psi'; xi takes the gradient of L_ssl(psi'(xi)) + w' R(xi) (Eq. 9).
 psi' is then dropped: the real update of psi is one step of the recipe's optimiser on the same gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..methods.base import Embedded, Method, Targets
-from ..methods.build import build_method
 from ..methods.parts.regulariser import Coupling, Outputs, Regulariser
-from ..networks.batch_norm import synchronise_batch_norms
 from ..networks.running_statistics import frozen_statistics
-from ..runtime.distributed import average_, gather, world
+from ..runtime.distributed import gather
 from ..runtime.precision import at_least_float32
 from ..runtime.randomness import generator
 from ..specs.run import Comprehensive, Run
+from ..training.objective import Autocast, Objective
 from ..views.batch import Batch
 from . import hypergradient
 from .compmod import CompMod
 from .forward_mode import KeptConvolutions
 from .hypergradient import Parameters
 
-Autocast = Callable[[], AbstractContextManager[Any]]
 
-
-class Objective(nn.Module):
-    """A method, and what regularises it, as the trainer sees it: the gradients of one batch, and what to log."""
+class TwoLevelObjective(Objective):
+    """A method and what regularises it."""
 
     def __init__(
         self,
@@ -42,17 +39,12 @@ class Objective(nn.Module):
         regularisers: Sequence[Regulariser] = (),
         settings: Comprehensive | None = None,
     ) -> None:
-        super().__init__()
-        self.method = method
-        self.autocast = autocast
+        super().__init__(method, autocast)
         self.settings = settings or Comprehensive()
         self.regularisers = nn.ModuleList(regularisers)
-        own = {id(p) for p in method.regulariser.parameters()} if method.regulariser else set()
-        self.psi = {name: p for name, p in method.named_parameters() if p.requires_grad and id(p) not in own}
-        everyone = [method.regulariser, *regularisers] if method.regulariser else regularisers
-        self.active: list[Regulariser] = list(everyone)
+        self.active = [method.regulariser, *regularisers] if method.regulariser else list(regularisers)
+        assert self.active, "a method without regularisers has a plain objective"
         self.xi = [p for regulariser in self.active for p in regulariser.parameters()]
-        self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
 
     def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter) and of xi, equal on all processes.
@@ -60,7 +52,7 @@ class Objective(nn.Module):
         `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
         """
         settings, psi = self.settings, list(self.psi.values())
-        two_level = bool(self.active) and settings.training == "two-level" and settings.hypergradient != "none"
+        two_level = settings.training == "two-level" and settings.hypergradient != "none"
         kept = KeptConvolutions()
         with self.autocast():
             targets = self.method.targets(batch)
@@ -68,10 +60,6 @@ class Objective(nn.Module):
             embedded, ssl = self._embed_and_loss(batch.views, targets)
         kept.prune()
         self.done = embedded.detach(), targets
-        if not self.active:
-            self._fill(psi, torch.autograd.grad(ssl, psi, allow_unused=True), logged := {"loss": ssl.detach()})
-            return logged
-
         y = _outputs(embedded)
         couplings = [regulariser.on(batch, len(y.z1)) for regulariser in self.active]
         terms = [coupling(y) for coupling in couplings]
@@ -97,11 +85,6 @@ class Objective(nn.Module):
             towards_own = torch.autograd.grad(own, self.xi, materialize_grads=True)
         self._fill(self.xi, [h + c for h, c in zip(hyper, towards_own, strict=True)], {})
         return logged | self._norms(hyper, towards_own)
-
-    def after_step(self, progress: float) -> None:
-        """Tell the method that its parameters were updated by the gradients of the last `backward`."""
-        assert self.done is not None, "backward comes first"
-        self.method.after_step(progress, *self.done)
 
     def _hypergradient(
         self,
@@ -145,20 +128,6 @@ class Objective(nn.Module):
             return hypergradient.finite_difference(network, coupled, psi, v, self.xi, step_size)
         return hypergradient.jvp(network, coupled, psi, v, y, self.xi, step_size, kept)
 
-    def _embed_and_loss(self, views: Sequence[Tensor], targets: Targets) -> tuple[Embedded, Tensor]:
-        embedded = self.method.embed(views)
-        return embedded, self.method.loss(embedded, targets)
-
-    def _fill(
-        self, parameters: Sequence[Tensor], gradients: Iterable[Tensor | None], logged: dict[str, Tensor]
-    ) -> None:
-        """Assign gradients averaged over processes; average what is logged with them."""
-        gradients = list(gradients)
-        if world() > 1:
-            average_([*(g for g in gradients if g is not None), *logged.values()])
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-
     def _norms(self, hyper: Sequence[Tensor], towards_own: Sequence[Tensor]) -> dict[str, Tensor]:
         norms, start = {}, 0
         for regulariser in self.active:
@@ -169,27 +138,13 @@ class Objective(nn.Module):
         return norms
 
 
-def build_objective(run: Run, size: int, images: int, autocast: Autocast = nullcontext) -> Objective:
-    """The objective of `run` for views of side `size` and so many training images.
-
-    Weights depend on the seed alone and are the same for a method with and without "+". Raises ValueError on a wrong
-    option, and when batch-norm statistics of parts of the batch are asked for and there is not a process for each.
-    """
-    if run.norm_groups not in (1, world()):
-        raise ValueError(f"norm_groups {run.norm_groups} needs as many processes, or 1; there are {world()}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(run.seed, "method").initial_seed())
-        method = build_method(run, size)
-        method.allocate(images)
-    if run.norm_groups == 1 and world() > 1:
-        for child in method.children():
-            if child is not method.regulariser:  # it sees the gathered batch
-                synchronise_batch_norms(child)
+def regularised_objective(run: Run, method: Method, autocast: Autocast) -> TwoLevelObjective:
+    """The objective of a run with "+", or of a method with a regulariser of its own."""
     regularisers = []
     if run.plus:
         own = generator(run.seed, "g_xi")
         regularisers = [CompMod(run.compmod, method.embedding_width, method.backbone.features, own)]
-    return Objective(method, autocast, regularisers, run.compmod)
+    return TwoLevelObjective(method, autocast, regularisers, run.compmod)
 
 
 class _Bound(nn.Module):

@@ -1,12 +1,11 @@
-"""Feed: the input of every training step, from images in memory or on disk, on the device.
+"""Batches: the input of every pretraining step, from images in memory or on disk, on the device.
 
-What a step sees is a function of (seed, step), whatever step the feed starts at and however many processes share it.
+What a step takes is a function of (seed, step), whatever step the feed starts at and however many processes share it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,24 +13,29 @@ from torch import Tensor
 
 from ..data.imagenet import Files
 from ..data.images import Images
+from ..runtime.randomness import uniform
 from ..specs.datasets import DATASETS
 from ..specs.run import Run
 from .augment import Views
+from .batch import Batch
 from .crops import RandomCrops
 from .loader import batches, training_requests
 
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """One process's share of a step's input."""
-
-    views: tuple[Tensor, ...]  # each N x 3 x S x S, normalised; S may differ between views
-    index: Tensor  # int64, N, on the CPU
-    labels: Tensor  # int64, N, on the device
+_BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
 
 
-def feed(images: Images | Files, run: Run, steps: range, device: torch.device, workers: int) -> Iterator[Input]:
-    """The input of these steps; `workers` processes decode images that are on disk."""
+def feed(images: Images | Files, run: Run, steps: range, device: torch.device, workers: int) -> Iterator[Batch]:
+    """The batches of these steps, views in float32; `workers` processes decode images that are on disk."""
+    in_epoch = len(images) // run.batch_size
+    for step, (views, index, labels) in zip(steps, _inputs(images, run, steps, device, workers), strict=True):
+        draw = uniform(run.seed, step, torch.tensor([_BATCH_DRAW]), len(run.views), 1)
+        yield Batch(views=views, index=index, labels=labels, step=step, epoch=step / in_epoch, draw=float(draw))
+
+
+def _inputs(
+    images: Images | Files, run: Run, steps: range, device: torch.device, workers: int
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor, Tensor]]:
+    """Views, samples and labels of every step."""
     dataset = DATASETS[run.dataset]
     views = [Views(view, dataset, run.seed, number) for number, view in enumerate(run.views)]
     requests = training_requests(len(images), run.batch_size, run.seed, steps)
@@ -44,11 +48,11 @@ def feed(images: Images | Files, run: Run, steps: range, device: torch.device, w
                 view.after_crop(pixels.to(device, non_blocking=True), loaded.samples, step // in_epoch)
                 for view, pixels in zip(views, loaded.pixels, strict=True)
             ]
-            yield Input(tuple(made), loaded.samples, loaded.labels.to(device, non_blocking=True))
+            yield tuple(made), loaded.samples, loaded.labels.to(device, non_blocking=True)
         return
     pixels = torch.from_numpy(np.ascontiguousarray(images.pixels)).to(device)
     labels = torch.from_numpy(images.labels).to(device)
     for epoch, index in requests:
         rows = index.to(device, non_blocking=True)
         chosen = pixels[rows]
-        yield Input(tuple(view(chosen, index, epoch) for view in views), index, labels[rows])
+        yield tuple(view(chosen, index, epoch) for view in views), index, labels[rows]

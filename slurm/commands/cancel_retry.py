@@ -12,14 +12,13 @@ from tyro.conf import Positional, arg
 
 from ...pretrain.commands.options import DataOption, RunsOption
 from ...pretrain.files.printable import printable
-from ...pretrain.specs.run import Run
 from ...tables.commands.options import CopiesOption, ScaleOption, SeedsOption
 from ...tables.commands.table import ALL, numbers
 from ...tables.paper.table import Table
 from ..clusters.squeue import NEVER
 from ..status.read import StatusReader, wanted
 from ..status.schedulers import Schedulers
-from ..status.status import Status, Task
+from ..status.status import Status, TaskStatus
 from ..submission import journal
 from ..submission.journal import JournalEntry
 from .options import GpusOption, NodesOption
@@ -107,7 +106,7 @@ def retry_command(
     for name, digests in groups.items():
         sent = submit(cut(tables, digests), runs, data, clusters[name], wish)
         steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
-        said = _counted(sum(isinstance(spec, Run) for spec in steps), len(steps))
+        said = _counted(sum(spec.kind == "pretraining" for spec in steps), len(steps))
         print(f"submitted again to {name}: {said}", flush=True)
         for remark in sent.remarks:
             print(f"warning: {printable(remark)}", flush=True)
@@ -142,7 +141,7 @@ def _parted(words: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
     return tuple(found), [word for word in words if word not in short]
 
 
-def _beginning(words: Sequence[str], known: Mapping[str, Task]) -> list[str]:
+def _beginning(words: Sequence[str], known: Mapping[str, TaskStatus]) -> list[str]:
     """The digests that the words begin. Raises ValueError on a word that begins none of what failed, or several."""
     found = []
     for word in words:
@@ -154,14 +153,14 @@ def _beginning(words: Sequence[str], known: Mapping[str, Task]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _measurements(task: Task, status: Status) -> set[str]:
+def _measurements(task: TaskStatus, status: Status) -> set[str]:
     """Digests of the measurements that are to be made again: of a pretraining, all that are not done."""
-    if not isinstance(task.spec, Run):
+    if task.spec.kind != "pretraining":
         return {task.spec.digest}
     return {
         each.spec.digest
         for each in status.tasks
-        if not isinstance(each.spec, Run) and each.run.digest == task.spec.digest and each.state != "done"
+        if each.spec.kind != "pretraining" and each.run.digest == task.spec.digest and each.state != "done"
     }
 
 

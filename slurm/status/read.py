@@ -16,9 +16,8 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import FAILED, check_fields
 from ...pretrain.files.stored_json import read_object
 from ...pretrain.records.record import Record
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.measurement import Work
 from ...tables.paper.table import Table
-from ...tables.plan.default_rates import Work
 from ..clusters.squeue import Queued
 from ..submission import journal
 from ..submission.journal import JournalEntry
@@ -26,7 +25,7 @@ from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, 
 from ..task.log import last_line, log_tail
 from .pace import pace
 from .schedulers import Schedulers
-from .status import State, Status, Task
+from .status import State, Status, TaskStatus
 
 WAITS = "Dependency"  # squeue's reason; also where squeue gives none yet, and for a driver on this machine
 
@@ -79,15 +78,15 @@ class StatusReader:
 
     def _task(
         self, digest: str, statuses: Mapping[str, str], entry: JournalEntry | None, history: Sequence[Failure]
-    ) -> Task:
+    ) -> TaskStatus:
         spec, tables = self.wanted[digest]
         status = statuses[digest]
         if status == "done":
-            return Task(spec=spec, tables=tables, state="done")
-        trained = isinstance(spec, Run) or statuses[spec.run.digest] == "done"
+            return TaskStatus(spec=spec, tables=tables, state="done")
+        trained = spec.kind == "pretraining" or statuses[spec.run.digest] == "done"
         standing = self._standing(spec, status, entry, history, trained=trained)
         job = self.schedulers.job(entry) if entry and self.schedulers.live(entry) else None
-        return Task(
+        return TaskStatus(
             spec=spec,
             tables=tables,
             state=standing.state,

@@ -24,10 +24,8 @@ from ...pretrain.files.whole_file import write_whole
 from ...pretrain.records.record import Record, newest_updates
 from ...pretrain.runtime.exit_status import INTERRUPTED
 from ...pretrain.runtime.launch import launch_of
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.spec import Spec
-from ...tables.paper.table import Measurement
-from ...tables.plan.default_rates import device_of
 from ...tables.reproduce import reproduce
 from ..shared_files import Field, Flag, Number, Text, Word, fields_of, read_regular
 from . import signals
@@ -65,9 +63,9 @@ class Task:
         return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where))
 
     @classmethod
-    def of(cls, spec: Run | Measurement, runs: Path, data: Path, **settings: Any) -> Task:
+    def of(cls, spec: Work, runs: Path, data: Path, **settings: Any) -> Task:
         """The task of a spec; paths become absolute, for a job may start elsewhere."""
-        device = "cpu" if device_of(spec) == "cpu" else "auto"
+        device = "cpu" if spec.device == "cpu" else "auto"
         return cls(
             spec.to_dict(), spec.digest, str(Path(runs).resolve()), str(Path(data).resolve()), device, **settings
         )
@@ -101,13 +99,13 @@ class Task:
             self._failed(record, rank, error)
             raise
 
-    def decoded(self) -> Run | Measurement:
+    def decoded(self) -> Work:
         """The spec. Raises ValueError where it is no longer the one that was submitted."""
         try:
             spec = Spec.from_dict(self.spec)
         except (TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"damaged spec of task {self.digest}: {error}") from error
-        if not isinstance(spec, Run | Measurement):
+        if not isinstance(spec, Work):
             raise ValueError(
                 f"task {self.digest} holds a {type(spec).__name__}; expected a Run or a measurement of one"
             )
@@ -117,7 +115,7 @@ class Task:
 
     def _work(self, record: Record, rank: int) -> None:
         """The record's work, after whatever has to be waited for."""
-        if not isinstance(record.spec, Run):
+        if record.spec.kind != "pretraining":
             trained = Record(record.path.parent.parent, record.spec.run)
             if not _until(lambda: trained.status == "done", VISIBLE_S):
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")

@@ -15,18 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ..paper.printed import paper_table, printed
+from ..paper.printed import FACTS, paper_table, printed
 
 LEVEL = 0.95
-FACTS = ("epochs", "switch")  # metrics of the CSV that state a setting
+
 DIGITS = 9  # sums of printed decimals are rounded so far: 54.6 - 54.6 is 0 and 2.1 - 0.1 is 2
 FEWEST_SEEDS = 2
 
 Relation = Literal["above", "at least", "below"]
-State = Literal["holds", "fails", "undecided"]
+ComparisonState = Literal["holds", "fails", "undecided"]
 
 
-class Place(NamedTuple):
+class PrintedCell(NamedTuple):
     """Where the paper prints a number; row, group, column and metric are those of `paper_tables.csv`."""
 
     table: int
@@ -58,7 +58,7 @@ class Place(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The place in words."""
+        """The cell in words."""
         return f"Table {self.table} {self.row_text} {self.column_text}"
 
 
@@ -66,11 +66,11 @@ class Place(NamedTuple):
 class Comparison:
     """`left` less `right` lies above, at least at, or below `bound`; or below a gain, the difference of two cells."""
 
-    left: Place
-    right: Place
+    left: PrintedCell
+    right: PrintedCell
     relation: Relation = "above"
     bound: float = 0.0
-    gain: tuple[Place, Place] | None = None  # added to `bound`: the first less the second
+    gain: tuple[PrintedCell, PrintedCell] | None = None  # added to `bound`: the first less the second
 
     @property
     def sign(self) -> int:
@@ -78,13 +78,13 @@ class Comparison:
         return -1 if self.relation == "below" else 1
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def cells(self) -> tuple[PrintedCell, ...]:
         """Every cell that the comparison needs."""
         return (self.left, self.right, *(self.gain or ()))
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """Of each of `places` in the margin, which is what lies between the difference and its bound."""
+        """Of each of `cells` in the margin, which is what lies between the difference and its bound."""
         return (self.sign, -self.sign, *((-self.sign, self.sign) if self.gain else ()))
 
     @property
@@ -94,29 +94,31 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Decided:
+class DecidedComparison:
     """A comparison with its figures; `margin` is what lies between the difference and its bound, negative beyond it."""
 
     comparison: Comparison
-    state: State
+    state: ComparisonState
     margin: float
     text: str
 
 
-def decide_printed(comparison: Comparison) -> Decided:
+def compare_printed(comparison: Comparison) -> DecidedComparison:
     """Compare the numbers that the paper printed."""
-    values = [place.value for place in comparison.places]
+    values = [cell.value for cell in comparison.cells]
     margin = _margin(comparison, values)
     holds = margin >= 0 if comparison.relation == "at least" else margin > 0
-    texts = [number.text for place in comparison.places if (number := printed(*place))]
+    texts = [number.text for cell in comparison.cells if (number := printed(*cell))]
     text = f"{comparison.subject}: {texts[0]} - {texts[1]} = {_signed(values[0] - values[1])}"
-    return Decided(comparison, "holds" if holds else "fails", margin, f"{text}, {_relation(comparison, values, holds)}")
+    return DecidedComparison(
+        comparison, "holds" if holds else "fails", margin, f"{text}, {_relation(comparison, values, holds)}"
+    )
 
 
-def decide_seeds(
+def compare_seeds(
     comparison: Comparison, seeds: Sequence[tuple[str, tuple[float, ...]]], comparisons: int, *, data: str = ""
-) -> Decided:
-    """Compare our seeds: for each of the comparison's places, the experiment's name and its values.
+) -> DecidedComparison:
+    """Compare our seeds: for each of the comparison's cells, the experiment's name and its values.
 
     Two places of one experiment are one sample. `comparisons` is how many the claim has. `data` names ours where they
     are not the paper's.
@@ -134,13 +136,13 @@ def decide_seeds(
     if spread is None:
         few = any(len(sample) < FEWEST_SEEDS for _, sample in terms)
         reason = f"fewer than {FEWEST_SEEDS} seeds" if few else "no spread over seeds"
-        return Decided(comparison, "undecided", margin, f"{text} ({reason})")
+        return DecidedComparison(comparison, "undecided", margin, f"{text} ({reason})")
     half, widened = spread.half_width(LEVEL), spread.half_width(1 - (1 - LEVEL) / comparisons)
     holds, fails = margin - half > 0, margin + widened < 0
-    state: State = "holds" if holds else "fails" if fails else "undecided"
+    state: ComparisonState = "holds" if holds else "fails" if fails else "undecided"
     verdict = _relation(comparison, values, holds) if state != "undecided" else _open(comparison, values)
     counts = ", ".join(str(count) for count in dict.fromkeys(len(sample) for _, sample in terms))
-    return Decided(comparison, state, margin, f"{text} ± {half:.2f} ({counts} seeds), {verdict}")
+    return DecidedComparison(comparison, state, margin, f"{text} ± {half:.2f} ({counts} seeds), {verdict}")
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,8 @@ def _bound_text(comparison: Comparison, values: Sequence[float]) -> str:
     return f"{_bound(comparison, values):.2f}, the gain of Table {comparison.gain[0].table}: {_less(*comparison.gain)}"
 
 
-def _less(left: Place, right: Place) -> str:
-    """One place less another, what they share said once."""
+def _less(left: PrintedCell, right: PrintedCell) -> str:
+    """One cell less another, what they share said once."""
     if left.table != right.table:
         return f"{left.text} less {right.text}"
     if left[2:] == right[2:]:

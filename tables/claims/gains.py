@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ...pretrain.data.digits import RENDERINGS
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.run import PLUS
-from ..results.cells import Filled, column_name
+from ..results.cells import CellResult, column_name
 from .comparison import FEWEST_SEEDS, LEVEL, welch
 
 TEST_GLYPHS = DATASETS["digits"].test_images // RENDERINGS
@@ -68,9 +68,9 @@ class Gain:
         return f"{self.label}{PLUS} less {self.label}, {self.column}: {self.difference:+.2f} points, {self.verdict}"
 
 
-def gains(cells: Sequence[Filled]) -> list[Gain]:
+def gains(cells: Sequence[CellResult]) -> list[Gain]:
     """Of every "+" row whose plain row has numbers too, in order of rows and columns."""
-    values = {(cell.row.method, cell.column): cell.outcome.values for cell in cells if "ours" in cell.column.parts}
+    values = {(cell.row.method, cell.column): cell.seed_results.values for cell in cells if "ours" in cell.column.parts}
     return [
         Gain(cell.row.label.removesuffix(PLUS), column_name(cell.column), plain, plus)
         for cell in cells
@@ -80,7 +80,7 @@ def gains(cells: Sequence[Filled]) -> list[Gain]:
     ]
 
 
-def closing_words(cells: Sequence[Filled]) -> Iterator[str]:
+def gain_sentences(cells: Sequence[CellResult]) -> Iterator[str]:
     """What stands under the demo's table about "+", computed from its numbers."""
     found = gains(cells)
     if not found:

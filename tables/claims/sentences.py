@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .comparison import Comparison
-from .patterns import above, against_each, bold, cifar10, gains, places, superior, swings
+from .patterns import above, against_each, best_in_bold, cifar10, improves, printed_cells, superior, varies_less
 
 IMPROVES = "each row with CompMod lies above its plain row, in every column"
 SIGNIFICANT = f"{IMPROVES}; significant: by more than the seeds' spread, which printed numbers do not have"
@@ -38,7 +38,7 @@ class Claim:
     @property
     def tables(self) -> tuple[int, ...]:
         """The tables whose cells it compares."""
-        return tuple(sorted({place.table for comparison in self.comparisons for place in comparison.places}))
+        return tuple(sorted({cell.table for comparison in self.comparisons for cell in comparison.cells}))
 
 
 _SIGNIFICANT = (
@@ -59,16 +59,16 @@ _AUGMENTATION = (
 )
 _FUSION = "the fusion strategy and optimization we adopt achieve the best results"
 
-_CLASSIFICATION = (*places(1), *places(2), *places(3))
-_DETECTION, _SEGMENTATION = places(5, "Object Det."), places(5, "Instance Seg.")
+_CLASSIFICATION = (*printed_cells(1), *printed_cells(2), *printed_cells(3))
+_DETECTION, _SEGMENTATION = printed_cells(5, "Object Det."), printed_cells(5, "Instance Seg.")
 _CIFARS = {
-    classifier: (*places(1, "CIFAR-10", classifier), *places(1, "CIFAR-100", classifier))
+    classifier: (*printed_cells(1, "CIFAR-10", classifier), *printed_cells(1, "CIFAR-100", classifier))
     for classifier in ("linear", "5-nn")
 }
 _ABLATED = ("SimCLR+", "BYOL+", "Barlow Twins+")  # columns of Table 4
 _TABLE_1_ROW = {name: name.replace(" ", "") for name in _ABLATED}
-_MIXUP, _EMBEDDING = places(7, "Mixup"), places(7, "Fusion", "M(z)")
-(_REPRESENTATION,) = places(7, "Fusion", "M(h)")
+_MIXUP, _EMBEDDING = printed_cells(7, "Mixup"), printed_cells(7, "Fusion", "M(z)")
+(_REPRESENTATION,) = printed_cells(7, "Fusion", "M(h)")
 
 
 def _overall() -> tuple[Claim, ...]:
@@ -80,7 +80,9 @@ def _overall() -> tuple[Claim, ...]:
     )
     return (
         *(
-            Claim(f"significant improvement: {task}", _SIGNIFICANT, "Abstract; Conclusion", SIGNIFICANT, gains(cells))
+            Claim(
+                f"significant improvement: {task}", _SIGNIFICANT, "Abstract; Conclusion", SIGNIFICANT, improves(cells)
+            )
             for task, cells in parts
         ),
         *(Claim(f"superior: {task}", _SUPERIOR, "Introduction", SUPERIOR, superior(cells)) for task, cells in parts),
@@ -92,14 +94,14 @@ def _table1() -> tuple[Claim, ...]:
     about = ABOUT.format("2.45", unnamed)
     sentence = "our proposed method improves the classification performance"
     return (
-        Claim("Table 1: improves", sentence, where, IMPROVES, gains(places(1))),
+        Claim("Table 1: improves", sentence, where, IMPROVES, improves(printed_cells(1))),
         *(
             Claim(
                 f"CIFAR, {classifier}: above 2",
                 _CIFAR,
                 where,
                 MORE.format(unnamed),
-                gains(cells, 2.0, "SimCLR", "BYOL"),
+                improves(cells, 2.0, "SimCLR", "BYOL"),
             )
             for classifier, cells in _CIFARS.items()
         ),
@@ -109,11 +111,11 @@ def _table1() -> tuple[Claim, ...]:
                 _TINY,
                 where,
                 about,
-                gains(places(1, "Tiny ImageNet", classifier), 2.45, "BYOL"),
+                improves(printed_cells(1, "Tiny ImageNet", classifier), 2.45, "BYOL"),
             )
             for classifier in _CIFARS
         ),
-        Claim("Table 1: best in bold", "Best results are in bold.", "Table 1", BOLD, bold(places(1))),
+        Claim("Table 1: best in bold", "Best results are in bold.", "Table 1", BOLD, best_in_bold(printed_cells(1))),
     )
 
 
@@ -121,14 +123,14 @@ def _table2() -> tuple[Claim, ...]:
     where, unnamed = "Self-supervised Learning", UNNAMED.format("metric")
     sentence = "The results in Table 2 demonstrate that our method still improves over the baseline"
     return (
-        Claim("Table 2: improves", sentence, where, IMPROVES, gains(places(2))),
+        Claim("Table 2: improves", sentence, where, IMPROVES, improves(printed_cells(2))),
         *(
             Claim(
                 f"ImageNet-100, {metric}: 4",
                 _IMAGENET_100,
                 where,
                 ABOUT.format("3.5", unnamed),
-                gains(places(2, "ImageNet-100", metric=metric), 3.5, "BarlowTwins"),
+                improves(printed_cells(2, "ImageNet-100", metric=metric), 3.5, "BarlowTwins"),
             )
             for metric in ("top1", "top5")
         ),
@@ -138,11 +140,11 @@ def _table2() -> tuple[Claim, ...]:
                 _IMAGENET,
                 where,
                 MORE.format(unnamed),
-                gains(places(2, "ImageNet", metric=metric), 2.0, "SimCLR", "BarlowTwins"),
+                improves(printed_cells(2, "ImageNet", metric=metric), 2.0, "SimCLR", "BarlowTwins"),
             )
             for metric in ("top1", "top5")
         ),
-        Claim("Table 2: best in bold", "Best results are in bold.", "Table 2", BOLD, bold(places(2))),
+        Claim("Table 2: best in bold", "Best results are in bold.", "Table 2", BOLD, best_in_bold(printed_cells(2))),
     )
 
 
@@ -155,7 +157,7 @@ def _table3() -> tuple[Claim, ...]:
             sentence,
             "Semi-supervised Learning",
             ABOUT.format(f"{bound:g}", unnamed),
-            gains(places(3, "1%", metric=metric), bound, method),
+            improves(printed_cells(3, "1%", metric=metric), bound, method),
         )
         for method, figure, bound, sentence in parts
         for metric in ("top1", "top5")
@@ -167,29 +169,29 @@ def _table5() -> tuple[Claim, ...]:
         "the method's row with CompMod lies above its plain row in every column; each method is a claim of its own"
     )
     return tuple(
-        Claim(f"transfer: {method}+", _TRANSFER, "Transfer Learning", reading, gains(places(5), 0.0, method))
+        Claim(f"transfer: {method}+", _TRANSFER, "Transfer Learning", reading, improves(printed_cells(5), 0.0, method))
         for method in ("SimCLR", "BYOL", "BarlowTwins")
     )
 
 
 def _ablations() -> tuple[Claim, ...]:
     """Of Tables 4, 6 and 7, whose plain rows stand in Table 1."""
-    lambdas, byol = places(6), cifar10("BYOL")
-    columns = {name: places(4, "Methods", name) for name in _ABLATED}
+    lambdas, byol = printed_cells(6), cifar10("BYOL")
+    columns = {name: printed_cells(4, "Methods", name) for name in _ABLATED}
     rows = {name: cifar10(row) for name, row in _TABLE_1_ROW.items()}
     plains = {name: cifar10(row.removesuffix("+")) for name, row in _TABLE_1_ROW.items()}
     sensitivity, augmentation, fusion = "Parametric Sensitivity", "Analysis of Data Augmentation", "Fusion Strategy"
     every = "every setting lies above the plain method of Table 1"
     fuses = "fused so, BYOL+ lies above plain BYOL of Table 1: a more comprehensive representation is to serve better"
     return (
-        Claim("lambda: minimal variation", _LAMBDA, sensitivity, SWING, swings(lambdas, cifar10("SimCLR+"))),
+        Claim("lambda: minimal variation", _LAMBDA, sensitivity, SWING, varies_less(lambdas, cifar10("SimCLR+"))),
         Claim("lambda: easy tuning", _LAMBDA, sensitivity, every, above(lambdas, cifar10("SimCLR"))),
         Claim(
             "augmentations: no significant difference",
             _AUGMENTATION,
             augmentation,
             SWING,
-            tuple(pair for name, cells in columns.items() for pair in swings(cells, rows[name])),
+            tuple(pair for name, cells in columns.items() for pair in varies_less(cells, rows[name])),
         ),
         Claim(
             "augmentations: any can be used",
@@ -224,7 +226,7 @@ def _ablations() -> tuple[Claim, ...]:
             _FUSION,
             fusion,
             "M(h), two-level, lies above the same without the second level",
-            against_each(_REPRESENTATION, places(7, "Optimization")),
+            against_each(_REPRESENTATION, printed_cells(7, "Optimization")),
         ),
     )
 

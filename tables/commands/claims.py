@@ -25,13 +25,13 @@ def claims_command(
 
     Raises ValueError on a wrong argument.
     """
-    from ..claims.findings import findings_frame, findings_markdown
-    from ..results.results import Runs
+    from ..claims.check import claims_frame, claims_markdown
+    from ..results.results import Results
 
-    results, named = Runs(runs), named_copies(copies)
+    results, named = Results(runs), named_copies(copies)
     if format == "csv":
-        text = findings_frame(results, scale, seeds, named).to_csv(index=False)
+        text = claims_frame(results, scale, seeds, named).to_csv(index=False)
         print(*results.damaged, sep="\n", end="\n" * bool(results.damaged), file=sys.stderr)
     else:
-        text = findings_markdown(results, scale, seeds, named)
+        text = claims_markdown(results, scale, seeds, named)
     print(text, end="", flush=True)

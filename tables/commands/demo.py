@@ -33,17 +33,17 @@ def demo_table() -> Table:
 
 def run_demo(runs: Path) -> None:
     """Train what the demo table lacks below `runs`; print the table and what "+" changed; write report.md."""
-    from ..claims.gains import closing_words
+    from ..claims.gains import gain_sentences
     from ..render.render import render
     from ..report.report import write_report
     from ..reproduce import run_table
-    from ..results.cells import fill
-    from ..results.results import Runs
+    from ..results.cells import cell_results
+    from ..results.results import Results
 
     table = demo_table()
     count = len(table.specs)
     print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)
     run_table(table, runs, Path("data"), device="cpu", workers=usable_cores())
     print(render(table, runs, "md"))
-    print("\n".join(closing_words(fill(table, Runs(runs)))))
+    print("\n".join(gain_sentences(cell_results(table, Results(runs)))))
     print(f"report: {write_report(table, runs, runs / 'report.md')}")

@@ -86,7 +86,7 @@ def _reached(step: Step) -> str:
 
 
 def _total(steps: Sequence[Step]) -> tuple[str, str, str, str, str]:
-    pretrainings = sum(isinstance(step.spec, Run) for step in steps)
+    pretrainings = sum(step.spec.kind == "pretraining" for step in steps)
     sums = (sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb"))
     gpu_hours, core_hours, disk_gb = (amount(total) for total in sums)
     return str(pretrainings), str(len(steps) - pretrainings), gpu_hours, core_hours, disk_gb

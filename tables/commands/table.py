@@ -57,7 +57,7 @@ def table_command(
         except ValueError as error:
             failure = error
     from ..render.render import render_all
-    from ..results.results import Runs as Results
+    from ..results.results import Results
 
     results = Results(runs)
     print(render_all(tables, results, format, provenance=sources), end="", flush=True)

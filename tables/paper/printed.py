@@ -16,6 +16,7 @@ from ...pretrain.specs.run import PLUS
 
 CSV = Path(__file__).with_name("paper_tables.csv")
 Key = tuple[str, str, str, str]  # row, column group, column, metric
+FACTS = ("epochs", "switch")  # metrics of the columns that state a setting and no measured number
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ...pretrain.recipes.evaluation import linear_protocol, semi_protocol
 from ...pretrain.recipes.scales import BRIEF, SHORT, Scale, scaled
-from ...pretrain.specs.measurement import Evaluation, FineTuning
+from ...pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from ...pretrain.specs.run import Augmentation, Run
-from ...transfer.spec import Detection
 
 LINEAR_EPOCHS: dict[Scale, int] = {"paper": 500, "short": 50, "demo": 60}
 # Digits, ours, chosen with seed 0 on the validation split, of 1 % (a glyph a class) on the images that it leaves out.
@@ -21,7 +20,6 @@ _DEMO: dict[float, dict[str, Any]] = {  # by the share of labels
     0.1: {"epochs": 10, "batch_size": 32, "head_lr": 0.3, "backbone_lr": 0.1},
     0.01: {"epochs": 10, "batch_size": 8, "head_lr": 0.3, "backbone_lr": 0.02},
 }
-Measured = TypeVar("Measured", Evaluation, FineTuning, Detection)
 
 
 def ablated(method: str, scale: Scale, copies: Mapping[str, str]) -> Run:
@@ -60,7 +58,7 @@ def _at(spec: FineTuning, scale: Scale) -> FineTuning:
     return spec
 
 
-def over_seeds(run: Run, seeds: int, measure: Callable[[Run], Measured]) -> tuple[Measured, ...]:
+def over_seeds(run: Run, seeds: int, measure: Callable[[Run], Measurement]) -> tuple[Measurement, ...]:
     """What `measure` makes of `run` with the seeds 0 to `seeds` - 1."""
     assert seeds >= 1, "build_table refuses less"
     return tuple(measure(replace(run, seed=seed)) for seed in range(seeds))

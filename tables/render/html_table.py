@@ -14,23 +14,23 @@ from ...pretrain.recipes.scales import Scale
 from ..paper.table import Column, Table
 from ..results.cells import (
     DECIMALS,
-    Filled,
-    Ours,
+    CellResult,
+    OurText,
+    cells_of_column,
     column_name,
     decimal,
-    difference,
-    of_column,
-    ours,
-    parts,
+    difference_text,
+    our_texts,
+    provenances,
     row_name,
-    sources,
-    verdict,
+    shown_parts,
+    verdict_text,
 )
-from ..results.notes import notes
-from ..results.origin import Source
-from ..results.results import Runs
+from ..results.notes import table_notes
+from ..results.number_provenance import NumberProvenance
+from ..results.results import Results
 
-SOURCE_COLUMNS = ("measurement", "seed", "scale", "data", "commit", "hardware", "wall time", "sources", "folder")
+PROVENANCE_COLUMNS = ("measurement", "seed", "scale", "data", "commit", "hardware", "wall time", "sources", "folder")
 
 _STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 1rem auto; max-width: 75rem;
@@ -44,23 +44,23 @@ thead th[scope=colgroup] { text-align: center; }
 """
 
 
-def html_page(filled: Sequence[tuple[Table, list[Filled]]], results: Runs) -> str:
+def html_page(pairs: Sequence[tuple[Table, list[CellResult]]], results: Results) -> str:
     """A whole page of tables of one scale, and of where the numbers of all of them come from."""
-    numbers = ", ".join(str(table.number) for table, _ in filled)
-    scale = filled[0][0].scale
-    title = f"Table{'s' if len(filled) > 1 else ''} {numbers}, scale {scale}: ours beside the paper&#x27;s"
+    numbers = ", ".join(str(table.number) for table, _ in pairs)
+    scale = pairs[0][0].scale
+    title = f"Table{'s' if len(pairs) > 1 else ''} {numbers}, scale {scale}: ours beside the paper&#x27;s"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-        f"{''.join(html_table(table, cells, results) for table, cells in filled)}"
+        f"{''.join(html_table(table, cells, results) for table, cells in pairs)}"
         "<h2>Where the numbers come from</h2>\n"
-        f"{html_provenance([cell for _, cells in filled for cell in cells], scale)}"
+        f"{html_provenance([cell for _, cells in pairs for cell in cells], scale)}"
         "</main>\n</body>\n</html>\n"
     )
 
 
-def html_table(table: Table, cells: Sequence[Filled], results: Runs) -> str:
+def html_table(table: Table, cells: Sequence[CellResult], results: Results) -> str:
     """A section with a heading, one table a column group, and notes. Its numbers link to lines of `html_provenance`.
 
     That list stands apart, for two tables of a page may share a number and a page names each line once.
@@ -70,29 +70,34 @@ def html_table(table: Table, cells: Sequence[Filled], results: Runs) -> str:
     lines.append(f'<h2 id="{name}-title">Table {table.number}, scale {table.scale}: {escape(table.title)}</h2>')
     for heading in table.headings:
         lines += _heading(table, cells, heading)
-    lines += ['<ul class="notes">', *(f"<li>{_with_code(note)}</li>" for note in notes(table, cells, results)), "</ul>"]
+    lines += [
+        '<ul class="notes">',
+        *(f"<li>{_with_code(note)}</li>" for note in table_notes(table, cells, results)),
+        "</ul>",
+    ]
     return "\n".join([*lines, "</section>"]) + "\n"
 
 
-def html_provenance(cells: Iterable[Filled], scale: Scale) -> str:
+def html_provenance(cells: Iterable[CellResult], scale: Scale) -> str:
     """A table with one line a measurement behind the numbers of `cells`, its id `run-DIGEST`."""
-    found = sources(cells)
+    found = provenances(cells)
     if not found:
         return "<p>No number of ours yet.</p>\n"
-    head = "".join(f'<th scope="col">{name}</th>' for name in SOURCE_COLUMNS)
+    head = "".join(f'<th scope="col">{name}</th>' for name in PROVENANCE_COLUMNS)
     lines = [_scroll("runs and measurements"), '<table class="sources">', "<caption>Runs and measurements</caption>"]
-    lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>", *(_source(source, scale) for source in found)]
+    lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>", *(_provenance(provenance, scale) for provenance in found)]
     return "\n".join([*lines, "</tbody>", "</table>", "</div>"]) + "\n"
 
 
-def _heading(table: Table, cells: Sequence[Filled], heading: str) -> list[str]:
+def _heading(table: Table, cells: Sequence[CellResult], heading: str) -> list[str]:
     """The lines of one table: the columns under one heading, each split into its parts."""
     columns = [column for column in table.columns if column.heading == heading]
-    bodies = [_column(of_column(cells, column), column) for column in columns]
+    bodies = [_column(cells_of_column(cells, column), column) for column in columns]
     above = "".join(
-        f'<th scope="colgroup" colspan="{len(parts(column))}">{escape(column_name(column))}</th>' for column in columns
+        f'<th scope="colgroup" colspan="{len(shown_parts(column))}">{escape(column_name(column))}</th>'
+        for column in columns
     )
-    below = "".join(f'<th scope="col">{part}</th>' for column in columns for part in parts(column))
+    below = "".join(f'<th scope="col">{part}</th>' for column in columns for part in shown_parts(column))
     lines = [_scroll(f"Table {table.number}, {heading}"), "<table>", f"<caption>{escape(heading)}</caption>", "<thead>"]
     lines += [
         f'<tr><th scope="col" rowspan="2">{row_name(table)}</th>{above}</tr>',
@@ -111,36 +116,36 @@ def _scroll(label: str) -> str:
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">'
 
 
-def _column(cells: list[Filled], column: Column) -> list[str]:
+def _column(cells: list[CellResult], column: Column) -> list[str]:
     """The data cells of one column, of each row those of all its parts together."""
     lines = []
-    for filled, our in zip(cells, ours(cells), strict=True):
-        paper = escape(filled.cell.paper_text)
+    for result, our in zip(cells, our_texts(cells), strict=True):
+        paper = escape(result.cell.paper_text)
         shown = {
-            "paper": f"<td>{f'<b>{paper}</b>' if filled.cell.paper_bold and paper else paper}</td>",
-            "ours": f"<td>{_ours(filled, our)}</td>",
-            "difference": f"<td>{difference(filled).replace('-', '&minus;')}</td>",
-            "verdict": _verdict(filled),
+            "paper": f"<td>{f'<b>{paper}</b>' if result.cell.paper_bold and paper else paper}</td>",
+            "ours": f"<td>{_ours(result, our)}</td>",
+            "difference": f"<td>{difference_text(result).replace('-', '&minus;')}</td>",
+            "verdict": _verdict(result),
         }
-        lines.append("".join(shown[part] for part in parts(column)))
+        lines.append("".join(shown[part] for part in shown_parts(column)))
     return lines
 
 
-def _ours(filled: Filled, our: Ours) -> str:
+def _ours(result: CellResult, our: OurText) -> str:
     if not our.number:
         return escape(our.state)
     text = f"{our.number} ± {our.deviation}" if our.deviation else our.number
-    text = f'<a href="#run-{filled.outcome.digests[0]}">{text}</a>'
+    text = f'<a href="#run-{result.seed_results.digests[0]}">{text}</a>'
     count = f"({our.count}){our.marks}"
     return f"{f'<b>{text}</b>' if our.best else text} {count}"
 
 
-def _verdict(filled: Filled) -> str:
+def _verdict(result: CellResult) -> str:
     """The verdict's word and, where there is one, the interval that it rests on."""
-    judgement = filled.judgement
+    judgement = result.judgement
     if judgement is None:
         return "<td></td>"
-    word = verdict(filled)
+    word = verdict_text(result)
     interval = ""
     if judgement.low is not None and judgement.high is not None:
         ends = f"{decimal(judgement.low, DECIMALS)} to {decimal(judgement.high, DECIMALS)}"
@@ -148,20 +153,20 @@ def _verdict(filled: Filled) -> str:
     return f'<td class="verdict {word.replace(" ", "-")}">{word}{interval}</td>'
 
 
-def _source(source: Source, scale: Scale) -> str:
-    changes = f"changed since: {', '.join(source.stale)}" if source.stale else ""
+def _provenance(provenance: NumberProvenance, scale: Scale) -> str:
+    changes = f"changed since: {', '.join(provenance.stale)}" if provenance.stale else ""
     shown = (
-        str(source.seed),
+        str(provenance.seed),
         scale,
-        source.data,
-        source.checkout,
-        source.hardware,
-        f"{source.seconds:.1f} s" if source.seconds is not None else "",
-        ", ".join(filter(None, (changes, "unknown" if source.unknown else ""))) or "as now",
-        source.folder,
+        provenance.data,
+        provenance.checkout,
+        provenance.hardware,
+        f"{provenance.seconds:.1f} s" if provenance.seconds is not None else "",
+        ", ".join(filter(None, (changes, "unknown" if provenance.unknown else ""))) or "as now",
+        provenance.folder,
     )
-    first = f'<th scope="row"><code>{source.digest}</code></th>'
-    return f'<tr id="run-{source.digest}">{first}{"".join(f"<td>{escape(text)}</td>" for text in shown)}</tr>'
+    first = f'<th scope="row"><code>{provenance.digest}</code></th>'
+    return f'<tr id="run-{provenance.digest}">{first}{"".join(f"<td>{escape(text)}</td>" for text in shown)}</tr>'
 
 
 def _with_code(note: str) -> str:

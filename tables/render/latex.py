@@ -9,12 +9,23 @@ import re
 from collections.abc import Sequence
 
 from ..paper.table import Column, Table
-from ..results.cells import STALE, UNKNOWN, Filled, Ours, column_name, difference, of_column, ours, parts, row_name
-from ..results.notes import notes
-from ..results.results import Runs
-from ..results.verdict import Verdict
+from ..results.cells import (
+    STALE,
+    UNKNOWN,
+    CellResult,
+    OurText,
+    cells_of_column,
+    column_name,
+    difference_text,
+    our_texts,
+    row_name,
+    shown_parts,
+)
+from ..results.notes import table_notes
+from ..results.results import Results
+from ..results.verdict import CellVerdict
 
-LETTERS: dict[Verdict, str] = {"reproduced": "r", "higher": "h", "lower": "l", "inconclusive": "i", "not run": "--"}
+LETTERS: dict[CellVerdict, str] = {"reproduced": "r", "higher": "h", "lower": "l", "inconclusive": "i", "not run": "--"}
 PART_NAMES = {"paper": "paper", "ours": "ours", "difference": r"$\Delta$", "verdict": ""}
 FITTING = r"\ifdim\width>\linewidth\linewidth\else\width\fi"  # a tabular is made no wider than the text
 COMMANDS = {  # what LaTeX takes otherwise, and every letter beyond ASCII in words of ours
@@ -50,7 +61,7 @@ COMMANDS = {  # what LaTeX takes otherwise, and every letter beyond ASCII in wor
 }
 
 
-def latex(table: Table, cells: list[Filled], results: Runs) -> str:
+def latex(table: Table, cells: list[CellResult], results: Results) -> str:
     """A `table` environment a column group, and under them a legend and the notes."""
     lines = [r"% needs \usepackage{booktabs,amssymb,graphicx}"]
     for heading in table.headings:
@@ -59,9 +70,9 @@ def latex(table: Table, cells: list[Filled], results: Runs) -> str:
         lines += [rf"\caption{{{caption}.}}", rf"\resizebox{{{FITTING}}}{{!}}{{%"]
         lines += [*_tabular(table, cells, heading), "}", r"\end{table}"]
     lines.append(r"{\footnotesize\raggedright\setlength{\parindent}{0pt}")
-    if any(filled.judgement for filled in cells):
+    if any(result.judgement for result in cells):
         lines.append(f"Verdicts: {', '.join(f'{letter} = {word}' for word, letter in LETTERS.items())}." + r"\par")
-    lines += [rf"{_with_code(note)}\par" for note in notes(table, cells, results)]
+    lines += [rf"{_with_code(note)}\par" for note in table_notes(table, cells, results)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -70,17 +81,17 @@ def escaped(text: str) -> str:
     return "".join(COMMANDS.get(letter, letter) for letter in text)
 
 
-def _tabular(table: Table, cells: Sequence[Filled], heading: str) -> list[str]:
+def _tabular(table: Table, cells: Sequence[CellResult], heading: str) -> list[str]:
     """The columns under one heading, each split into its parts."""
     columns = [column for column in table.columns if column.heading == heading]
-    bodies = [_column(of_column(cells, column), column) for column in columns]
+    bodies = [_column(cells_of_column(cells, column), column) for column in columns]
     above, rules, start = [], [], 2
     for column in columns:
-        width = len(parts(column))
+        width = len(shown_parts(column))
         above.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(column_name(column))}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
         start += width
-    below = [PART_NAMES[part] for column in columns for part in parts(column)]
+    below = [PART_NAMES[part] for column in columns for part in shown_parts(column)]
     lines = [
         rf"\begin{{tabular}}{{l{'r' * (start - 2)}}}",
         r"\toprule",
@@ -94,22 +105,22 @@ def _tabular(table: Table, cells: Sequence[Filled], heading: str) -> list[str]:
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
-def _column(cells: list[Filled], column: Column) -> list[str]:
+def _column(cells: list[CellResult], column: Column) -> list[str]:
     """The cells of one column, of each row those of all its parts together."""
     lines = []
-    for filled, our in zip(cells, ours(cells), strict=True):
-        judgement = filled.judgement
+    for result, our in zip(cells, our_texts(cells), strict=True):
+        judgement = result.judgement
         shown = {
-            "paper": _bold(escaped(filled.cell.paper_text), filled.cell.paper_bold),
+            "paper": _bold(escaped(result.cell.paper_text), result.cell.paper_bold),
             "ours": _ours(our),
-            "difference": f"${difference(filled)}$" if difference(filled) else "",
+            "difference": f"${difference_text(result)}$" if difference_text(result) else "",
             "verdict": LETTERS[judgement.verdict] if judgement else "",
         }
-        lines.append(" & ".join(shown[part] for part in parts(column)))
+        lines.append(" & ".join(shown[part] for part in shown_parts(column)))
     return lines
 
 
-def _ours(our: Ours) -> str:
+def _ours(our: OurText) -> str:
     if not our.number:
         return escaped(our.state)
     text = rf"{our.number} $\pm$ {our.deviation}" if our.deviation else our.number

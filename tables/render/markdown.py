@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 from ...pretrain.files.printable import printable
 from ..paper.table import Table
 from ..results.cells import (
-    Filled,
-    Ours,
+    CellResult,
+    OurText,
+    cells_of_column,
     column_name,
     decimal,
-    difference,
-    of_column,
-    ours,
-    parts,
+    difference_text,
+    our_texts,
+    provenances,
     row_name,
-    sources,
-    verdict,
+    shown_parts,
+    verdict_text,
 )
-from ..results.notes import notes
-from ..results.results import Runs
+from ..results.notes import table_notes
+from ..results.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +37,13 @@ def escaped(text: str) -> str:
     return MARKS.sub(r"\\\g<0>", printable(text))
 
 
-def noted(note: str) -> str:
+def escaped_note(note: str) -> str:
     """A sentence of ours, what is between its backticks as it is; no name in it opens a tag or a cell."""
     parts = re.split(r"(`[^`]*`)", printable(note))
     return "".join(part if place % 2 else re.sub(r"[<>|\[\]]", r"\\\g<0>", part) for place, part in enumerate(parts))
 
 
-def markdown(table: Table, cells: list[Filled], results: Runs, *, provenance: bool = False) -> str:
+def markdown(table: Table, cells: list[CellResult], results: Results, *, provenance: bool = False) -> str:
     """A heading, one markdown table a column group, and under them the notes and what could not be read.
 
     With `provenance` also where each number comes from.
@@ -51,41 +51,41 @@ def markdown(table: Table, cells: list[Filled], results: Runs, *, provenance: bo
     lines = [f"### Table {table.number}, scale {table.scale}: {table.title}", ""]
     for heading in table.headings:
         lines += [f"**{escaped(heading)}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
-    lines += [f"- {note if note in table.notes else noted(note)}" for note in notes(table, cells, results)]
+    lines += [f"- {note if note in table.notes else escaped_note(note)}" for note in table_notes(table, cells, results)]
     if provenance:
         frame = provenance_frame(cells)
         lines += ["", _text(frame, left=len(frame.columns)) if len(frame) else "No number of ours yet."]
     return "\n".join(lines) + "\n"
 
 
-def heading_frame(table: Table, cells: list[Filled], heading: str) -> pd.DataFrame:
+def heading_frame(table: Table, cells: list[CellResult], heading: str) -> pd.DataFrame:
     """The columns under one heading as text, each split into its parts."""
     import pandas as pd
 
     frame = {row_name(table): [row.label for row in table.rows]}
     for column in table.columns:
         if column.heading == heading:
-            name, found = escaped(column_name(column)), of_column(cells, column)
-            frame |= {f"{name}: {part}": _PARTS[part](found) for part in parts(column)}
+            name, found = escaped(column_name(column)), cells_of_column(cells, column)
+            frame |= {f"{name}: {part}": _PARTS[part](found) for part in shown_parts(column)}
     return pd.DataFrame(frame)
 
 
-def provenance_frame(cells: Sequence[Filled]) -> pd.DataFrame:
+def provenance_frame(cells: Sequence[CellResult]) -> pd.DataFrame:
     """Where every number comes from, one line a measurement; blank where a record does not tell."""
     import pandas as pd
 
     lines = [
         {
-            "digest": f"`{source.digest}`",
-            "seed": str(source.seed),
-            "data": escaped(source.data),
-            "commit": escaped(source.checkout),
-            "hardware": escaped(source.hardware),
-            "wall time, s": decimal(source.seconds, 1),
-            "changed since": "unknown" if source.unknown else escaped(", ".join(source.stale)),
-            "folder": f"`{source.folder}`",
+            "digest": f"`{provenance.digest}`",
+            "seed": str(provenance.seed),
+            "data": escaped(provenance.data),
+            "commit": escaped(provenance.checkout),
+            "hardware": escaped(provenance.hardware),
+            "wall time, s": decimal(provenance.seconds, 1),
+            "changed since": "unknown" if provenance.unknown else escaped(", ".join(provenance.stale)),
+            "folder": f"`{provenance.folder}`",
         }
-        for source in sources(cells)
+        for provenance in provenances(cells)
     ]
     return pd.DataFrame(lines)
 
@@ -96,7 +96,7 @@ def _text(frame: pd.DataFrame, *, left: int) -> str:
     return str(frame.to_markdown(index=False, colalign=alignment, disable_numparse=True))
 
 
-def _ours_text(cell: Ours) -> str:
+def _ours_text(cell: OurText) -> str:
     if not cell.number:
         return cell.state
     text = f"{cell.number} ± {cell.deviation}" if cell.deviation else cell.number
@@ -107,11 +107,11 @@ def _bold(text: str) -> str:
     return f"**{text}**" if text else ""
 
 
-_PARTS: dict[str, Callable[[list[Filled]], list[str]]] = {
+_PARTS: dict[str, Callable[[list[CellResult]], list[str]]] = {
     "paper": lambda cells: [
-        _bold(filled.cell.paper_text) if filled.cell.paper_bold else filled.cell.paper_text for filled in cells
+        _bold(result.cell.paper_text) if result.cell.paper_bold else result.cell.paper_text for result in cells
     ],
-    "ours": lambda cells: [_ours_text(cell) for cell in ours(cells)],
-    "difference": lambda cells: [difference(filled) for filled in cells],
-    "verdict": lambda cells: [verdict(filled) for filled in cells],
+    "ours": lambda cells: [_ours_text(cell) for cell in our_texts(cells)],
+    "difference": lambda cells: [difference_text(result) for result in cells],
+    "verdict": lambda cells: [verdict_text(result) for result in cells],
 }

@@ -11,29 +11,15 @@ from typing import TYPE_CHECKING, get_args
 
 from ...pretrain.data.identity import SHOWN
 from ..paper.table import Format, Table
-from ..results.cells import Filled, decimal, fill, of_column
-from ..results.comparability import differing_contents
-from ..results.results import Runs
-from .html_table import html_page, html_provenance, html_table
+from ..results.cells import CellResult, cell_results, cells_of_column, decimal
+from ..results.comparability import differing_splits
+from ..results.results import Results
+from .html_table import html_page
 from .latex import latex
-from .markdown import heading_frame, markdown
+from .markdown import markdown
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "CSV_COLUMNS",
-    "FORMATS",
-    "Filled",
-    "fill",
-    "heading_frame",
-    "html_provenance",
-    "html_table",
-    "long_frame",
-    "markdown",
-    "render",
-    "render_all",
-]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 CSV_DECIMALS = 4  # of our numbers for machines
@@ -71,24 +57,24 @@ def render(table: Table, runs: Path, form: Format = "md", *, provenance: bool = 
     return render_all([table], runs, form, provenance=provenance)
 
 
-def render_all(tables: Sequence[Table], runs: Runs | Path, form: Format = "md", *, provenance: bool = False) -> str:
+def render_all(tables: Sequence[Table], runs: Results | Path, form: Format = "md", *, provenance: bool = False) -> str:
     """Tables of one scale as one text: one page, one list of cells under one line of names, or one after another."""
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
-    results = runs if isinstance(runs, Runs) else Runs(runs)
-    filled = [(table, fill(table, results)) for table in tables]
+    results = runs if isinstance(runs, Results) else Results(runs)
+    pairs = [(table, cell_results(table, results)) for table in tables]
     if form == "html":
-        return html_page(filled, results)
+        return html_page(pairs, results)
     if form == "csv":
-        return _frame([_line(table, cell, cells) for table, cells in filled for cell in cells]).to_csv(index=False)
+        return _frame([_line(table, cell, cells) for table, cells in pairs for cell in cells]).to_csv(index=False)
     if form == "latex":
-        return "\n".join(latex(table, cells, results) for table, cells in filled)
-    return "\n".join(markdown(table, cells, results, provenance=provenance) for table, cells in filled)
+        return "\n".join(latex(table, cells, results) for table, cells in pairs)
+    return "\n".join(markdown(table, cells, results, provenance=provenance) for table, cells in pairs)
 
 
-def long_frame(table: Table, cells: list[Filled]) -> pd.DataFrame:
+def long_frame(table: Table, cells: list[CellResult]) -> pd.DataFrame:
     """One line a cell, with the columns CSV_COLUMNS; empty where there is nothing."""
-    return _frame([_line(table, filled, cells) for filled in cells])
+    return _frame([_line(table, result, cells) for result in cells])
 
 
 def _frame(lines: list[dict[str, object]]) -> pd.DataFrame:
@@ -97,37 +83,43 @@ def _frame(lines: list[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(CSV_COLUMNS))
 
 
-def _data(filled: Filled, cells: Sequence[Filled]) -> str:
+def _data(result: CellResult, cells: Sequence[CellResult]) -> str:
     """The data of a cell by name, and by content where the column has several of one name."""
-    differing = differing_contents(of_column(cells, filled.column))
-    contents = (each for source in filled.outcome.sources for each in source.contents if each[:2] in differing)
+    differing = differing_splits(cells_of_column(cells, result.column))
+    contents = (
+        each for provenance in result.seed_results.provenances for each in provenance.contents if each[:2] in differing
+    )
     named = [f"content of {split} {digest[:SHOWN]}" for _, split, digest in contents]
-    return "; ".join(dict.fromkeys([*(spec.run.data_label for spec in filled.cell.specs), *named]))
+    return "; ".join(dict.fromkeys([*(spec.run.data_label for spec in result.cell.specs), *named]))
 
 
-def _line(table: Table, filled: Filled, cells: Sequence[Filled]) -> dict[str, object]:
-    outcome, judgement = filled.outcome, filled.judgement
+def _line(table: Table, result: CellResult, cells: Sequence[CellResult]) -> dict[str, object]:
+    seed_results, judgement = result.seed_results, result.judgement
     return {
         "table": table.number,
-        "row": filled.row.label,
-        "group": filled.column.group,
-        "column": filled.column.name,
-        "metric": filled.cell.metric,
+        "row": result.row.label,
+        "group": result.column.group,
+        "column": result.column.name,
+        "metric": result.cell.metric,
         "scale": table.scale,
-        "data": _data(filled, cells),
-        "paper": filled.cell.paper.text if filled.cell.paper else "",
-        "ours_mean": decimal(outcome.mean, CSV_DECIMALS),
-        "ours_std": decimal(outcome.std, CSV_DECIMALS),
-        "n": len(outcome.values),
-        "difference": decimal(filled.difference, CSV_DECIMALS),
+        "data": _data(result, cells),
+        "paper": result.cell.paper.text if result.cell.paper else "",
+        "ours_mean": decimal(seed_results.mean, CSV_DECIMALS),
+        "ours_std": decimal(seed_results.std, CSV_DECIMALS),
+        "n": len(seed_results.values),
+        "difference": decimal(result.difference, CSV_DECIMALS),
         "verdict": judgement.verdict if judgement else "",
         "low": decimal(judgement.low, CSV_DECIMALS) if judgement else "",
         "high": decimal(judgement.high, CSV_DECIMALS) if judgement else "",
-        "fact": filled.cell.fact,
-        "status": filled.status,
-        "stale": "; ".join([*filled.stale, *(["unknown"] if filled.source_unknown else [])]),
-        "commit": "; ".join(dict.fromkeys(source.checkout for source in outcome.sources if source.commit)),
-        "hardware": "; ".join(dict.fromkeys(source.hardware for source in outcome.sources if source.hardware)),
-        "seconds": " ".join(decimal(source.seconds, 1) or "unknown" for source in outcome.sources),
-        "digests": " ".join(outcome.digests),
+        "fact": result.cell.fact,
+        "status": result.status,
+        "stale": "; ".join([*result.stale, *(["unknown"] if result.unknown_files else [])]),
+        "commit": "; ".join(
+            dict.fromkeys(provenance.checkout for provenance in seed_results.provenances if provenance.commit)
+        ),
+        "hardware": "; ".join(
+            dict.fromkeys(provenance.hardware for provenance in seed_results.provenances if provenance.hardware)
+        ),
+        "seconds": " ".join(decimal(provenance.seconds, 1) or "unknown" for provenance in seed_results.provenances),
+        "digests": " ".join(seed_results.digests),
     }

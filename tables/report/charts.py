@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..paper.table import Column, Part, Table
-from ..results.cells import Filled
-from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, broken, canvas, slug
+from ..results.cells import CellResult
+from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, canvas, slug, wrapped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +24,12 @@ DARK = 0.47  # share of that scale below which white letters stand out more than
 FEW_ROWS = 2  # a table of so few rows is one panel of its cells
 LINE_IN, FRAME_IN = 0.21, 1.05  # height of a row of points, and of all that is around them
 
-Lines = Sequence[tuple[str, Filled]]
+LabelledCells = Sequence[tuple[str, CellResult]]
 
 
-def draw_charts(table: Table, cells: Sequence[Filled]) -> tuple[Picture, ...]:
+def draw_charts(table: Table, cells: Sequence[CellResult]) -> tuple[Picture, ...]:
     """The pictures of one table: those panels in which at least one of our numbers stands."""
-    if not any(filled.outcome.values for filled in cells if measured(filled.column)):
+    if not any(result.seed_results.values for result in cells if is_measured(result.column)):
         return ()
     if table.number == GRID_TABLE:
         return _heat_maps(table, cells)
@@ -37,43 +37,43 @@ def draw_charts(table: Table, cells: Sequence[Filled]) -> tuple[Picture, ...]:
     return tuple(_points(table, title, lines) for title, lines in panels.items())
 
 
-def measured(column: Column) -> bool:
+def is_measured(column: Column) -> bool:
     """Whether a column holds measurements of ours, not settings or the paper's numbers alone."""
     return "ours" in column.parts and column.unit != "fact"
 
 
-def column_name(column: Column) -> str:
+def panel_title(column: Column) -> str:
     """A column by itself, such as "CIFAR-10, linear"; of two names for its data the longer."""
     group = column.heading if column.group in column.heading else column.group
     return ", ".join(filter(None, dict.fromkeys([group, column.name])))
 
 
-def _panels(table: Table, cells: Sequence[Filled]) -> dict[str, list[tuple[str, Filled]]]:
+def _panels(table: Table, cells: Sequence[CellResult]) -> dict[str, list[tuple[str, CellResult]]]:
     """Title -> labelled cells: a panel a measured column, or one for all where the rows are few."""
-    panels: dict[str, list[tuple[str, Filled]]] = {}
-    for filled in cells:
-        if not measured(filled.column) or not (filled.cell.specs or filled.cell.paper):
+    panels: dict[str, list[tuple[str, CellResult]]] = {}
+    for result in cells:
+        if not is_measured(result.column) or not (result.cell.specs or result.cell.paper):
             continue
-        name = column_name(filled.column)
+        name = panel_title(result.column)
         if len(table.rows) > FEW_ROWS:
-            panels.setdefault(name, []).append((filled.row.label, filled))
+            panels.setdefault(name, []).append((result.row.label, result))
         else:
-            label = _greek(f"{filled.column.group}, {filled.column.name}")
-            panels.setdefault(f"Table {table.number}", []).append((label, filled))
+            label = _greek(f"{result.column.group}, {result.column.name}")
+            panels.setdefault(f"Table {table.number}", []).append((label, result))
     return panels
 
 
-def _means(lines: Lines) -> list[tuple[float, str]]:
-    return [(filled.outcome.mean, label) for label, filled in lines if filled.outcome.mean is not None]
+def _means(lines: LabelledCells) -> list[tuple[float, str]]:
+    return [(result.seed_results.mean, label) for label, result in lines if result.seed_results.mean is not None]
 
 
-def _papers(lines: Lines) -> list[tuple[float, str]]:
+def _papers(lines: LabelledCells) -> list[tuple[float, str]]:
     """The printed numbers, where the column compares ours with them."""
-    compared = [(label, filled) for label, filled in lines if "difference" in filled.column.parts]
-    return [(filled.cell.paper.value, label) for label, filled in compared if filled.cell.paper is not None]
+    compared = [(label, result) for label, result in lines if "difference" in result.column.parts]
+    return [(result.cell.paper.value, label) for label, result in compared if result.cell.paper is not None]
 
 
-def _points(table: Table, title: str, lines: Lines) -> Picture:
+def _points(table: Table, title: str, lines: LabelledCells) -> Picture:
     """A line a row: ours as a disc with a bar of one sample standard deviation, the paper's as a diamond."""
     with canvas(width=WIDTH_IN, height=LINE_IN * len(lines) + FRAME_IN) as drawing:
         axis = drawing.figure.subplots()
@@ -87,21 +87,25 @@ def _points(table: Table, title: str, lines: Lines) -> Picture:
         axis.tick_params(axis="y", length=0)
         if all(label.isdigit() for label, _ in lines):
             axis.set_ylabel("row of the table")
-        axis.set(title=broken(title), xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
+        axis.set(
+            title=wrapped(title), xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)"
+        )
         _legend(drawing.figure, theirs=bool(_papers(lines)))
     whole = f"Table {table.number}"
     name = slug(title if title == whole else f"{whole} {title}")
     return Picture(name=name, title=title, alternative=describe_points(title, lines), content=drawing.content)
 
 
-def _mark(axis: Any, height: int, filled: Filled, paper: float | None) -> None:
-    outcome = filled.outcome
+def _mark(axis: Any, height: int, result: CellResult, paper: float | None) -> None:
+    seed_results = result.seed_results
     if paper is not None:
         axis.plot(paper, height, "D", ms=6, mfc="white", mec=VERMILION, mew=1.4, zorder=2)
-    if paper is not None and outcome.mean is not None:
-        axis.plot([paper, outcome.mean], [height, height], color=GREY, linewidth=0.8, zorder=1)
-    if outcome.mean is not None:
-        axis.errorbar(outcome.mean, height, xerr=outcome.std, fmt="o", ms=4.5, color=BLUE, capsize=2.5, zorder=3)
+    if paper is not None and seed_results.mean is not None:
+        axis.plot([paper, seed_results.mean], [height, height], color=GREY, linewidth=0.8, zorder=1)
+    if seed_results.mean is not None:
+        axis.errorbar(
+            seed_results.mean, height, xerr=seed_results.std, fmt="o", ms=4.5, color=BLUE, capsize=2.5, zorder=3
+        )
 
 
 def _legend(figure: Any, *, theirs: bool) -> None:
@@ -115,7 +119,7 @@ def _legend(figure: Any, *, theirs: bool) -> None:
     figure.legend(marks, names, loc="outside lower center", ncols=2, handletextpad=0.5, columnspacing=1.2)
 
 
-def describe_points(title: str, lines: Lines) -> str:
+def describe_points(title: str, lines: LabelledCells) -> str:
     """What the points show, in figures: how many there are, the least, the greatest and the largest difference."""
     ours, theirs = _means(lines), _papers(lines)
     (low, worst), (high, best) = min(ours), max(ours)
@@ -123,17 +127,17 @@ def describe_points(title: str, lines: Lines) -> str:
     if theirs:
         (least, last), (most, first) = min(theirs), max(theirs)
         text += f"; the paper's from {least:.2f} ({last}) to {most:.2f} ({first})"
-    gaps = [(filled.difference, label) for label, filled in lines if filled.difference is not None]
+    gaps = [(result.difference, label) for label, result in lines if result.difference is not None]
     if gaps:
         gap, where = max(gaps, key=lambda pair: abs(pair[0]))
         text += f"; the largest difference is {gap:+.2f} ({where})"
     return text + "."
 
 
-def _heat_maps(table: Table, cells: Sequence[Filled]) -> tuple[Picture, ...]:
+def _heat_maps(table: Table, cells: Sequence[CellResult]) -> tuple[Picture, ...]:
     """Ours and the paper's grid, on one colour scale where they are of the same data."""
     ours, theirs = _grid(table, cells, "ours"), _grid(table, cells, "paper")
-    compared = any(filled.difference is not None for filled in cells)
+    compared = any(result.difference is not None for result in cells)
     both = np.concatenate([ours[1].ravel(), theirs[1].ravel()])
     scales = {"ours": both if compared else ours[1], "the paper's": both if compared else theirs[1]}
     return tuple(
@@ -143,15 +147,15 @@ def _heat_maps(table: Table, cells: Sequence[Filled]) -> tuple[Picture, ...]:
     )
 
 
-def _grid(table: Table, cells: Sequence[Filled], part: Part) -> tuple[list[str], NDArray[np.float64]]:
+def _grid(table: Table, cells: Sequence[CellResult], part: Part) -> tuple[list[str], NDArray[np.float64]]:
     """Column names, and rows x columns of our means or of the printed numbers, NaN where there is none."""
     columns = [column for column in table.columns if part in column.parts and column.unit != "fact"]
     values = np.full((len(table.rows), len(columns)), np.nan)
-    for filled in cells:
-        if filled.column in columns:
-            paper = filled.cell.paper.value if filled.cell.paper else None
-            value = filled.outcome.mean if part == "ours" else paper
-            row, column = table.rows.index(filled.row), columns.index(filled.column)
+    for result in cells:
+        if result.column in columns:
+            paper = result.cell.paper.value if result.cell.paper else None
+            value = result.seed_results.mean if part == "ours" else paper
+            row, column = table.rows.index(result.row), columns.index(result.column)
             values[row, column] = np.nan if value is None else value
     return [column.name for column in columns], values
 

@@ -17,16 +17,16 @@ from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.methods import METHODS
 from ...pretrain.specs.run import PLUS, Run
 from ..build import TABLES, build_table
-from ..claims.findings import Finding, findings, printed_findings
+from ..claims.check import CheckedClaim, check_claims, check_printed
 from ..paper.table import Table
 from ..plan.cost import measured_rates
 from ..plan.plan import Plan, plan
-from ..results.cells import Filled, fill
-from ..results.measurements import Finished, finished
-from ..results.results import Runs
-from ..results.verdict import Verdict
-from .charts import draw_charts, measured
-from .curves import by_panel, draw_courses, read_course
+from ..results.cells import CellResult, cell_results
+from ..results.measurements import FinishedMeasurement, finished_measurements
+from ..results.results import Results
+from ..results.verdict import CellVerdict
+from .charts import draw_charts, is_measured
+from .curves import by_panel, draw_training_curves, read_training_curves
 from .detections import detections
 from .figures import Picture, draw_views
 
@@ -45,31 +45,31 @@ class Tally:
     complete: int  # of those, with a number from every seed
     cited: int  # cells that nothing of ours is to fill: cited rows, and what waits for code
     stale: int  # filled cells with a number made by code that has changed since
-    verdicts: Mapping[Verdict, int]
+    verdicts: Mapping[CellVerdict, int]
 
     @classmethod
-    def of(cls, cells: Sequence[Filled]) -> Tally:
+    def of(cls, cells: Sequence[CellResult]) -> Tally:
         """The tally of these cells; settings and columns of the paper's alone are left out."""
-        ours = [filled for filled in cells if measured(filled.column)]
-        wanted = [filled for filled in ours if filled.cell.specs]
-        done = [filled for filled in wanted if filled.outcome.values]
-        judged = Counter(filled.judgement.verdict for filled in done if filled.judgement)
+        ours = [result for result in cells if is_measured(result.column)]
+        wanted = [result for result in ours if result.cell.specs]
+        done = [result for result in wanted if result.seed_results.values]
+        judged = Counter(result.judgement.verdict for result in done if result.judgement)
         return cls(
             wanted=len(wanted),
             filled=len(done),
-            complete=sum(len(filled.outcome.values) == len(filled.cell.specs) for filled in done),
-            cited=sum(bool(filled.cell.paper) and not filled.cell.specs for filled in ours),
-            stale=sum(bool(filled.stale) for filled in done),
+            complete=sum(len(result.seed_results.values) == len(result.cell.specs) for result in done),
+            cited=sum(bool(result.cell.paper) and not result.cell.specs for result in ours),
+            stale=sum(bool(result.stale) for result in done),
             verdicts=judged,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chapter:
+class TableSection:
     """One table with its pictures."""
 
     table: Table
-    cells: tuple[Filled, ...]
+    cells: tuple[CellResult, ...]
     pictures: tuple[Picture, ...]
 
     @property
@@ -84,15 +84,15 @@ class Report:
 
     scale: Scale
     seeds: int
-    results: Runs
-    chapters: tuple[Chapter, ...]
-    claims: tuple[tuple[Finding, Finding], ...] = ()
+    results: Results
+    sections: tuple[TableSection, ...]
+    claims: tuple[tuple[CheckedClaim, CheckedClaim], ...] = ()
     curves: tuple[Picture, ...] = ()
     detections: tuple[Picture, ...] = ()  # drawn on images
     views: Picture | None = None
     meanings: tuple[tuple[str, str], ...] = ()  # label of a row, and what it is
     missing: Plan | None = None
-    finished: tuple[Finished, ...] = ()
+    measurements: tuple[FinishedMeasurement, ...] = ()
 
     @property
     def damaged(self) -> tuple[str, ...]:
@@ -101,8 +101,8 @@ class Report:
 
     @property
     def tally(self) -> Tally:
-        """Of all chapters."""
-        return Tally.of([filled for chapter in self.chapters for filled in chapter.cells])
+        """Of all sections."""
+        return Tally.of([result for section in self.sections for result in section.cells])
 
     @property
     def headline(self) -> str:
@@ -118,47 +118,52 @@ class Report:
         return said + "."
 
 
-def gather(tables: Sequence[Table], runs: Path) -> Report:
+def report_on(tables: Sequence[Table], runs: Path) -> Report:
     """What there is to say of these tables alone, which all have one scale."""
-    results = Runs(runs)
-    filled = [(table, tuple(fill(table, results))) for table in tables]
-    chapters = tuple(Chapter(table=table, cells=cells, pictures=draw_charts(table, cells)) for table, cells in filled)
+    results = Results(runs)
+    pairs = [(table, tuple(cell_results(table, results))) for table in tables]
+    sections = tuple(
+        TableSection(table=table, cells=cells, pictures=draw_charts(table, cells)) for table, cells in pairs
+    )
     first = next((spec.run for table in tables for spec in table.specs if spec.run.epochs), None)
     return Report(
         scale=tables[0].scale,
         seeds=max(len(cell.specs) for table in tables for row in table.rows for cell in row.cells),
         results=results,
-        chapters=chapters,
+        sections=sections,
         curves=_curves(tables, results),
         detections=detections(tables, results),
         views=_views(first) if first and first.dataset == "digits" else None,
         meanings=tuple(_meanings(tables)),
-        finished=finished(((table.number, cell) for table, cells in filled for cell in cells), results),
+        measurements=finished_measurements(((table.number, cell) for table, cells in pairs for cell in cells), results),
     )
 
 
-def gather_all(runs: Path, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Report:
+def full_report(runs: Path, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Report:
     """All tables, the paper's claims, and what is missing."""
     tables = [build_table(number, scale, seeds, copies) for number in TABLES]
-    report = gather(tables, runs)
+    report = report_on(tables, runs)
     return replace(
         report,
-        claims=tuple(zip(printed_findings(), findings(report.results, scale, seeds, copies), strict=True)),
+        claims=tuple(zip(check_printed(), check_claims(report.results, scale, seeds, copies), strict=True)),
         missing=plan(tables, report.results, measured_rates(runs)),
     )
 
 
-def counts(numbers: Mapping[Verdict, int]) -> str:
+def counts(numbers: Mapping[CellVerdict, int]) -> str:
     """Such as "3 reproduced, 1 lower"."""
-    return ", ".join(f"{numbers[verdict]} {verdict}" for verdict in get_args(Verdict) if verdict in numbers)
+    return ", ".join(f"{numbers[verdict]} {verdict}" for verdict in get_args(CellVerdict) if verdict in numbers)
 
 
-def _curves(tables: Sequence[Table], results: Runs) -> tuple[Picture, ...]:
+def _curves(tables: Sequence[Table], results: Results) -> tuple[Picture, ...]:
     """The curves of every run of `tables` that logged any, a picture a method and data set."""
     panels = by_panel((table.number, spec.run) for table in tables for spec in table.specs)
-    read = {title: [read_course(results.path, run, results.damage) for run in some] for title, some in panels.items()}
-    began = {title: [course for course in some if len(course.loss.values)] for title, some in read.items()}
-    return tuple(draw_courses(title, courses) for title, courses in began.items() if courses)
+    read = {
+        title: [read_training_curves(results.path, run, results.damage) for run in some]
+        for title, some in panels.items()
+    }
+    began = {title: [training for training in some if len(training.loss.values)] for title, some in read.items()}
+    return tuple(draw_training_curves(title, trainings) for title, trainings in began.items() if trainings)
 
 
 def _meanings(tables: Sequence[Table]) -> list[tuple[str, str]]:

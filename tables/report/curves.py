@@ -15,7 +15,7 @@ import numpy as np
 from ...pretrain.files.stored_fields import LOGGED, check_fields
 from ...pretrain.files.stored_json import read_lines
 from ...pretrain.specs.run import PLUS, Run
-from .figures import BLUE, VERMILION, WIDTH_IN, Picture, broken, canvas, slug
+from .figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, slug, wrapped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingCurves:
     """How one run went: the method's own loss, and its 5-nn accuracy in per cent."""
 
     run: Run
@@ -44,17 +44,17 @@ class Course:
     accuracy: Curve
 
 
-def read_course(runs: Path, run: Run, damage: Callable[[str], None] | None = None) -> Course:
+def read_training_curves(runs: Path, run: Run, damage: Callable[[str], None] | None = None) -> TrainingCurves:
     """The curves of `run` below `runs`; empty ones where it logged nothing. `damage` gets what `read_metrics` gives it.
 
     A "+" run's loss is the method's own, without CompMod's terms, so that it compares with the plain run's.
     """
     train, online = read_metrics(Path(runs) / run.folder / "metrics.jsonl", ("train", "online"), damage)
     loss, accuracy = _curve(train, ("loss_ssl", "loss")), _curve(online, ("knn/top1",))
-    return Course(run=run, loss=loss, accuracy=Curve(accuracy.epochs, 100 * accuracy.values))
+    return TrainingCurves(run=run, loss=loss, accuracy=Curve(accuracy.epochs, 100 * accuracy.values))
 
 
-def draw_courses(title: str, courses: Sequence[Course]) -> Picture:
+def draw_training_curves(title: str, trainings: Sequence[TrainingCurves]) -> Picture:
     """Training loss above and online 5-nn accuracy below, one line a run.
 
     Strong: a running mean; faint, where lines are few: the logged steps.
@@ -63,37 +63,37 @@ def draw_courses(title: str, courses: Sequence[Course]) -> Picture:
 
     with canvas(width=WIDTH_IN, height=3.6) as drawing:
         upper, lower = drawing.figure.subplots(2, 1, sharex=True)
-        for course in courses:
-            alike = sum(other.run.plus == course.run.plus for other in courses)
-            _draw(upper, lower, course, faint=alike <= FEW)
-        upper.set(title=broken(title), ylabel="loss of the method")
+        for training in trainings:
+            alike = sum(other.run.plus == training.run.plus for other in trainings)
+            _draw(upper, lower, training, faint=alike <= FEW)
+        upper.set(title=wrapped(title), ylabel="loss of the method")
         lower.set(xlabel="epoch", ylabel="online 5-nn (%)")
         for axis in (upper, lower):
             axis.grid(visible=True)
-        kinds = [plus for plus in (False, True) if any(course.run.plus is plus for course in courses)]
+        kinds = [plus for plus in (False, True) if any(training.run.plus is plus for training in trainings)]
         lines = [Line2D([], [], linewidth=2, **(PLUS_STYLE if plus else PLAIN_STYLE)) for plus in kinds]
         names = ["with CompMod (+)" if plus else "the method alone" for plus in kinds]
         drawing.figure.legend(lines, names, loc="outside lower center", ncols=2)
     name = f"curves-{slug(title)}"
-    return Picture(name=name, title=title, alternative=describe(title, courses), content=drawing.content)
+    return Picture(name=name, title=title, alternative=describe(title, trainings), content=drawing.content)
 
 
-def describe(title: str, courses: Sequence[Course]) -> str:
+def describe(title: str, trainings: Sequence[TrainingCurves]) -> str:
     """What the curves show, in figures: first and last loss, last accuracy, plain and "+" apart."""
     said = []
     for plus in (False, True):
-        some = [course for course in courses if course.run.plus is plus and len(course.loss.values)]
+        some = [training for training in trainings if training.run.plus is plus and len(training.loss.values)]
         if not some:
             continue
         name = "with CompMod" if plus else "the method alone"
-        first = _range((course.loss.values[0] for course in some), 3)
-        last = _range((_smooth(course.loss.values)[-1] for course in some), 3)
+        first = _range((training.loss.values[0] for training in some), 3)
+        last = _range((_smooth(training.loss.values)[-1] for training in some), 3)
         count = f" ({len(some)} runs)" if len(some) > 1 else ""
         said.append(f"{name}{count}: loss from {first} to {last}")
-        ends = [course.accuracy.values[-1] for course in some if len(course.accuracy.values)]
+        ends = [training.accuracy.values[-1] for training in some if len(training.accuracy.values)]
         if ends:
             said[-1] += f", 5-nn accuracy at the end {_range(ends, 1)} %"
-    epochs = max((course.loss.epochs[-1] for course in courses if len(course.loss.epochs)), default=0.0)
+    epochs = max((training.loss.epochs[-1] for training in trainings if len(training.loss.epochs)), default=0.0)
     return f"{title}, {epochs:.0f} epochs; {'; '.join(said)}."
 
 
@@ -155,13 +155,13 @@ def by_panel(wanted: Iterable[tuple[int, Run]]) -> dict[str, list[Run]]:
     return panels
 
 
-def _draw(upper: Any, lower: Any, course: Course, *, faint: bool) -> None:
-    style = PLUS_STYLE if course.run.plus else PLAIN_STYLE
-    loss, accuracy = _thinned(course.loss), course.accuracy
+def _draw(upper: Any, lower: Any, training: TrainingCurves, *, faint: bool) -> None:
+    style = PLUS_STYLE if training.run.plus else PLAIN_STYLE
+    loss, accuracy = _thinned(training.loss), training.accuracy
     if len(loss.values):
         if faint:
             upper.plot(loss.epochs, loss.values, color=style["color"], alpha=0.25, linewidth=0.6)
-        mean = _thinned(Curve(course.loss.epochs, _smooth(course.loss.values)))
+        mean = _thinned(Curve(training.loss.epochs, _smooth(training.loss.values)))
         upper.plot(mean.epochs, mean.values, linewidth=1.6 if faint else 0.9, **style)
     if len(accuracy.values):
         lower.plot(accuracy.epochs, accuracy.values, linewidth=1.6 if faint else 0.9, marker="o", ms=2.5, **style)

@@ -8,7 +8,7 @@ from ...pretrain.files.stored_json import read_regular
 from ...transfer.data.pictures import LEAST_SCORE, SHEET, SHEET_IMAGES
 from ...transfer.spec import Detection
 from ..paper.table import Cell, Table
-from ..results.results import Runs
+from ..results.results import Results
 from .figures import Picture, slug
 
 PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
@@ -18,22 +18,22 @@ SENTENCE = (
 )
 
 
-def detections(tables: Sequence[Table], results: Runs) -> tuple[Picture, ...]:
+def detections(tables: Sequence[Table], results: Results) -> tuple[Picture, ...]:
     """The picture of the first finished seed of every row that detects."""
     return tuple(
         picture for table in tables for row in table.rows for picture in _of_row(row.label, row.cells, results)
     )
 
 
-def _of_row(label: str, cells: Sequence[Cell], results: Runs) -> Iterator[Picture]:
+def _of_row(label: str, cells: Sequence[Cell], results: Results) -> Iterator[Picture]:
     figures = []
     for cell in cells:
-        outcome = results.outcome(cell)
-        if outcome.values and isinstance(cell.specs[0], Detection):
-            figures.append((cell, outcome))
+        seed_results = results.seed_results(cell)
+        if seed_results.values and isinstance(cell.specs[0], Detection):
+            figures.append((cell, seed_results))
     if not figures:
         return
-    first = figures[0][1].sources[0]
+    first = figures[0][1].provenances[0]
     file = results.path / first.folder / SHEET
     try:
         content = read_regular(file)
@@ -45,7 +45,7 @@ def _of_row(label: str, cells: Sequence[Cell], results: Runs) -> Iterator[Pictur
     if not content.startswith(PNG):
         results.damage(f"{file}: not a PNG image")
         return
-    said = ", ".join(f"{cell.metric.replace('/', ' ')} {outcome.values[0]:.1f}" for cell, outcome in figures)
+    said = ", ".join(f"{cell.metric.replace('/', ' ')} {seed_results.values[0]:.1f}" for cell, seed_results in figures)
     title = f"{label}, seed {first.seed}"
     yield Picture(
         name=f"detections-{slug(label)}",

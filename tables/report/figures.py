@@ -92,7 +92,7 @@ def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") 
         drawing.content = file.getvalue()
 
 
-def broken(title: str) -> str:
+def wrapped(title: str) -> str:
     """`title` in lines that a picture's width holds."""
     return textwrap.fill(title, TITLE_LETTERS)
 

@@ -8,7 +8,7 @@ import jinja2
 
 from ..render.amounts import duration
 from ..render.html_table import html_table
-from . import wording as layout
+from . import wording
 from .contents import Report
 from .detections import SENTENCE
 
@@ -22,11 +22,11 @@ def page(report: Report) -> str:
     template = surroundings.from_string(TEMPLATE.read_text(encoding="utf-8"))
     styles = STYLES.read_text(encoding="utf-8")
     fragments = {
-        chapter.table.number: html_table(chapter.table, list(chapter.cells), report.results)
-        for chapter in report.chapters
+        section.table.number: html_table(section.table, list(section.cells), report.results)
+        for section in report.sections
     }
     given = {
-        "layout": layout,
+        "wording": wording,
         "duration": duration,
         "styles": styles,
         "fragments": fragments,

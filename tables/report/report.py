@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.recipes.scales import Scale
 from ..render.amounts import duration
-from ..render.markdown import escaped, markdown, noted
-from . import wording as layout
-from .contents import Chapter, Report, gather, gather_all
+from ..render.markdown import escaped, escaped_note, markdown
+from . import wording
+from .contents import Report, TableSection, full_report, report_on
 from .detections import SENTENCE
 from .figures import Picture
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def write_report(table: Table, runs: Path, path: Path) -> Path:
     """Write the report of `table` alone as markdown to `path` with its pictures beside it, and return `path`."""
-    return _write_markdown(gather([table], runs), path)
+    return _write_markdown(report_on([table], runs), path)
 
 
 def write_reports(
@@ -33,7 +33,7 @@ def write_reports(
     """Write the report of all tables into `folder`: index.html, report.md and the pictures of the latter."""
     from .page import page
 
-    report = gather_all(runs, scale, seeds, copies)
+    report = full_report(runs, scale, seeds, copies)
     written = _write_markdown(report, folder / "report.md")
     write_whole(folder / "index.html", page(report).encode())
     return folder / "index.html", written
@@ -41,7 +41,7 @@ def write_reports(
 
 def _write_markdown(report: Report, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = [picture for chapter in report.chapters for picture in chapter.pictures] + list(report.curves)
+    pictures = [picture for section in report.sections for picture in section.pictures] + list(report.curves)
     pictures += report.detections
     for picture in [*pictures, *([report.views] if report.views else [])]:
         picture.write(path.parent)
@@ -51,16 +51,16 @@ def _write_markdown(report: Report, path: Path) -> Path:
 
 def markdown_report(report: Report) -> str:
     """The whole report as markdown; its pictures are named as files beside it."""
-    parts = [f"# {layout.title(report)}", f"{report.headline} {layout.subtitle(report)}"]
+    parts = [f"# {wording.title(report)}", f"{report.headline} {wording.subtitle(report)}"]
     if report.claims or report.missing:
-        parts += ["## Summary", _grid("table", layout.summary(report))]
-        parts += ["\n".join(f"- {noted(sentence)}" for sentence in layout.sentences(report))]
-    for chapter in report.chapters:
-        parts += _chapter(chapter, report)
+        parts += ["## Summary", _grid("table", wording.summary(report))]
+        parts += ["\n".join(f"- {escaped_note(sentence)}" for sentence in wording.sentences(report))]
+    for section in report.sections:
+        parts += _section(section, report)
     if report.claims:
-        parts += ["## What the paper claims", layout.CLAIMS, _claims(report)]
+        parts += ["## What the paper claims", wording.CLAIMS, _claims(report)]
     if report.curves:
-        parts += ["## Training curves", layout.CURVES, *map(_shown, report.curves)]
+        parts += ["## Training curves", wording.CURVES, *map(_shown, report.curves)]
     if report.detections:
         parts += ["## Detections", SENTENCE]
         parts += [text for picture in report.detections for text in (f"**{escaped(picture.title)}**", _shown(picture))]
@@ -68,20 +68,20 @@ def markdown_report(report: Report) -> str:
         parts += ["## Sample views", report.views.title, _shown(report.views)]
     parts += ["## What each row is", "\n".join(f"- **{label}**: {meaning}" for label, meaning in report.meanings)]
     if report.missing:
-        parts += ["## What is missing, and what it would cost", noted(layout.missing_sentence(report.missing))]
+        parts += ["## What is missing, and what it would cost", escaped_note(wording.missing_sentence(report.missing))]
         if report.missing.steps:
-            parts += [_grid("method and data", layout.missing(report.missing))]
-    parts += ["## Where the numbers come from", layout.finished_sentence(report), _finished(report)]
+            parts += [_grid("method and data", wording.missing(report.missing))]
+    parts += ["## Where the numbers come from", wording.finished_sentence(report), _finished(report)]
     if report.damaged:
         parts += ["## Damaged records", "\n".join(f"- {escaped(sentence)}" for sentence in report.damaged)]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _chapter(chapter: Chapter, report: Report) -> list[str]:
-    text = markdown(chapter.table, list(chapter.cells), report.results).replace("### ", "## ", 1)
-    if not chapter.pictures:
+def _section(section: TableSection, report: Report) -> list[str]:
+    text = markdown(section.table, list(section.cells), report.results).replace("### ", "## ", 1)
+    if not section.pictures:
         return [text]
-    return [text, *map(_shown, chapter.pictures), layout.legend(chapter)]
+    return [text, *map(_shown, section.pictures), wording.legend(section)]
 
 
 def _shown(picture: Picture) -> str:
@@ -92,9 +92,9 @@ def _claims(report: Report) -> str:
     lines = [
         (
             f"**{theirs.claim.name}**: “{theirs.claim.sentence}” ({theirs.claim.where})",
-            layout.verdict_text(theirs.verdict),
-            layout.verdict_text(ours.verdict),
-            noted(f"paper: {theirs.summary}. Ours: {ours.summary}."),
+            wording.verdict_with_symbol(theirs.verdict),
+            wording.verdict_with_symbol(ours.verdict),
+            escaped_note(f"paper: {theirs.summary}. Ours: {ours.summary}."),
         )
         for theirs, ours in report.claims
     ]
@@ -104,24 +104,24 @@ def _claims(report: Report) -> str:
 def _finished(report: Report) -> str:
     lines = [
         (
-            f"`{each.source.folder}`",
-            each.name,
-            escaped(each.source.data),
-            each.measured,
-            " ".join(map(str, each.tables)),
-            str(each.source.seed),
-            duration(each.pretraining_s),
-            duration(each.measuring_s),
-            escaped(each.source.hardware),
-            escaped(each.source.checkout),
-            escaped(layout.code_state(each.source)),
+            f"`{measurement.provenance.folder}`",
+            measurement.name,
+            escaped(measurement.provenance.data),
+            measurement.measured,
+            " ".join(map(str, measurement.tables)),
+            str(measurement.provenance.seed),
+            duration(measurement.pretraining_s),
+            duration(measurement.measuring_s),
+            escaped(measurement.provenance.hardware),
+            escaped(measurement.provenance.checkout),
+            escaped(wording.code_state(measurement.provenance)),
         )
-        for each in report.finished
+        for measurement in report.measurements
     ]
-    return _table(layout.FINISHED_COLUMNS, lines, numbers=(5, 6, 7)) if lines else ""
+    return _table(wording.FINISHED_COLUMNS, lines, numbers=(5, 6, 7)) if lines else ""
 
 
-def _grid(first: str, lines: layout.Lines) -> str:
+def _grid(first: str, lines: wording.SummaryTable) -> str:
     rows = [(escaped(label), *texts) for label, texts in lines.lines] + [("all", *lines.total)]
     return _table((first, *lines.columns), rows, numbers=range(1, len(lines.columns) + 1))
 

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from ...pretrain.specs.run import Run
 from ..plan.plan import Plan, Step
 from ..render.amounts import amount, duration
-from ..results.cells import parts
+from ..results.cells import shown_parts
 from ..results.measurements import wall_time_s
-from ..results.origin import Source
-from ..results.verdict import Verdict
+from ..results.number_provenance import NumberProvenance
+from ..results.verdict import CellVerdict
 from .charts import GRID_TABLE
-from .contents import Chapter, Report, Tally
+from .contents import Report, TableSection, Tally
 
 SYMBOLS: dict[str, str] = {  # beside the word, never in its place
     "reproduced": "=",
@@ -74,7 +73,7 @@ UPRIGHT = 12  # columns of numbers that an A4 page holds upright
 
 
 @dataclass(frozen=True)
-class Lines:
+class SummaryTable:
     """A small table: names of the columns after the first, labelled lines, and their total."""
 
     columns: tuple[str, ...]
@@ -84,7 +83,7 @@ class Lines:
 
 def title(report: Report) -> str:
     """What the report is of."""
-    only = f": Table {report.chapters[0].table.number}" if len(report.chapters) == 1 else ""
+    only = f": Table {report.sections[0].table.number}" if len(report.sections) == 1 else ""
     return TITLES[report.scale] + only
 
 
@@ -93,37 +92,39 @@ def subtitle(report: Report) -> str:
     return f"The tables of {PAPER}, ours beside theirs; scale {report.scale}, {counted(report.seeds, 'seed')} a cell."
 
 
-def verdict_text(verdict: str) -> str:
+def verdict_with_symbol(verdict: str) -> str:
     """A verdict as a symbol and its word."""
     return f"{SYMBOLS[verdict]} {verdict}"
 
 
-def summary(report: Report) -> Lines:
+def summary(report: Report) -> SummaryTable:
     """How much of each table is filled, and how it compares."""
-    names = [verdict for verdict in get_args(Verdict) if verdict != "not run"]
-    lines = tuple((f"Table {chapter.table.number}", _tallied(chapter.tally)) for chapter in report.chapters)
-    columns = ("filled", "every seed", *(verdict_text(name) for name in names), "not ours to fill", "stale")
-    return Lines(columns=columns, lines=lines, total=_tallied(report.tally))
+    names = [verdict for verdict in get_args(CellVerdict) if verdict != "not run"]
+    lines = tuple((f"Table {section.table.number}", _tallied(section.tally)) for section in report.sections)
+    columns = ("filled", "every seed", *(verdict_with_symbol(name) for name in names), "not ours to fill", "stale")
+    return SummaryTable(columns=columns, lines=lines, total=_tallied(report.tally))
 
 
 def _tallied(tally: Tally) -> tuple[str, ...]:
-    names = [name for name in get_args(Verdict) if name != "not run"]
+    names = [name for name in get_args(CellVerdict) if name != "not run"]
     judged = [str(tally.verdicts.get(name, 0)) if tally.verdicts else "–" for name in names]
     return (f"{tally.filled} of {tally.wanted}", str(tally.complete), *judged, str(tally.cited), str(tally.stale))
 
 
-def legend(chapter: Chapter) -> str:
+def legend(section: TableSection) -> str:
     """How to read the pictures of a table."""
-    compared = any("difference" in column.parts for column in chapter.table.columns)
-    if chapter.table.number == GRID_TABLE:
+    compared = any("difference" in column.parts for column in section.table.columns)
+    if section.table.number == GRID_TABLE:
         return GRID + ("" if compared else f" {ALIKE}")
     return POINTS if compared else BESIDE
 
 
-def wide(chapter: Chapter) -> bool:
-    """Whether a table of the chapter has more columns than the upright page of a printer."""
-    table = chapter.table
-    counted = (sum(len(parts(column)) for column in table.columns if column.heading == name) for name in table.headings)
+def wide(section: TableSection) -> bool:
+    """Whether a table of the section has more columns than the upright page of a printer."""
+    table = section.table
+    counted = (
+        sum(len(shown_parts(column)) for column in table.columns if column.heading == name) for name in table.headings
+    )
     return max(counted) > UPRIGHT
 
 
@@ -151,7 +152,7 @@ def missing_sentence(plan: Plan) -> str:
         waiting = counted(plan.held_back, "measurement")
         held = f", but {waiting} held back by damaged records" if plan.held_back else ""
         return f"Nothing is missing{held}."
-    trainings = sum(isinstance(step.spec, Run) for step in plan.steps)
+    trainings = sum(step.spec.kind == "pretraining" for step in plan.steps)
     times = [(plan.gpu_hours, "GPU-hours"), (plan.cpu_hours, "core-hours")]
     cost = " and ".join(f"{amount(hours)} {name}" for hours, name in times if hours)
     return (
@@ -160,9 +161,9 @@ def missing_sentence(plan: Plan) -> str:
     )
 
 
-def missing(plan: Plan) -> Lines:
+def missing(plan: Plan) -> SummaryTable:
     """A line for each method on each data set, each step counted once."""
-    return Lines(
+    return SummaryTable(
         columns=("pretrainings", "measurements", "GPU-hours", "core-hours", "disk, GB", "tables"),
         lines=tuple((", ".join(kind), _summed(steps)) for kind, steps in plan.by_method_and_data().items()),
         total=_summed(plan.steps),
@@ -170,7 +171,7 @@ def missing(plan: Plan) -> Lines:
 
 
 def _summed(steps: Sequence[Step]) -> tuple[str, ...]:
-    trainings = sum(isinstance(step.spec, Run) for step in steps)
+    trainings = sum(step.spec.kind == "pretraining" for step in steps)
     sums = [sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb")]
     tables = sorted({number for step in steps for number in step.tables})
     numbers = " ".join(map(str, tables))
@@ -182,16 +183,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def code_state(source: Source) -> str:
+def code_state(provenance: NumberProvenance) -> str:
     """Whether the code behind a number is today's."""
-    if source.stale:
-        return f"changed since: {', '.join(source.stale)}"
-    return "unknown" if source.unknown else "as now"
+    if provenance.stale:
+        return f"changed since: {', '.join(provenance.stale)}"
+    return "unknown" if provenance.unknown else "as now"
 
 
 def finished_sentence(report: Report) -> str:
     """How many measurements of how many runs, and their time."""
-    runs = len({each.spec.run.digest for each in report.finished})
-    time = duration(wall_time_s(report.finished))
-    measurements = counted(len(report.finished), "finished measurement")
+    runs = len({measurement.spec.run.digest for measurement in report.measurements})
+    time = duration(wall_time_s(report.measurements))
+    measurements = counted(len(report.measurements), "finished measurement")
     return f"{measurements} of {counted(runs, 'run')}, together {time} of wall time."

@@ -1,4 +1,4 @@
-"""Filled: a table's cells with what was found for them, and the words that every renderer prints of them.
+"""CellResult: a table's cells with what was found for them, and the words that every renderer prints of them.
 
 Only reads folders; imports neither pandas nor torch.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..paper.table import Cell, Column, Row, Table
-from .origin import Source
-from .results import Outcome, Runs
+from .number_provenance import NumberProvenance
+from .results import Results, SeedResults
 from .verdict import MARGIN, Judgement, judge
 
 DECIMALS = 2  # of our numbers, as the paper prints Table 1
@@ -20,7 +20,7 @@ STALE, UNKNOWN = "†", "‡"  # beside a number; the notes below the table say 
 
 
 @dataclass(frozen=True)
-class Ours:
+class OurText:
     """Our side of a cell in words: a number with its deviation and count, or the state that stands in its place."""
 
     number: str = ""
@@ -32,18 +32,18 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Filled:
+class CellResult:
     """One cell with what was found for it."""
 
     row: Row
     column: Column
     cell: Cell
-    outcome: Outcome
+    seed_results: SeedResults
 
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's, where the column compares them and both exist."""
-        mean, paper = self.outcome.mean, self.cell.paper
+        mean, paper = self.seed_results.mean, self.cell.paper
         if "difference" not in self.column.parts or mean is None or paper is None:
             return None
         return mean - paper.value
@@ -54,7 +54,7 @@ class Filled:
         margin = MARGIN.get(self.column.unit)
         if "difference" not in self.column.parts or self.cell.paper is None or margin is None:
             return None
-        return judge(self.outcome.values, self.cell.paper.value, margin)
+        return judge(self.seed_results.values, self.cell.paper.value, margin)
 
     @property
     def status(self) -> str:
@@ -63,31 +63,31 @@ class Filled:
             return "fact"
         if "ours" not in self.column.parts:
             return "paper only"
-        return self.outcome.state if self.cell.specs else self.cell.why_empty
+        return self.seed_results.state if self.cell.specs else self.cell.why_empty
 
     @cached_property
     def stale(self) -> tuple[str, ...]:
         """The files that determine one of its numbers and have changed since, in order."""
-        return tuple(sorted({file for source in self.outcome.sources for file in source.stale}))
+        return tuple(sorted({file for provenance in self.seed_results.provenances for file in provenance.stale}))
 
     @property
-    def source_unknown(self) -> bool:
+    def unknown_files(self) -> bool:
         """Whether one of its numbers does not tell which files made it."""
-        return any(source.unknown for source in self.outcome.sources)
+        return any(provenance.unknown for provenance in self.seed_results.provenances)
 
 
-def fill(table: Table, results: Runs) -> list[Filled]:
+def cell_results(table: Table, results: Results) -> list[CellResult]:
     """Every cell with its results, in order of rows."""
     return [
-        Filled(row=row, column=column, cell=cell, outcome=results.outcome(cell))
+        CellResult(row=row, column=column, cell=cell, seed_results=results.seed_results(cell))
         for row in table.rows
         for column, cell in zip(table.columns, row.cells, strict=True)
     ]
 
 
-def of_column(cells: Iterable[Filled], column: Column) -> list[Filled]:
+def cells_of_column(cells: Iterable[CellResult], column: Column) -> list[CellResult]:
     """The cells of one column, in order of rows."""
-    return [filled for filled in cells if filled.column is column]
+    return [result for result in cells if result.column is column]
 
 
 def column_name(column: Column) -> str:
@@ -100,42 +100,42 @@ def row_name(table: Table) -> str:
     return "Method" if len({row.method for row in table.rows if row.method}) > 1 else "Row"
 
 
-def parts(column: Column) -> tuple[str, ...]:
+def shown_parts(column: Column) -> tuple[str, ...]:
     """What is shown of each cell of a column: its parts, and after a difference the verdict."""
     judged = "difference" in column.parts and column.unit in MARGIN
     return (*column.parts, "verdict") if judged else column.parts
 
 
-def difference(filled: Filled) -> str:
+def difference_text(result: CellResult) -> str:
     """Ours minus the paper's as printed; a hyphen for minus, as in the numbers of a CSV file."""
-    return "" if filled.difference is None else f"{filled.difference:+.{DECIMALS}f}"
+    return "" if result.difference is None else f"{result.difference:+.{DECIMALS}f}"
 
 
-def verdict(filled: Filled) -> str:
+def verdict_text(result: CellResult) -> str:
     """The verdict as printed."""
-    return "" if filled.judgement is None else filled.judgement.verdict
+    return "" if result.judgement is None else result.judgement.verdict
 
 
-def ours(cells: Sequence[Filled]) -> list[Ours]:
+def our_texts(cells: Sequence[CellResult]) -> list[OurText]:
     """Our side of the cells of one column; of several that print alike as the largest, each is the best."""
-    means = [filled.outcome.mean for filled in cells if filled.outcome.mean is not None]
+    means = [result.seed_results.mean for result in cells if result.seed_results.mean is not None]
     best = decimal(max(means), DECIMALS) if means else None
-    return [_ours(filled, best) for filled in cells]
+    return [_ours(result, best) for result in cells]
 
 
-def _ours(filled: Filled, best: str | None) -> Ours:
-    outcome, cell = filled.outcome, filled.cell
-    if filled.column.unit == "fact" or cell.blank:
-        return Ours(state=cell.fact)
-    if outcome.mean is None:
-        return Ours(state=outcome.state if cell.specs else "not run")
-    number = decimal(outcome.mean, DECIMALS)
-    count = f"n={len(outcome.values)}"
-    if len(outcome.states) > len(outcome.values):
-        count += f" of {len(outcome.states)}, {outcome.state}"
-    marks = (STALE if filled.stale else "") + (UNKNOWN if filled.source_unknown else "")
-    deviation = decimal(outcome.std, DECIMALS)
-    return Ours(number=number, deviation=deviation, count=count, best=number == best, marks=marks)
+def _ours(result: CellResult, best: str | None) -> OurText:
+    seed_results, cell = result.seed_results, result.cell
+    if result.column.unit == "fact" or cell.blank:
+        return OurText(state=cell.fact)
+    if seed_results.mean is None:
+        return OurText(state=seed_results.state if cell.specs else "not run")
+    number = decimal(seed_results.mean, DECIMALS)
+    count = f"n={len(seed_results.values)}"
+    if len(seed_results.states) > len(seed_results.values):
+        count += f" of {len(seed_results.states)}, {seed_results.state}"
+    marks = (STALE if result.stale else "") + (UNKNOWN if result.unknown_files else "")
+    deviation = decimal(seed_results.std, DECIMALS)
+    return OurText(number=number, deviation=deviation, count=count, best=number == best, marks=marks)
 
 
 def decimal(value: float | None, decimals: int) -> str:
@@ -143,6 +143,8 @@ def decimal(value: float | None, decimals: int) -> str:
     return "" if value is None else f"{value:.{decimals}f}"
 
 
-def sources(cells: Iterable[Filled]) -> list[Source]:
+def provenances(cells: Iterable[CellResult]) -> list[NumberProvenance]:
     """Where every number comes from, each measurement once, in order of rows."""
-    return list({source.digest: source for filled in cells for source in filled.outcome.sources}.values())
+    return list(
+        {provenance.digest: provenance for result in cells for provenance in result.seed_results.provenances}.values()
+    )

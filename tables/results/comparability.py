@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...pretrain.data.identity import SHOWN
-from ...pretrain.specs.measurement import FineTuning
+from ...pretrain.specs.measurement import Measurement
 from ...transfer.spec import Detection
-from ..paper.table import Column, Measurement, Table
-from .cells import Filled
+from ..paper.table import Column, Table
+from .cells import CellResult
 
 ASPECTS = ("data", "backbone", "length of pretraining", "measurement", "images scored")
-Setting = tuple[str, ...]  # one word or more for each of ASPECTS
+Conditions = tuple[str, ...]  # one word or more for each of ASPECTS
 
 
-def mixed_settings(table: Table) -> list[str]:
+def condition_warnings(table: Table) -> list[str]:
     """A sentence for each aspect in which the rows of a column differ, naming columns, settings and rows.
 
     Columns that mix alike share a sentence. A row whose network was never trained, such as raw pixels, is named by its
@@ -27,33 +27,33 @@ def mixed_settings(table: Table) -> list[str]:
     return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
 
 
-def mixed_contents(cells: Sequence[Filled]) -> list[str]:
+def content_warnings(cells: Sequence[CellResult]) -> list[str]:
     """A sentence for each split of which the numbers of a column have seen different images under one name.
 
     It names columns, digests, rows and seeds; columns that mix alike share it. What a record does not tell is not held
     against it.
     """
     columns: dict[str, list[str]] = {}
-    for column in dict.fromkeys(filled.column for filled in cells):
-        for sentence in _contents_of([filled for filled in cells if filled.column is column]):
+    for column in dict.fromkeys(result.column for result in cells):
+        for sentence in _contents_of([result for result in cells if result.column is column]):
             columns.setdefault(sentence, []).append(_name(column))
     return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
 
 
-def differing_contents(cells: Sequence[Filled]) -> dict[tuple[str, str], dict[str, list[str]]]:
+def differing_splits(cells: Sequence[CellResult]) -> dict[tuple[str, str], dict[str, list[str]]]:
     """The splits (data, split) of which the numbers of one column saw different images, and which saw which digest."""
     seen: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for filled in cells:
-        for source in filled.outcome.sources:
-            number = f"{filled.row.label} seed {source.seed}"
-            for data, split, digest in source.contents:
+    for result in cells:
+        for provenance in result.seed_results.provenances:
+            number = f"{result.row.label} seed {provenance.seed}"
+            for data, split, digest in provenance.contents:
                 seen.setdefault((data, split), {}).setdefault(digest, []).append(number)
     return {split: numbers for split, numbers in seen.items() if len(numbers) > 1}
 
 
-def _contents_of(cells: Sequence[Filled]) -> Iterator[str]:
+def _contents_of(cells: Sequence[CellResult]) -> Iterator[str]:
     told: set[tuple[str, ...]] = set()
-    for (data, split), numbers in differing_contents(cells).items():
+    for (data, split), numbers in differing_splits(cells).items():
         if (data, *numbers) in told:  # the pretraining images are often the training images
             continue
         told.add((data, *numbers))
@@ -70,12 +70,12 @@ def _contents_of(cells: Sequence[Filled]) -> Iterator[str]:
 
 
 def _of_column(table: Table, position: int) -> Iterator[str]:
-    rows: dict[Setting, dict[str, None]] = {}
-    untrained: dict[Setting, dict[str, None]] = {}
+    rows: dict[Conditions, dict[str, None]] = {}
+    untrained: dict[Conditions, dict[str, None]] = {}
     for row in table.rows:
         for spec in row.cells[position].specs:
             found = rows if spec.run.epochs else untrained
-            found.setdefault(setting(spec), {})[row.label] = None
+            found.setdefault(conditions(spec), {})[row.label] = None
     for aspect, name in enumerate(ASPECTS):
         labels: dict[str, dict[str, None]] = {}
         for settings in (rows, untrained) if aspect == 0 else (rows,):
@@ -87,17 +87,15 @@ def _of_column(table: Table, position: int) -> Iterator[str]:
             yield f"rows differ in {name}: {usual}, but {others}."
 
 
-def setting(spec: Measurement) -> Setting:
+def conditions(spec: Measurement) -> Conditions:
     """What must be the same for two numbers to share a column, in words."""
     run = spec.run
     trunk = f"{run.backbone.name} of width {run.backbone.width} on {run.backbone.colours}"
-    kind = type(spec).__name__
-    if isinstance(spec, FineTuning):
-        kind = f"{'fine-tuning' if spec.backbone_lr else 'frozen backbone'} on {100 * spec.share:g} % of the labels"
+    protocol, scored = spec.protocol, f"{spec.split} set"
     if isinstance(spec, Detection):
-        kind = f"{spec.detector.architecture} of {spec.detector.iterations} steps of {spec.detector.batch_size} images"
-        return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.data_label}, test set")
-    return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.split} set")
+        protocol = f"{spec.detector.architecture} of {spec.updates} steps of {spec.batch_size} images"
+        scored = f"{spec.data_label}, {scored}"
+    return (run.data_label, trunk, f"{run.epochs} epochs", protocol, scored)
 
 
 def _name(column: Column) -> str:

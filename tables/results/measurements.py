@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...pretrain.specs.measurement import FineTuning
+from ...pretrain.specs.measurement import Measurement
 from ...pretrain.specs.run import Run
-from ...transfer.spec import Detection
-from ..paper.table import Measurement
-from .cells import Filled
-from .origin import Source
-from .results import Runs
+from .cells import CellResult
+from .number_provenance import NumberProvenance
+from .results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedMeasurement:
     """One finished measurement, the tables that show it, and the time that went into it."""
 
     name: str  # of the row, and of the column where that is a setting
-    source: Source
+    provenance: NumberProvenance
     spec: Measurement
     tables: tuple[int, ...]
     pretraining_s: float | None  # None = its record says nothing of it
@@ -27,49 +25,48 @@ class Finished:
     @property
     def measured(self) -> str:
         """What was done with the run."""
-        if isinstance(self.spec, Detection):
-            return "detection"
-        if not isinstance(self.spec, FineTuning):
-            return "probes"
-        share = "" if self.spec.share == 1 else f" on {100 * self.spec.share:g} %"
-        return ("fine-tuning" if self.spec.backbone_lr else "linear") + share
+        return self.spec.protocol
 
     @property
     def measuring_s(self) -> float | None:
         """The time without the pretraining's."""
-        return None if self.source.seconds is None else self.source.seconds - (self.pretraining_s or 0.0)
+        return None if self.provenance.seconds is None else self.provenance.seconds - (self.pretraining_s or 0.0)
 
 
-def finished(cells: Iterable[tuple[int, Filled]], results: Runs) -> tuple[Finished, ...]:
+def finished_measurements(cells: Iterable[tuple[int, CellResult]], results: Results) -> tuple[FinishedMeasurement, ...]:
     """The finished measurements behind cells, each once; a cell comes with the number of its table."""
     tables: dict[str, dict[int, None]] = {}
-    found: dict[str, tuple[str, Source, Measurement]] = {}
-    for number, filled in cells:
-        specs = {spec.digest: spec for spec in filled.cell.specs}
-        for source in filled.outcome.sources:
-            tables.setdefault(source.digest, {})[number] = None
-            spec = specs[source.digest]
-            found.setdefault(source.digest, (_name(filled, spec.run), source, spec))
+    found: dict[str, tuple[str, NumberProvenance, Measurement]] = {}
+    for number, result in cells:
+        specs = {spec.digest: spec for spec in result.cell.specs}
+        for provenance in result.seed_results.provenances:
+            tables.setdefault(provenance.digest, {})[number] = None
+            spec = specs[provenance.digest]
+            found.setdefault(provenance.digest, (_name(result, spec.run), provenance, spec))
     runs = {spec.run.digest: spec.run for _, _, spec in found.values()}
     seconds = {digest: results.provenance(run).get("seconds") for digest, run in runs.items()}
     return tuple(
-        Finished(
-            name=name, source=source, spec=spec, tables=tuple(tables[digest]), pretraining_s=seconds[spec.run.digest]
+        FinishedMeasurement(
+            name=name,
+            provenance=provenance,
+            spec=spec,
+            tables=tuple(tables[digest]),
+            pretraining_s=seconds[spec.run.digest],
         )
-        for digest, (name, source, spec) in found.items()
+        for digest, (name, provenance, spec) in found.items()
     )
 
 
-def _name(filled: Filled, run: Run) -> str:
+def _name(result: CellResult, run: Run) -> str:
     """A method's row by its method, a floor by its label, a variant by its method and what it varies."""
-    row = filled.row
+    row = result.row
     if not row.meaning or not run.epochs:
         return run.label if run.epochs else row.label
-    place = [f"row {row.label}" if row.label.isdigit() else row.label, filled.column.name]
+    place = [f"row {row.label}" if row.label.isdigit() else row.label, result.column.name]
     return ", ".join([run.label, *(name for name in place if name.replace(" ", "") != run.label)])
 
 
-def wall_time_s(listed: Iterable[Finished]) -> float:
+def wall_time_s(listed: Iterable[FinishedMeasurement]) -> float:
     """Of all measurements, and of every pretraining once."""
     measuring, pretraining = 0.0, {}
     for each in listed:

@@ -1,4 +1,4 @@
-"""Outcome: what the runs folder holds for one cell, and where that comes from, read without guessing or writing.
+"""SeedResults: what the runs folder holds for one cell, and where that comes from, read without guessing or writing.
 
 A damaged, failed or running record is reported as such and never stops a table. Standard deviations are those of a
 sample (n - 1), so one seed has none.
@@ -17,24 +17,24 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import PROVENANCE, check_fields
 from ...pretrain.files.stored_json import read_object, shortened
 from ...pretrain.records.record import Record, check_unchanged
-from ...pretrain.specs.run import Run
-from ..paper.table import Cell, Measurement
-from .origin import Source, source_of
+from ...pretrain.specs.measurement import Measurement, Work
+from ..paper.table import Cell
+from .number_provenance import NumberProvenance, number_provenance
 from .verdict import deviation
 
-State = Literal["done", "damaged", "failed", "running", "unfinished", "not evaluated", "not run"]
+SeedState = Literal["done", "damaged", "failed", "running", "unfinished", "not evaluated", "not run"]
 PER_CENT = 100.0  # results are shares from 0 to 1; tables print per cent
-WORST_FIRST: tuple[State, ...] = ("damaged", "failed", "running", "unfinished", "not evaluated", "not run", "done")
+WORST_FIRST: tuple[SeedState, ...] = ("damaged", "failed", "running", "unfinished", "not evaluated", "not run", "done")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SeedResults:
     """The finished seeds of one cell, and how far the others got."""
 
     values: tuple[float, ...]  # the metric of every finished seed, in per cent
-    states: tuple[State, ...]  # of every wanted seed
+    states: tuple[SeedState, ...]  # of every wanted seed
     digests: tuple[str, ...]  # of the measurements behind `values`
-    sources: tuple[Source, ...] = ()  # of `values`, in the same order
+    provenances: tuple[NumberProvenance, ...] = ()  # of `values`, in the same order
 
     @cached_property
     def mean(self) -> float | None:
@@ -47,21 +47,21 @@ class Outcome:
         return deviation(self.values) if len(self.values) > 1 else None
 
     @property
-    def state(self) -> State:
+    def state(self) -> SeedState:
         """The state that needs attention most; done when every wanted seed is."""
         return min(self.states, key=WORST_FIRST.index, default="not run")
 
 
-class _Found(NamedTuple):
+class _SpecResult(NamedTuple):
     """What there is of one measurement."""
 
-    state: State
+    state: SeedState
     results: dict[str, Any]
-    source: Source | None
+    provenance: NumberProvenance | None
 
 
 @dataclass
-class Runs:
+class Results:
     """The results below a runs directory, as they stand when first asked for; each file is read once.
 
     `damaged` collects what could not be read. Reading takes no lock of a finished record.
@@ -70,47 +70,49 @@ class Runs:
     path: Path
     damaged: dict[str, None] = field(default_factory=dict)  # an ordered set of sentences, each with its path
     _noted: set[str] = field(default_factory=set)  # files that `damaged` speaks of
-    _seen: dict[str, _Found] = field(default_factory=dict)
+    _seen: dict[str, _SpecResult] = field(default_factory=dict)
     _origins: dict[str, dict[str, Any]] = field(default_factory=dict)  # provenances, by digest
 
-    def outcome(self, cell: Cell) -> Outcome:
+    def seed_results(self, cell: Cell) -> SeedResults:
         """Look up every seed of a cell."""
-        values, states, digests, sources = [], [], [], []
+        values, states, digests, provenances = [], [], [], []
         for spec in cell.specs:
-            state, results, source = self._look_up(spec)
-            if source is not None:
+            state, results, provenance = self._look_up(spec)
+            if provenance is not None:
                 value = results.get(cell.metric)
                 if _is_share(value):
                     values.append(PER_CENT * value)
                     digests.append(spec.digest)
-                    sources.append(source)
+                    provenances.append(provenance)
                 else:
                     fault = f"{cell.metric!r} is {shortened(repr(value))}, not a number from 0 to 1"
                     self.damage(f"{self._folder(spec)}/results.json: {fault}")
                     state = "damaged"
             states.append(state)
-        return Outcome(values=tuple(values), states=tuple(states), digests=tuple(digests), sources=tuple(sources))
+        return SeedResults(
+            values=tuple(values), states=tuple(states), digests=tuple(digests), provenances=tuple(provenances)
+        )
 
-    def _look_up(self, spec: Measurement) -> _Found:
+    def _look_up(self, spec: Measurement) -> _SpecResult:
         found = self._seen.get(spec.digest)
         if found is None:
             found = self._seen[spec.digest] = self._read(spec)
         return found
 
-    def _read(self, spec: Measurement) -> _Found:
-        """The measurement's state, results and source; where it was not started, the state of its pretraining."""
+    def _read(self, spec: Measurement) -> _SpecResult:
+        """The measurement's state, results and provenance; where it was not started, the state of its pretraining."""
         if spec.run.folder not in self._folders:
-            return _Found("not run", {}, None)
+            return _SpecResult("not run", {}, None)
         state, results = self._state(spec)
         if state == "done":
             own, below = self.provenance(spec), self.provenance(spec.run)
             if self._is_of_another(spec, own) or self._was_changed(spec, results, own):
-                return _Found("damaged", {}, None)
-            return _Found("done", results, source_of(spec, below, own))
+                return _SpecResult("damaged", {}, None)
+            return _SpecResult("done", results, number_provenance(spec, below, own))
         if state == "absent":
             state, _ = self._state(spec.run)
             state = {"done": "not evaluated", "absent": "not run"}.get(state, state)
-        return _Found(state, {}, None)
+        return _SpecResult(state, {}, None)
 
     @cached_property
     def _folders(self) -> frozenset[str]:
@@ -120,7 +122,7 @@ class Runs:
         except FileNotFoundError:
             return frozenset()
 
-    def _state(self, spec: Run | Measurement) -> tuple[Any, dict[str, Any]]:
+    def _state(self, spec: Work) -> tuple[Any, dict[str, Any]]:
         try:
             results = read_object(f"{self._folder(spec)}/results.json")
             if results is not None:
@@ -132,13 +134,13 @@ class Runs:
             self.damage(f"{self._folder(spec)}: {error}")
         return "damaged", {}
 
-    def provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+    def provenance(self, spec: Work) -> dict[str, Any]:
         """Empty where there is none; a damaged one takes nothing from the number but its origin."""
         if spec.digest not in self._origins:
             self._origins[spec.digest] = self._read_provenance(spec)
         return self._origins[spec.digest]
 
-    def _read_provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+    def _read_provenance(self, spec: Work) -> dict[str, Any]:
         file = f"{self._folder(spec)}/provenance.json"
         try:
             found = read_object(file) or {}
@@ -172,7 +174,7 @@ class Runs:
             self._noted.add(file)
             self.damaged[f"damaged record {printable(sentence)}"] = None
 
-    def _folder(self, spec: Run | Measurement) -> str:
+    def _folder(self, spec: Work) -> str:
         return f"{self.path}/{spec.folder}"
 
 

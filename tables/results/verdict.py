@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-Verdict = Literal["reproduced", "higher", "lower", "inconclusive", "not run"]
+CellVerdict = Literal["reproduced", "higher", "lower", "inconclusive", "not run"]
 
 MARGIN: dict[str, float] = {  # by unit, in points: how far from the printed number still counts as reproduced
     # ours: half of the 2 points that the paper says CompMod gains, so that a baseline and its "+" row are told apart,
@@ -43,7 +43,7 @@ NOTE = (
 class Judgement:
     """A verdict, the 95 % interval of our mean where there is one, and the reason in words."""
 
-    verdict: Verdict
+    verdict: CellVerdict
     low: float | None
     high: float | None
     reason: str

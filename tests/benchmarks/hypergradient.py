@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import torch
 from compmod.pretrain.recipes.presets import preset
-from compmod.pretrain.two_level.objective import build_objective
+from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.views.batch import Batch
 
 NETWORKS = {  # name: (backbone preset of, image side, batch)

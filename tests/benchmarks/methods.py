@@ -20,7 +20,7 @@ from compmod.pretrain.optim import build_optimizer
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import PLUS, Run
-from compmod.pretrain.two_level.objective import Objective, build_objective
+from compmod.pretrain.training.objective import Objective, build_objective
 from compmod.pretrain.views.batch import Batch
 
 WIDTH, SIDE, BATCH, IMAGES = 16, 32, 64, 50_000
@@ -32,7 +32,7 @@ def cheap(name: str) -> Run:
     """The CIFAR-10 recipe of `name` on the narrow trunk and the small batch."""
     run = preset(name, "cifar10")
     options = tuple((option, FITTING.get(option, value)) for option, value in run.options)
-    if run.base_method == "w_mse":
+    if "whitening" in dict(run.options):
         run = replace(run, projector=replace(run.projector, out=NARROW))
     return replace(run, batch_size=BATCH, backbone=replace(run.backbone, width=WIDTH), options=options)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from compmod.pretrain.methods.build import load_method
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.runtime.settings import numerics
 from compmod.pretrain.specs.methods import METHODS as ENTRIES
 from compmod.pretrain.specs.run import Backbone, Projector
-from compmod.pretrain.two_level.objective import build_objective
+from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.views.batch import Batch
-from small_runs import OPTIONS
 
 pytestmark = pytest.mark.gpu
 METHODS = [f"{name}+" for name, entry in ENTRIES.items() if entry.plus]
@@ -27,7 +27,7 @@ def _xi_gradient(method: str, dtype: torch.dtype, layout: torch.memory_format, *
     run = replace(
         run,
         projector=Projector(layers=3, hidden=64, out=32),
-        options=tuple((name, 64 if name in ("queue", "whitening") else v) for name, v in OPTIONS.get(method[:-1], ())),
+        options=tuple((n, 64 if n in ("queue", "whitening") else v) for n, v in load_method(method[:-1]).small),
         compmod=replace(run.compmod, lambda2=0.0, alpha=0.3, **changes),
         backbone=Backbone(width=16),
         batch_size=64,

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 import torch
+from compmod.pretrain.methods.base import SMALL_BATCH
+from compmod.pretrain.methods.build import load_method
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.runtime.exit_status import INTERRUPTED
@@ -27,17 +29,7 @@ from compmod.pretrain.training.session import Session
 from safetensors.torch import load_file
 
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
-# Options that make a method fit a batch of 16 and a run of 18 steps, with every kind of state in use.
-TINY: dict[str, tuple[tuple[str, int | float | str], ...]] = {
-    "moco": (("queue", 64),),
-    "cmc": (("negatives", 8),),
-    "swav": (("prototypes", 10), ("queue", 32), ("queue_epoch", 1), ("freeze_epochs", 1)),
-    "w_mse": (("whitening", 16),),
-    "ssl_hsic": (("features", 16), ("predictor_hidden", 8)),
-    "mec": (("predictor_hidden", 8),),
-    "byol": (("predictor_hidden", 8),),
-    "simsiam": (("predictor_hidden", 4),),
-}
+SWITCHED_ON = {"queue_epoch": 1, "freeze_epochs": 1}  # of a method that has them: every kind of state comes into use
 QUIET = Session(device="cpu", online_every=0, linear_epochs=1, quiet=True)
 KILLS = {"simclr+": 8}  # other methods are killed three times: a start of a process costs seconds
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -66,11 +58,11 @@ def tiny(method: str, **changes: object) -> Run:
     run = preset(method, "digits")
     small: dict[str, object] = {
         "epochs": 3,
-        "batch_size": 16,
-        "train_images": 96,
+        "batch_size": SMALL_BATCH,
+        "train_images": 6 * SMALL_BATCH,
         "backbone": replace(run.backbone, name="resnet10", width=4),
         "projector": Projector(layers=2, hidden=8, out=8),
-        "options": tuple(TINY.get(run.base_method, ())),
+        "options": tuple((name, SWITCHED_ON.get(name, value)) for name, value in load_method(run.base_method).small),
     }
     return replace(run, **(small | changes))  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from compmod.pretrain.records.record import Record
-from small_tables import tiny_table
+from one_cell_tables import tiny_table
 from terminal import CTRL_C, Terminal, terminal
 
 ENDED_S = 15.0  # until all is over; workers that do not save are killed after ten
@@ -21,7 +21,7 @@ import sys
 from compmod import cli
 from compmod.tables.commands import demo
 from compmod.tables.report import report
-from small_tables import tiny_table
+from one_cell_tables import tiny_table
 
 made = tiny_table(range(int(sys.argv[1])), epochs=int(sys.argv[2]))
 demo.demo_table = lambda: made

@@ -17,12 +17,11 @@ from compmod.pretrain.recipes.scales import SCALES, Scale
 from compmod.pretrain.specs.methods import METHODS
 from compmod.tables.build import TABLES, build_table
 from compmod.tables.commands.table import table_command
-from compmod.tables.paper.printed import paper_table, printed_columns, printed_rows
+from compmod.tables.paper.printed import FACTS, paper_table, printed_columns, printed_rows
 from compmod.tables.paper.table import Cell, Table
 from paths import GOLDEN as GOLDEN_FOLDER
 
 GOLDEN = GOLDEN_FOLDER / "tables" / "digests.json"
-FACTS = ("epochs", "switch")
 ABLATIONS = (4, 6, 7)
 TWICE_IN_TABLE_6 = "92.77"
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.training import checkpoint
+from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.interruption import Interrupted, Stop
 from compmod.slurm.task.failures import classify
 from compmod.transfer import fine_tune as engine
-from compmod.transfer.fine_tune import Engine, build_optimizer, learning_rate, transfer
+from compmod.transfer.fine_tune import DetectorTrainer, build_optimizer, learning_rate, transfer
 from compmod.transfer.spec import Detector
-from detections import QUIET, RUN, SPEC, TINY, tiny_coco
-from fine_tunings import finish
+from tiny_detections import QUIET, RUN, SPEC, TINY, tiny_coco
+from tiny_fine_tunings import finish
 from torch import nn
 
 NAMES = [f"{task}/{figure}" for task in ("bbox", "segm") for figure in ("AP", "AP50", "AP75")]
@@ -76,7 +77,7 @@ def test_a_finished_detection_says_what_made_it(runs: Path) -> None:
     origin = transfer(runs, SPEC, runs.parent / "tiny", QUIET).provenance
     assert origin is not None
     assert set(origin["detectron2"].split()) & {"(archive)", "(installed)"}
-    assert {"Engine", "draw_scenes"} <= set(origin["source"])
+    assert {"DetectorTrainer", "draw_scenes"} <= set(origin["source"])
     assert len(origin["data_digest"]) == len(origin["train_digest"]) == 64
 
 
@@ -89,19 +90,19 @@ def test_the_detections_are_kept(runs: Path) -> None:
 
 def test_a_finished_detection_is_returned_at_once(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transfer(runs, SPEC, runs.parent / "tiny", QUIET)
-    monkeypatch.setattr(Engine, "fit", lambda self: 1 / 0)
+    monkeypatch.setattr(DetectorTrainer, "fit", lambda self: 1 / 0)
     assert transfer(runs, SPEC, runs.parent / "tiny", QUIET).status == "done"
 
 
 def test_training_moves_every_part_of_the_detector(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before: list[dict[str, Any]] = []
-    original = Engine.fit
+    original = DetectorTrainer.fit
 
-    def keep(self: Engine) -> None:
+    def keep(self: DetectorTrainer) -> None:
         before.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
         original(self)
 
-    monkeypatch.setattr(Engine, "fit", keep)
+    monkeypatch.setattr(DetectorTrainer, "fit", keep)
     after = weights_after(runs, monkeypatch)
     still = [name for name, tensor in after.items() if torch.equal(tensor, before[0][name])]
     assert [name for name in still if name.endswith(("weight", "running_mean"))] == []
@@ -114,15 +115,15 @@ def test_a_stopped_detection_goes_on_to_the_same_bits(
     finish(tmp_path / "straight" / "runs", RUN)
     tiny_coco(tmp_path / "straight" / "tiny")
     straight = weights_after(tmp_path / "straight" / "runs", monkeypatch)
-    original = Engine._train_step
+    original = DetectorTrainer._train_step
 
-    def stopping(self: Engine, examples: list[dict[str, Any]]) -> None:
+    def stopping(self: DetectorTrainer, examples: list[dict[str, Any]]) -> None:
         original(self, examples)
         if self.step == last:
             self.stop.signal_name = "SIGTERM"
 
     with monkeypatch.context() as patched:
-        patched.setattr(Engine, "_train_step", stopping)
+        patched.setattr(DetectorTrainer, "_train_step", stopping)
         with pytest.raises(Interrupted):
             transfer(runs, SPEC, runs.parent / "tiny", QUIET)
     assert [path.name for path in (runs / SPEC.folder / "checkpoints").iterdir()] == [f"step-{last:09d}.pt"]
@@ -143,7 +144,7 @@ def test_one_stopped_while_scoring_trains_no_more(runs: Path, monkeypatch: pytes
         patched.setattr(engine, "detect", stopped)
         with pytest.raises(Interrupted):
             transfer(runs, SPEC, runs.parent / "tiny", QUIET)
-    monkeypatch.setattr(Engine, "_train_step", lambda self, examples: 1 / 0)
+    monkeypatch.setattr(DetectorTrainer, "_train_step", lambda self, examples: 1 / 0)
     assert transfer(runs, SPEC, runs.parent / "tiny", QUIET).status == "done"
 
 
@@ -152,16 +153,16 @@ def test_other_data_than_it_was_begun_with_are_refused(runs: Path, tmp_path: Pat
     record = Record(runs, SPEC)
     record.start()
     trunk = engine.trunk_weights(runs, SPEC, None)
-    begun = Engine(record, SPEC, trunk, tiny_coco(tmp_path / "tiny"), QUIET, Stop())
+    begun = DetectorTrainer(record, SPEC, trunk, tiny_coco(tmp_path / "tiny"), QUIET, Stop())
     begun.clock = 0.0
     begun._save()
     with pytest.raises(ValueError, match=r"is of other data: the train images of COCO 2017 .* another name for --coco"):
-        Engine(record, SPEC, trunk, other, QUIET, Stop())._load()
+        DetectorTrainer(record, SPEC, trunk, other, QUIET, Stop())._load()
 
 
 def test_a_loss_that_is_not_finite_ends_it(runs: Path) -> None:
     wild = replace(SPEC, detector=replace(TINY, lr=1e30, warmup_iterations=0))
-    with pytest.raises(engine.NonFiniteLoss, match="a longer warm-up is the usual cure") as caught:
+    with pytest.raises(NonFiniteLoss, match="a longer warm-up is the usual cure") as caught:
         transfer(runs, wild, runs.parent / "tiny", QUIET)
     assert classify(error=caught.value) == "diverged"
     assert Record(runs, wild).status == "failed"
@@ -230,7 +231,7 @@ def test_a_sound_checkpoint_that_does_not_fit_is_named(change: dict[str, Any], r
     record = Record(runs, SPEC)
     record.start()
     trunk = engine.trunk_weights(runs, SPEC, None)
-    begun = Engine(record, SPEC, trunk, tiny_coco(tmp_path / "tiny"), QUIET, Stop())
+    begun = DetectorTrainer(record, SPEC, trunk, tiny_coco(tmp_path / "tiny"), QUIET, Stop())
     begun.clock = 0.0
     begun._save()
     folder = record.path / "checkpoints"

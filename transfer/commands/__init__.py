@@ -1,1 +1,3 @@
-"""Commands: how does a command line fine-tune a detector, export a trunk or check this machine?"""
+"""commands."""
+
+MOVES_NO_NUMBER = "reads command lines"

@@ -19,7 +19,7 @@ from ...pretrain.runtime.launch import launch_of
 from ...pretrain.specs.fields import Range
 from ...pretrain.specs.run import Run
 from ...pretrain.training.session import Session, resolve_device
-from ..spec import COCO, SCENES, Detection, Schedule, detector
+from ..spec import COCO, SCENES, Detection, ScheduleName, detector
 
 if TYPE_CHECKING:
     from ...pretrain.specs.run import Backbone
@@ -42,7 +42,7 @@ def transfer_command(
         Folder(),
         arg(help="folder with annotations/, train2017/ and val2017/; without it the embedded digit scenes"),
     ] = None,
-    schedule: Annotated[Schedule | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
+    schedule: Annotated[ScheduleName | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
     architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",
     batch_size: Annotated[
         int, Range(0, 65_536), arg(help="images a step; rate and lengths follow it; 0 = the schedule's")

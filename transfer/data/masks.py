@@ -13,6 +13,8 @@ from typing import Any
 
 from .coco_fields import numbers
 
+MOVES_NO_NUMBER = "only refuses masks"
+
 POINT = 2  # numbers of a point
 TRIANGLE = 3 * POINT  # the least that a polygon takes
 FIRST, LAST = 48, 48 + 63  # characters of packed runs: "0" to "o"

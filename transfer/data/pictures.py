@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from ...pretrain.data.decode import read_rgb
 from .coco import Split
 
+MOVES_NO_NUMBER = "draws detections that are already there"
+
 SHEET = "detections.png"  # name of its file in a detection's folder
 SHEET_IMAGES, COLUMNS = 4, 2  # the first images of those that are scored, and how many stand side by side
 SIDE = 288  # of an image's square on the sheet, pixels

@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+MOVES_NO_NUMBER = "finds Detectron2, whose version stands beside every number"
+
 MISSING = "no Detectron2 here; `make detectron2` or `python -m compmod.transfer.detector.install` installs it"
 REPOSITORY = "https://github.com/facebookresearch/detectron2.git"
 COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"  # its main branch in June 2026

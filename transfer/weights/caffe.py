@@ -20,6 +20,8 @@ from .convert import few
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MOVES_NO_NUMBER = "reads weights, and their checksum is in the spec's digest"
+
 SUFFIX = ".pkl"
 _CONVOLUTIONS = {"1": "downsample.0", "2a": "conv1", "2b": "conv2", "2c": "conv3"}
 _NORMS = {"1": "downsample.1", "2a": "bn1", "2b": "bn2", "2c": "bn3"}

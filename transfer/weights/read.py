@@ -16,6 +16,8 @@ from .caffe import SUFFIX as MSRA_SUFFIX
 from .caffe import read_msra
 from .convert import few, to_detectron2
 
+MOVES_NO_NUMBER = "reads weights, and their checksum is in the spec's digest"
+
 Stem = Literal["small", "small-pool", "large"]
 SUFFIXES = (".safetensors", ".pth", ".pt")
 _DEPTHS: dict[tuple[str, tuple[int, ...]], Literal["resnet10", "resnet18", "resnet50"]] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from compmod.cli import main
-from compmod.pretrain.commands.methods import Format, all_methods, one_method
+from compmod.pretrain.commands.methods import END, START, Format, all_methods, methods, one_method
 from compmod.pretrain.methods.base import declared_options
 from compmod.pretrain.methods.build import load_method
 from compmod.pretrain.recipes.presets import recipes
@@ -13,14 +15,31 @@ from compmod.pretrain.specs.methods import METHODS
 from paths import ROOT
 
 README = ROOT / "README.md"
-START, END = "<!-- methods: start -->", "<!-- methods: end -->"
 
 
 def test_the_readme_holds_the_table_of_methods() -> None:
     held = README.read_text().partition(START)[2].partition(END)[0].strip()
-    assert held == all_methods("md"), (
-        f"renew it: put what 'compmod methods --format md' prints between '{START}' and '{END}' in {README.name}"
-    )
+    assert held == all_methods("md"), "renew it: .venv/bin/compmod methods --readme README.md"
+
+
+def test_the_command_writes_the_list_into_the_readme_and_changes_nothing_else(tmp_path: Path) -> None:
+    written = tmp_path / "README.md"
+    written.write_text(README.read_text().replace("Chen et al., ICML 2020", "somebody, once"))
+    main(["methods", "--readme", str(written)])
+    assert written.read_text() == README.read_text()
+
+
+@pytest.mark.parametrize("content", ["# compmod", f"{START}\n", f"{END}\n{START}\n"])
+def test_a_readme_without_both_marks_is_left_as_it_is(content: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(content)
+    with pytest.raises(ValueError, match="has no lines <!-- methods: start --> and <!-- methods: end -->"):
+        methods(readme=tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text() == content
+
+
+def test_the_readme_takes_the_list_of_all_methods_alone() -> None:
+    with pytest.raises(ValueError, match="leave out the name"):
+        methods("byol", readme=README)
 
 
 @pytest.mark.parametrize("name", METHODS)

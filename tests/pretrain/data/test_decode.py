@@ -141,7 +141,7 @@ def test_a_decompression_bomb_is_one_line(side: int, tmp_path: Path) -> None:
 def test_a_decompression_bomb_is_one_line_where_warnings_are_no_errors(side: int, tmp_path: Path) -> None:
     path = cifar(tmp_path, png(side, side))
     code = f"""from pathlib import Path
-from compmod.pretrain.data import load
+from compmod.pretrain.data.load import load
 try:
     load("cifar10", "train", Path({str(tmp_path)!r}), copy="copy")
 except ValueError as error:
@@ -259,4 +259,4 @@ OPENING = re.compile(r"\bImage\.open\b|decode_(?:jpeg|png|image)|\bread_image\b|
 def test_one_file_opens_every_image() -> None:
     files = [file for folder in ("pretrain", "transfer", "tables", "slurm") for file in (ROOT / folder).rglob("*.py")]
     opening = {file.name for file in files if OPENING.search(file.read_text())}
-    assert opening == {"open_image.py"}
+    assert opening == {"decode.py"}

@@ -255,7 +255,7 @@ def test_two_sets_out_of_one_folder_keep_a_listing_each(tmp_path: Path) -> None:
 def test_small_sets_are_not_listed_and_large_ones_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cifar10 is held in memory; read it by data.load"):
         load_files("cifar10", "train", tmp_path)
-    with pytest.raises(ValueError, match=r"imagenet stays on disk; list it by large_images.load_files"):
+    with pytest.raises(ValueError, match=r"imagenet stays on disk; list it by imagenet.load_files"):
         load("imagenet", "train", tmp_path)
     with pytest.raises(ValueError, match="unknown split 'val'; known: pretrain, train, test"):
         load_files("imagenet", "val", tmp_path)  # type: ignore[arg-type]

@@ -29,8 +29,8 @@ from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.interruption import Interrupted
 from compmod.pretrain.training.session import Session
 from compmod.slurm.task.failures import classify
-from fine_tunings import LINEAR, QUIET, RUN, SEMI, finish
 from PIL import Image
+from tiny_fine_tunings import LINEAR, QUIET, RUN, SEMI, finish
 from torch import Tensor
 
 
@@ -238,8 +238,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from compmod.pretrain.evaluate.finetune import fine_tune
-from compmod.pretrain.run import FineTuning
-from compmod.pretrain.session import Session
+from compmod.pretrain.specs.measurement import FineTuning
+from compmod.pretrain.training.session import Session
 spec = FineTuning.from_dict(json.loads(sys.argv[2]))
 fine_tune(Path(sys.argv[1]), spec, Path(), Session(device="cpu", quiet=True, workers=0))
 """

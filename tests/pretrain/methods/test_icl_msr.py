@@ -13,7 +13,8 @@ from compmod.pretrain.methods.parts.regulariser import Outputs
 from compmod.pretrain.methods.simclr import nt_xent_loss
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.run import Backbone, Comprehensive, Projector, Run
-from compmod.pretrain.two_level.objective import Objective
+from compmod.pretrain.training.objective import Objective
+from compmod.pretrain.two_level.objective import TwoLevelObjective
 from compmod.pretrain.views.batch import Batch
 from torch import Tensor
 
@@ -98,7 +99,7 @@ def test_the_weights_input_is_that_of_the_batchs_first_outputs() -> None:
 
 def test_without_strength_the_trunk_learns_as_simclrs() -> None:
     method = icl_msr(strength=0.0)
-    Objective(method).backward(batch(), lr=0.1)
+    TwoLevelObjective(method).backward(batch(), lr=0.1)
     torch.manual_seed(0)
     simclr = build_method(replace(run(), method="simclr"), 8).double()
     Objective(simclr).backward(batch(), lr=0.1)
@@ -111,7 +112,7 @@ def test_the_meta_network_is_trained_by_the_exact_hypergradient() -> None:
     gradients = []
     for backend in ("jvp", "unrolled"):
         method = icl_msr(strength=0.5, balance=0.0)
-        objective = Objective(method, settings=Comprehensive(hypergradient=backend))
+        objective = TwoLevelObjective(method, settings=Comprehensive(hypergradient=backend))
         objective.backward(batch(), lr=0.1)
         gradients.append([p.grad.clone() for p in objective.xi if p.grad is not None])
         assert len(gradients[-1]) == len(objective.xi)
@@ -121,7 +122,7 @@ def test_the_meta_network_is_trained_by_the_exact_hypergradient() -> None:
 
 
 def test_steps_of_the_meta_network_lower_the_balance() -> None:
-    objective = Objective(icl_msr())
+    objective = TwoLevelObjective(icl_msr())
     optimizer = torch.optim.Adam(objective.xi, lr=1e-2)
     losses = []
     for _ in range(20):
@@ -131,5 +132,5 @@ def test_steps_of_the_meta_network_lower_the_balance() -> None:
 
 
 def test_the_meta_network_is_no_part_of_what_the_trunks_optimizer_moves() -> None:
-    objective = Objective(icl_msr())
+    objective = TwoLevelObjective(icl_msr())
     assert not any(name.startswith("regulariser.") for name in objective.psi)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.evaluate.probe import finished_backbone, probe
+from compmod.pretrain.evaluate.probe import probe
+from compmod.pretrain.networks.encoder import finished_backbone
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.measurement import Evaluation
 from compmod.pretrain.specs.methods import METHODS

@@ -1,4 +1,4 @@
-"""Fingerprints of sources: every file of the work is accounted for, and only a change of code makes a number stale."""
+"""Fingerprints: all code that runs counts or says why not, and only a change of code makes a number stale."""
 
 from __future__ import annotations
 
@@ -10,112 +10,136 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.records import fingerprint as source
-from compmod.pretrain.records.fingerprint import (
-    FILES,
-    METHOD_FILES,
-    PACKAGE,
-    UNMOVING,
-    changed,
-    essences,
-    files_of,
-    fingerprint,
-)
+from compmod.pretrain.records.fingerprint import FREE, PACKAGE, changed, essences, files_of, fingerprint
 from compmod.pretrain.records.provenance import provenance
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning
-from compmod.pretrain.specs.methods import METHODS
-from compmod.pretrain.specs.run import Run
+from compmod.pretrain.specs.methods import METHODS, Entry
+from compmod.pretrain.specs.performers import PERFORMS
+from compmod.pretrain.specs.run import KINDS, Run
 from compmod.pretrain.specs.spec import Spec
+from compmod.transfer.spec import Detection, detector
 
 RUN = Run(method="simclr", dataset="cifar10")
+PLUS = Run(method="simclr+", dataset="cifar10")
 LARGE = Run(method="simclr+", dataset="imagenet")
-WORK = ("pretrain/trainer.py", "pretrain/evaluate/probe.py", "pretrain/evaluate/finetune.py", "transfer/fine_tune.py")
-# What a part imports only because it shares a file with work of another part.
-ASIDE = {
-    Run: {f"pretrain/evaluate/{name}.py" for name in ("features", "knn", "linear", "probe")},  # online probes
-    Evaluation: {
-        f"pretrain/{name}.py" for name in ("views/colour", "runtime/distributed", "views/geometry", "views/augment")
-    },  # of the feed
-    FineTuning: {f"pretrain/{name}.py" for name in ("trainer", "two_level/objective")}
-    | {"pretrain/evaluate/knn.py", "pretrain/methods/base.py"},  # of the trainer, for its error's name alone
-}
+DIGITS = Run(method="simclr", dataset="digits")
+DETECTION = Detection(run=DIGITS, detector=detector("demo", "digit-scenes"))
+SPECS: tuple[Spec, ...] = (RUN, PLUS, LARGE, DIGITS, Evaluation(run=RUN), FineTuning(run=LARGE), DETECTION)
+FILES = sorted(path for top in ("pretrain", "transfer") for path in (PACKAGE / top).rglob("*.py"))
+
+LOADED = """
+import importlib, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+print(*sorted(name for name in sys.modules if name.startswith("compmod.")))
+"""
 
 
-def _imported(file: str) -> Iterator[str]:
-    """The package's files that a file imports, at its top or inside a function."""
-    folder = list(Path(file).parent.parts)
-    for node in ast.walk(ast.parse((PACKAGE / file).read_text())):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        base = [*folder[: len(folder) - node.level + 1], *(node.module.split(".") if node.module else [])]
-        for name in ("/".join(base), *("/".join([*base, alias.name]) for alias in node.names)):
-            yield from (path for path in (f"{name}.py", f"{name}/__init__.py") if (PACKAGE / path).is_file())
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    _forget()
+    yield
+    _forget()
 
 
-def _closure(*files: str, without: frozenset[str] = frozenset()) -> set[str]:
-    found, waiting = set(), list(files)
-    while waiting:
-        file = waiting.pop()
-        if file not in found | without and (PACKAGE / file).read_text().count("\n") > 1:  # a package's docstring
-            found.add(file)
-            waiting += _imported(file)
-    return found
+def _forget() -> None:
+    for cached in (source._path, source._text, source._imported, source._definitions, source._hashes, source._named):
+        cached.cache_clear()
+    source.remember_sources.cache_clear()
 
 
-def _method_file(method: str) -> str:
-    return f"pretrain/methods/{METHODS[method].code.split('.')[0]}.py"
+def _declared(path: Path) -> dict[str, str]:
+    """The constants of a module whose value is a string."""
+    return {
+        node.targets[0].id: node.value.value
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
 
 
-def _listed() -> set[str]:
-    return {file for files in (*FILES.values(), *METHOD_FILES.values()) for file in files}
-
-
-def test_every_file_that_training_and_evaluation_import_is_listed_or_said_not_to_matter() -> None:
-    files = _closure(*WORK, *map(_method_file, METHODS))
-    assert len(files) > 40
-    unaccounted = files - _listed() - set(UNMOVING) - set(map(_method_file, METHODS))
-    assert unaccounted == set(), (
-        "put each into FILES, METHOD_FILES or, with the reason, UNMOVING of records/fingerprint.py"
-    )
-
-
-def test_no_file_is_both_listed_and_said_not_to_matter() -> None:
-    assert _listed() & set(UNMOVING) == set()
-
-
-def test_every_file_named_exists_and_is_part_of_the_work() -> None:
-    work = _closure(*WORK, *map(_method_file, METHODS))
-    assert _listed() - work == set()
-    assert set(UNMOVING) - work == set()
-
-
-def test_every_reason_is_given_in_words() -> None:
-    assert [file for file, reason in UNMOVING.items() if len(reason.split()) < 3] == []
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_what_a_method_imports_is_in_its_fingerprint(method: str) -> None:
-    views = (Run(method="simclr", dataset="cifar10").views[0],) * max(2, METHODS[method].views)
-    found = files_of(Run(method=method, dataset="cifar10", views=views))
-    others = frozenset(UNMOVING) | frozenset(FILES["training"]) | frozenset(FILES["two levels"])
-    assert _closure(_method_file(method), without=others) <= set(found)
+def _is_free(file: str) -> bool:
+    """Whether a file, or a folder of it, says that it moves no number."""
+    path = PACKAGE / file
+    folders = [folder / "__init__.py" for folder in path.parents if folder.is_relative_to(PACKAGE)]
+    return any(FREE in _declared(place) for place in (path, *folders) if place.is_file())
 
 
 @pytest.mark.parametrize(
-    "spec, start",
-    [(LARGE, WORK[0]), (Evaluation(run=LARGE), WORK[1]), (FineTuning(run=LARGE), WORK[2])],
-    ids=["run", "evaluation", "fine-tuning"],
+    "spec, modules",
+    [
+        (PLUS, ("trainer", "methods.simclr", "data.cifar_stl", "two_level.objective")),
+        (LARGE, ("trainer", "methods.simclr", "data.imagenet", "two_level.objective")),
+        (preset("ssl_hsic", "digits"), ("trainer", "methods.ssl_hsic", "data.digits")),
+        (preset("mec", "digits"), ("trainer", "methods.mec", "data.digits")),
+        (Evaluation(run=LARGE), ("evaluate.probe", "data.imagenet")),
+        (FineTuning(run=LARGE), ("evaluate.finetune", "data.imagenet")),
+    ],
+    ids=lambda value: value.digest if isinstance(value, Spec) else "",
 )
-def test_what_a_part_of_the_work_imports_is_in_its_fingerprint(spec: Spec, start: str) -> None:
-    without = frozenset(UNMOVING) | ASIDE[type(spec)] | {"pretrain/data/digits.py"}  # type: ignore[index]
-    assert _closure(start, without=without) <= set(files_of(spec))
+def test_all_code_that_python_loads_counts_or_says_why_not(spec: Spec, modules: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", LOADED, *(f"compmod.pretrain.{module}" for module in modules)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    files = {name.removeprefix("compmod.").replace(".", "/") + ".py" for name in done.stdout.split()}
+    files = {file for file in files if (PACKAGE / file).is_file()}  # the others are folders
+    if isinstance(spec, Run):  # probes while training train nothing
+        files = {file for file in files if not file.startswith("pretrain/evaluate/")}
+    if not (spec if isinstance(spec, Run) else spec.run).dataset.startswith("imagenet"):
+        large = {file for file in files if source.LARGE in _declared(PACKAGE / file)}
+        files -= large | {"pretrain/data/image_folder.py"}  # which imagenet.py imports
+    assert len(files) > 20
+    assert {file for file in files if not _is_free(file)} <= set(files_of(spec))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_file_that_says_it_moves_no_number_gives_the_reason_in_words(path: Path) -> None:
+    reasons = [text for name, text in _declared(path).items() if name in (FREE, source.LARGE)]
+    assert [reason for reason in reasons if len(reason.split()) < 3] == []
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.digest)
+def test_a_change_in_any_file_that_counts_is_named(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded, definitions = fingerprint(spec), source._definitions
+    files = [file for file in files_of(spec) if file.endswith(".py")]
+    assert len(files) > 15
+    for file in files:
+        changed_module = "compmod." + file.removesuffix(".py").replace("/", ".")
+
+        def edited(module: str, changed_module: str = changed_module) -> frozenset[tuple[str, str]]:
+            return definitions(module) | ({("NEW", "0")} if module == changed_module else set())
+
+        monkeypatch.setattr(source, "_definitions", edited)
+        source._hashes.cache_clear()
+        source._named.cache_clear()
+        assert changed(recorded, spec) == (file,)
+    monkeypatch.undo()
+
+
+def test_every_kind_of_spec_names_a_module_that_is_there() -> None:
+    modules = {performer.partition(":")[0] for performer in PERFORMS.values()}
+    assert [module for module in modules if not source._path(f"compmod.{module}")] == []
+    assert set(PERFORMS) == set(KINDS)
 
 
 def test_only_a_plus_run_depends_on_compmod() -> None:
-    plain, plus = (set(files_of(Run(method=method, dataset="cifar10"))) for method in ("simclr", "simclr+"))
-    assert plus - plain == {*FILES["CompMod"], *FILES["two levels"]}
+    plain, plus = set(files_of(RUN)), set(files_of(PLUS))
+    assert {file for file in plus - plain if "two_level" not in file} == {
+        "pretrain/methods/parts/coding_rate.py",
+        "pretrain/methods/parts/regulariser.py",
+        "pretrain/networks/running_statistics.py",
+    }
+    assert {"pretrain/two_level/compmod.py", "pretrain/two_level/hypergradient.py"} <= plus
     assert plain <= plus
+
+
+def test_a_method_with_a_regulariser_of_its_own_depends_on_the_two_level_step() -> None:
+    assert "pretrain/two_level/hypergradient.py" in files_of(preset("icl_msr", "digits"))
+    assert "pretrain/two_level/hypergradient.py" not in files_of(preset("ssl_hsic", "digits"))
 
 
 def test_only_a_methods_own_runs_depend_on_its_file() -> None:
@@ -124,16 +148,55 @@ def test_only_a_methods_own_runs_depend_on_its_file() -> None:
 
 
 def test_only_digits_depend_on_their_drawing_and_only_large_images_on_their_crops() -> None:
-    found = {name: set(files_of(Run(method="simclr", dataset=name))) for name in DATASETS}
-    assert [name for name in found if "pretrain/data/digits.py" in found[name]] == ["digits"]
-    assert [name for name in found if "pretrain/views/crops.py" in found[name]] == ["imagenet100", "imagenet"]
+    files = {name: set(files_of(Run(method="simclr", dataset=name))) for name in DATASETS}
+    assert [name for name in files if "pretrain/data/digits.py" in files[name]] == ["digits"]
+    assert [name for name in files if "pretrain/views/crops.py" in files[name]] == ["imagenet100", "imagenet"]
 
 
 def test_a_measurement_depends_on_its_own_files_and_its_run_on_none_of_them() -> None:
     assert "pretrain/evaluate/knn.py" in files_of(Evaluation(run=RUN))
+    assert "pretrain/evaluate/knn.py" not in files_of(FineTuning(run=RUN))
     assert "pretrain/evaluate/classifier.py" in files_of(FineTuning(run=RUN))
     assert [file for file in files_of(RUN) if "evaluate" in file] == []
     assert "pretrain/trainer.py" not in files_of(Evaluation(run=RUN))
+    assert [file for file in files_of(DETECTION) if "evaluate" in file] == []
+
+
+def test_another_setting_of_the_data_set_makes_its_numbers_stale_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = {run: fingerprint(run) for run in (RUN, DIGITS)}
+    monkeypatch.setitem(DATASETS, "cifar10", replace(DATASETS["cifar10"], mean=(0.5, 0.5, 0.5)))
+    _forget()
+    assert changed(recorded[RUN], RUN) == ("DATASETS[cifar10]",)
+    assert changed(recorded[DIGITS], DIGITS) == ()
+
+
+def test_another_method_or_data_set_makes_nothing_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = fingerprint(RUN)
+    monkeypatch.setitem(METHODS, "other", Entry(label="Other", source="a test", code="simclr.SimCLR"))
+    monkeypatch.setitem(DATASETS, "other", replace(DATASETS["cifar10"], name="other"))
+    _forget()
+    assert changed(recorded, RUN) == ()
+
+
+def test_a_method_of_another_package_counts_with_what_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "loss.py").write_text("def loss(x): return x\n")
+    (package / "method.py").write_text(
+        "import json\nfrom compmod.pretrain.methods.simclr import SimCLR\nfrom .loss import loss\n"
+        "class Other(SimCLR): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(METHODS, "other", Entry(label="Other", source="a test", code="theirs.method:Other"))
+    run = Run(method="other", dataset="cifar10")
+    recorded = fingerprint(run)
+    assert {"theirs/method.py", "theirs/loss.py", "pretrain/methods/simclr.py"} <= set(files_of(run))
+    (package / "loss.py").write_text("def loss(x): return -x\n")
+    _forget()
+    assert changed(recorded, run) == ("theirs/loss.py",)
 
 
 def test_the_fingerprint_stands_in_the_provenance() -> None:
@@ -173,15 +236,11 @@ def test_a_definition_moved_to_another_file_is_the_same(tmp_path: Path, monkeypa
     trainer.write_text(trainer.read_text() + views.read_text().partition("from __future__ import annotations")[2])
     views.write_text("from ..trainer import Views as Views\n")
     monkeypatch.setattr(source, "PACKAGE", tmp_path)
-    caches = (source._definitions, source._hashes, source._named)
-    try:
-        [cache.cache_clear() for cache in caches]
-        assert changed(recorded, RUN) == ()
-        trainer.write_text(trainer.read_text().replace("BLUR_SHARE =", "BLUR_SHARE = 2 *"))
-        [cache.cache_clear() for cache in caches]
-        assert changed(recorded, RUN) == ("pretrain/trainer.py",)
-    finally:
-        [cache.cache_clear() for cache in caches]
+    _forget()
+    assert changed(recorded, RUN) == ()
+    trainer.write_text(trainer.read_text().replace("BLUR_SHARE =", "BLUR_SHARE = 2 *"))
+    _forget()
+    assert changed(recorded, RUN) == ("pretrain/trainer.py",)
 
 
 def test_a_fingerprint_given_away_is_a_copy() -> None:
@@ -197,20 +256,33 @@ def test_a_process_keeps_to_the_sources_it_started_with(tmp_path: Path, monkeypa
     assert fingerprint(RUN) == before
 
 
-def test_importing_provenance_hashes_every_listed_file() -> None:
+def test_a_record_that_starts_remembers_every_source(tmp_path: Path) -> None:
     code = (
-        "import compmod.pretrain.records.provenance\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from compmod.pretrain.records import fingerprint as source\n"
+        "from compmod.pretrain.records.record import Record\n"
         "from compmod.pretrain.specs.measurement import FineTuning\n"
         "from compmod.pretrain.specs.run import Run\n"
-        "source.PACKAGE = Path('/nowhere')\n"
         "run = Run(method='icl_msr+', dataset='imagenet')\n"
+        "Record(Path(sys.argv[1]), run).start()\n"
+        "Path.read_text = None\n"
         "print(len(source.fingerprint(run)) + len(source.fingerprint(FineTuning(run=run))))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     assert int(done.stdout) > 300
+
+
+def test_importing_reads_no_source() -> None:
+    code = (
+        "from pathlib import Path\n"
+        "Path.read_text = None\n"
+        "import compmod.pretrain.records.provenance, compmod.pretrain.records.record\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 CODE = '''"""A module."""
@@ -261,6 +333,10 @@ def test_rewording_and_other_imports_change_no_essence(old: str, new: str) -> No
     assert essences(CODE.replace(old, new)) == essences(CODE)
 
 
+def test_a_blank_line_of_a_string_is_no_blank_line_of_the_code() -> None:
+    assert essences('A = """a\n\n  b """\n') == {"A": ['A = """a\n\n  b """']}
+
+
 @pytest.mark.parametrize("old, new", [("# in a string", ""), ("math.pi", "math.e"), ("kept # too", "kept")])
 def test_a_change_of_code_or_of_a_string_changes_the_essence(old: str, new: str) -> None:
     assert essences(CODE.replace(old, new)) != essences(CODE)
@@ -276,9 +352,9 @@ def test_names_that_are_assigned_together_and_statements_have_a_place() -> None:
     assert essences("@f\ndef g(): ...\n") == {"g": ["@f\ndef g(): ..."]}
 
 
-@pytest.mark.parametrize("file", sorted(_listed()))
-def test_the_essences_of_a_listed_file_are_the_same_program(file: str) -> None:
-    text = (PACKAGE / file).read_text()
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_the_essences_of_a_file_are_the_same_program(path: Path) -> None:
+    text = path.read_text()
     tree = ast.parse(text)
     found = {name: list(parts) for name, parts in essences(text).items()}
     for statement in tree.body:

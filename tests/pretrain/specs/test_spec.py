@@ -76,7 +76,7 @@ def test_no_two_presets_share_a_digest() -> None:
 def test_a_digest_is_the_same_in_a_process_with_another_hash_seed() -> None:
     code = (
         "from compmod.pretrain.recipes.presets import preset\n"
-        "from compmod.pretrain.specs.run import Evaluation\n"
+        "from compmod.pretrain.specs.measurement import Evaluation\n"
         "print(Evaluation(run=preset('byol+', 'stl10')).digest)\n"
     )
     path = os.pathsep.join(part for part in sys.path if part)

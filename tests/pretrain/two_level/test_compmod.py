@@ -10,20 +10,23 @@ import torch
 from compmod.pretrain.methods.parts.coding_rate import comprehensive_loss, inverse_lambda, mcr_loss
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.run import Backbone, Projector
-from compmod.pretrain.two_level.objective import Objective, build_objective
+from compmod.pretrain.training.objective import build_objective
+from compmod.pretrain.two_level.objective import TwoLevelObjective
 from compmod.pretrain.views.batch import Batch
 from torch import Tensor, nn
 
 FEATURES, WIDTH = 32, 8  # of the small network below
 
 
-def build(**settings: Any) -> Objective:
+def build(**settings: Any) -> TwoLevelObjective:
     run = preset("simclr+", "digits")
     run = replace(run, backbone=Backbone(width=4), projector=Projector(layers=2, hidden=12, out=WIDTH))
-    return build_objective(replace(run, compmod=replace(run.compmod, **settings)), 8, 9).double()
+    objective = build_objective(replace(run, compmod=replace(run.compmod, **settings)), 8, 9).double()
+    assert isinstance(objective, TwoLevelObjective)
+    return objective
 
 
-def g_xi(objective: Objective) -> nn.Sequential:
+def g_xi(objective: TwoLevelObjective) -> nn.Sequential:
     (regulariser,) = objective.regularisers
     head = regulariser.g_xi
     assert isinstance(head, nn.Sequential)
@@ -37,7 +40,7 @@ def views() -> tuple[Tensor, ...]:
     )
 
 
-def step(objective: Objective, epoch: float = 20.0, draw: float = 0.25) -> dict[str, Tensor]:
+def step(objective: TwoLevelObjective, epoch: float = 20.0, draw: float = 0.25) -> dict[str, Tensor]:
     labels = torch.zeros(9, dtype=torch.long)
     return objective.backward(
         Batch(views=views(), index=torch.arange(9), labels=labels, epoch=epoch, draw=draw), lr=0.05

@@ -9,17 +9,18 @@ import pytest
 import torch
 from compmod.pretrain.networks.running_statistics import frozen_statistics
 from compmod.pretrain.specs.methods import METHODS
+from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.two_level import hypergradient
 from compmod.pretrain.two_level.forward_mode import KeptConvolutions
 from compmod.pretrain.two_level.hypergradient import jacobian_vector_product
-from compmod.pretrain.two_level.objective import Objective, build_objective
+from compmod.pretrain.two_level.objective import TwoLevelObjective
 from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
 
 WITH_PLUS = [name for name, entry in METHODS.items() if entry.plus]
 
 
-def build(method: str, **settings: Any) -> Objective:
+def build(method: str, **settings: Any) -> TwoLevelObjective:
     """A small float64 CompMod with batch norms off their initial values."""
     run = small(f"{method}+")
     run = replace(run, compmod=replace(run.compmod, alpha=0.3, **settings))

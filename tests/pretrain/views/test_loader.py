@@ -289,10 +289,10 @@ JOB = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 import numpy as np
-from compmod.pretrain.crops import CentreCrop
-from compmod.pretrain.data import DATASETS
-from compmod.pretrain.large_images import Files
-from compmod.pretrain.loader import batches, training_requests
+from compmod.pretrain.views.crops import CentreCrop
+from compmod.pretrain.specs.datasets import DATASETS
+from compmod.pretrain.data.imagenet import Files
+from compmod.pretrain.views.loader import batches, training_requests
 
 files = Files(Path(sys.argv[1]), np.array([b"0.png"] * 8), np.arange(8))
 made = batches(files, training_requests(8, 4, 0, range(30)), CentreCrop(DATASETS["imagenet"]), 1)

@@ -19,14 +19,14 @@ from compmod.slurm.task.failures import histories
 from private_cluster import PrivateCluster, until
 from safetensors.torch import load_file
 from small_runs import small
-from tiny_tables import tiny_table
+from tables_of_tiny_runs import tiny_table
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 REPRODUCE = """
 import json, sys
 from pathlib import Path
-from compmod.pretrain.run import Run
+from compmod.pretrain.specs.run import Run
 from compmod.tables.reproduce import reproduce
 reproduce(Run.from_dict(json.loads(sys.argv[1])), Path(sys.argv[2]), Path("data"), "cpu", quiet=True)
 """

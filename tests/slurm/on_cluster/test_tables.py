@@ -17,9 +17,9 @@ import pytest
 from compmod.slurm.submission.journal import history
 from compmod.slurm.submission.submit import submit
 from compmod.tables.paper.table import Table
-from compmod.tables.results.results import Runs
+from compmod.tables.results.results import Results
 from private_cluster import NODES, PrivateCluster, until
-from tiny_tables import differences, tiny, tiny_table, tiny_table_1, undisturbed
+from tables_of_tiny_runs import differences, tiny, tiny_table, tiny_table_1, undisturbed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -28,7 +28,7 @@ import json, sys
 from pathlib import Path
 from compmod.slurm.submission.submit import submit
 from private_cluster import PrivateCluster
-from tiny_tables import tiny, tiny_table
+from tables_of_tiny_runs import tiny, tiny_table
 folder, runs = map(Path, sys.argv[1:3])
 table = tiny_table(tiny("simclr", epochs=1, seed=seed) for seed in range(int(sys.argv[3])))
 print("ready", flush=True)
@@ -39,8 +39,8 @@ print(sum(len(job.steps) for job in submit([table], runs, runs, PrivateCluster(f
 
 def filled(table: Table, runs: Path) -> bool:
     """Whether every cell has its number."""
-    found = Runs(runs)
-    return all(found.outcome(cell).state == "done" for row in table.rows for cell in row.cells if cell.specs)
+    found = Results(runs)
+    return all(found.seed_results(cell).state == "done" for row in table.rows for cell in row.cells if cell.specs)
 
 
 def test_an_array_of_20_runs_and_their_dependent_evaluations_fill_a_table(

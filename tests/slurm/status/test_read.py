@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.records.record import Record
-from compmod.pretrain.specs.measurement import Evaluation
+from compmod.pretrain.specs.measurement import Evaluation, Work
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.read import StatusReader, wanted
-from compmod.slurm.status.status import Status, Task, counted
+from compmod.slurm.status.status import Status, TaskStatus, counted
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import JournalEntry
 from compmod.slurm.task.failures import Failure, FailureKind, note
 from compmod.slurm.task.log import log_tail
 from compmod.tables.build import build_table
 from compmod.tables.paper.table import Cell, Column, Row, Table
-from compmod.tables.plan.default_rates import Work
 from printing_slurm import NAME, PrintingSlurm, line
 
 RUN = Run(method="simclr", dataset="digits", epochs=10, batch_size=64)
@@ -62,12 +61,12 @@ def _read(runs: Path, *specs: Evaluation) -> Status:
     return StatusReader([_table(1, *(specs or (PROBES,)))], runs).read()
 
 
-def _run(runs: Path) -> Task:
+def _run(runs: Path) -> TaskStatus:
     """Where the pretraining stands."""
     return _read(runs).tasks[0]
 
 
-def _standing(task: Task) -> tuple[str, FailureKind | None, str]:
+def _standing(task: TaskStatus) -> tuple[str, FailureKind | None, str]:
     return task.state, task.kind, task.reason
 
 

@@ -22,8 +22,8 @@ from compmod.slurm.submission.journal import entries
 from compmod.slurm.submission.local_driver import Driver
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.task import Task
-from compmod.tables.results.results import Runs
-from small_tables import tiny_run, tiny_table
+from compmod.tables.results.results import Results
+from one_cell_tables import tiny_run, tiny_table
 
 MACHINE = replace(CLUSTERS["local"], max_parallel=2)
 
@@ -221,7 +221,7 @@ def test_a_table_is_filled_on_this_machine_while_the_command_has_long_returned(t
         time.sleep(0.2)
     assert submit([table], runs, tmp_path, MACHINE).arranged.jobs == ()
     (cell,) = table.rows[0].cells
-    assert Runs(runs).outcome(cell).states == ("done",)
+    assert Results(runs).seed_results(cell).states == ("done",)
     noted = entries(runs)
     for spec in (tiny_run(0), *table.specs):
         assert f"{spec.folder}, job {noted[spec.digest].job_id} on " in noted[spec.digest].log.read_text()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.specs.datasets import DATASETS
-from compmod.tables.claims.gains import Gain, closing_words, gains
+from compmod.tables.claims.gains import Gain, gain_sentences, gains
 from compmod.tables.commands.demo import demo_table, run_demo
-from compmod.tables.results.cells import fill
-from compmod.tables.results.results import Runs
+from compmod.tables.results.cells import cell_results
+from compmod.tables.results.results import Results
 from paths import ROOT
 
 ONE = {"simclr": 0.4979, "simclr+": 0.5599, "byol": 0.2981, "byol+": 0.3649}
@@ -19,7 +19,7 @@ OTHER = {"simclr": 0.538, "simclr+": 0.524, "byol": 0.1, "byol+": 0.8}
 
 
 def words(runs: Path) -> list[str]:
-    return list(closing_words(fill(demo_table(), Runs(runs))))
+    return list(gain_sentences(cell_results(demo_table(), Results(runs))))
 
 
 def filled(finish: Any, accuracies: dict[str, float]) -> None:
@@ -99,7 +99,7 @@ def test_several_seeds_are_judged_by_their_spread(
 
 def test_gains_are_of_our_columns_alone(tmp_path: Path, finish: Any) -> None:
     filled(finish, ONE)
-    found = gains(fill(demo_table(), Runs(tmp_path / "runs")))
+    found = gains(cell_results(demo_table(), Results(tmp_path / "runs")))
     assert [(gain.label, gain.column) for gain in found] == [
         (label, column) for label in ("SimCLR", "BYOL") for column in ("linear", "5-nn")
     ]

@@ -12,8 +12,10 @@ import pytest
 from compmod.pretrain.recipes.scales import SCALES
 from compmod.tables.build import TABLES, build_table
 from compmod.tables.paper.table import Table
-from compmod.tables.render.render import fill, html_provenance, html_table, render, render_all
-from compmod.tables.results.results import Runs
+from compmod.tables.render.html_table import html_provenance, html_table
+from compmod.tables.render.render import render, render_all
+from compmod.tables.results.cells import cell_results
+from compmod.tables.results.results import Results
 
 VOID = {"br", "meta"}
 
@@ -98,7 +100,7 @@ def test_every_number_of_ours_links_to_its_first_run_below(filled: tuple[Table, 
 
 def test_a_line_of_the_list_tells_all_of_a_numbers_origin(filled: tuple[Table, Path]) -> None:
     table, runs = filled
-    line = html_provenance(fill(table, Runs(runs)), table.scale).split("<tbody>")[1].split("</tr>")[0]
+    line = html_provenance(cell_results(table, Results(runs)), table.scale).split("<tbody>")[1].split("</tr>")[0]
     words = re.findall(r">([^<>\n]+)<", line)
     spec = table.specs[0]
     assert words[:4] == [spec.digest, "0", "short", "CIFAR-10"]
@@ -108,8 +110,8 @@ def test_a_line_of_the_list_tells_all_of_a_numbers_origin(filled: tuple[Table, P
 
 def test_the_fragment_is_one_section_without_styles_or_the_list(filled: tuple[Table, Path]) -> None:
     table, runs = filled
-    results = Runs(runs)
-    text = html_table(table, fill(table, results), results)
+    results = Results(runs)
+    text = html_table(table, cell_results(table, results), results)
     assert text.startswith("<section ")
     assert text.endswith("</section>\n")
     assert text.count("<section") == 1

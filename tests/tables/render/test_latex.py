@@ -12,7 +12,7 @@ from compmod.tables.build import TABLES, build_table
 from compmod.tables.paper.table import Table
 from compmod.tables.render.latex import COMMANDS, LETTERS, escaped
 from compmod.tables.render.render import render
-from compmod.tables.results.verdict import Verdict
+from compmod.tables.results.verdict import CellVerdict
 
 CONTROL = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 KNOWN = {  # what the packages that the first line names, and LaTeX itself, define
@@ -96,7 +96,7 @@ def test_a_letter_of_a_path_without_a_command_stays_as_it_is() -> None:
 def test_the_legend_has_another_letter_for_every_verdict(every_case: Table, tmp_path: Path) -> None:
     from typing import get_args
 
-    assert set(LETTERS) == set(get_args(Verdict))
+    assert set(LETTERS) == set(get_args(CellVerdict))
     assert len(set(LETTERS.values())) == len(LETTERS)
     text = render(every_case, tmp_path, "latex")
     assert all(f"{letter} = {verdict}" in text for verdict, letter in LETTERS.items())

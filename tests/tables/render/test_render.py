@@ -1,7 +1,7 @@
 """Rendered tables: golden text in every format, and honest cells whatever state the records are in.
 
-Renew the golden files after a meant change with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/test_render.py`, and read
-the difference before committing it. Digests are masked in them: the recipes may move, the form may not.
+After a meant change, renew the golden files with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/render/test_render.py`,
+and read the difference before committing it. Digests are masked in them: the recipes may move, the form may not.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from compmod.pretrain.records.fingerprint import fingerprint
 from compmod.pretrain.records.record import Record
 from compmod.tables.build import build_table
 from compmod.tables.paper.table import Cell, Table
-from compmod.tables.render.render import FORMATS, fill, heading_frame, long_frame, render, render_all
-from compmod.tables.results.results import Runs
+from compmod.tables.render.markdown import heading_frame
+from compmod.tables.render.render import FORMATS, long_frame, render, render_all
+from compmod.tables.results.cells import cell_results
+from compmod.tables.results.results import Results
 from paths import GOLDEN as GOLDEN_FOLDER
 
 GOLDEN = GOLDEN_FOLDER / "tables"
@@ -38,11 +40,11 @@ def _restate(record: Record, **entries: Any) -> None:
 
 
 def _lines(table: Table, runs: Path) -> pd.DataFrame:
-    return long_frame(table, fill(table, Runs(runs))).set_index(["row", "group", "column"])
+    return long_frame(table, cell_results(table, Results(runs))).set_index(["row", "group", "column"])
 
 
 def _column(table: Table, runs: Path, name: str, heading: int = 0) -> dict[str, str]:
-    frame = heading_frame(table, fill(table, Runs(runs)), table.headings[heading])
+    frame = heading_frame(table, cell_results(table, Results(runs)), table.headings[heading])
     return dict(zip(frame["Method"], frame[name], strict=True))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from browser import DARK, LIGHT, visit
 from compmod.tables.build import build_table
-from compmod.tables.report.contents import gather_all
+from compmod.tables.report.contents import full_report
 from compmod.tables.report.page import page
 from made_up_runs import make_up
 
@@ -23,7 +23,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     make_up([build_table(number, "paper", seeds=2) for number in FILLED], folder / "runs", share=0.8, logged=24)
     path = folder / "index.html"
-    path.write_text(page(gather_all(folder / "runs", "paper", seeds=2)), encoding="utf-8")
+    path.write_text(page(full_report(folder / "runs", "paper", seeds=2)), encoding="utf-8")
     return path
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from compmod.tables.build import TABLES, build_table
 from compmod.tables.paper.table import Table
-from compmod.tables.report.charts import COLOURS, DARK, column_name, draw_charts
+from compmod.tables.report.charts import COLOURS, DARK, draw_charts, panel_title
 from compmod.tables.report.figures import BLUE, GREY, VERMILION, Picture
-from compmod.tables.results.cells import fill
-from compmod.tables.results.results import Runs
+from compmod.tables.results.cells import cell_results
+from compmod.tables.results.results import Results
 from made_up_runs import make_up
 
 READABLE = 4.5  # contrast of letters on their ground, as the Web Content Accessibility Guidelines ask
@@ -19,7 +19,7 @@ SEEN = 3.0  # the same of marks
 
 
 def _charts(table: Table, runs: Path) -> tuple[Picture, ...]:
-    return draw_charts(table, fill(table, Runs(runs)))
+    return draw_charts(table, cell_results(table, Results(runs)))
 
 
 def _specs(table: Table, row: int, column: int) -> Any:
@@ -131,5 +131,5 @@ def test_marks_stand_out_from_white(colour: str) -> None:
 
 def test_a_column_is_named_by_its_data_and_what_was_measured() -> None:
     demo, paper = build_table(1, "demo"), build_table(1)
-    assert [column_name(column) for column in paper.columns[:2]] == ["CIFAR-10, linear", "CIFAR-10, 5-nn"]
-    assert column_name(demo.columns[0]) == "Digits (demo), linear"
+    assert [panel_title(column) for column in paper.columns[:2]] == ["CIFAR-10, linear", "CIFAR-10, 5-nn"]
+    assert panel_title(demo.columns[0]) == "Digits (demo), linear"

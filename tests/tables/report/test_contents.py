@@ -10,15 +10,15 @@ import pytest
 from compmod.tables.build import TABLES, build_table
 from compmod.tables.paper.table import Table
 from compmod.tables.render.amounts import amount, duration
-from compmod.tables.report import wording as layout
-from compmod.tables.report.contents import Tally, gather, gather_all
-from compmod.tables.results.cells import fill
-from compmod.tables.results.results import Runs
+from compmod.tables.report import wording
+from compmod.tables.report.contents import Tally, full_report, report_on
+from compmod.tables.results.cells import cell_results
+from compmod.tables.results.results import Results
 from made_up_runs import make_up
 
 
 def _tally(table: Table, runs: Path) -> Tally:
-    return Tally.of(fill(table, Runs(runs)))
+    return Tally.of(cell_results(table, Results(runs)))
 
 
 def _specs(table: Table, row: int, column: int) -> Any:
@@ -61,7 +61,7 @@ def test_the_headline_counts_cells_seeds_and_verdicts(tmp_path: Path, finish: An
     table = build_table(1, seeds=2)
     for spec in _specs(table, 0, 0):
         finish(spec, linear=0.918, knn=0.8842)
-    assert gather([table], tmp_path / "runs").headline == (
+    assert report_on([table], tmp_path / "runs").headline == (
         "2 of 88 cells have a number of ours, 2 of them over all 2 seeds: 2 reproduced."
     )
 
@@ -69,12 +69,12 @@ def test_the_headline_counts_cells_seeds_and_verdicts(tmp_path: Path, finish: An
 def test_a_pretraining_that_two_measurements_share_is_counted_once(tmp_path: Path) -> None:
     tables = [build_table(number, "demo") for number in (2, 3)]
     make_up(tables, tmp_path, logged=0)
-    report = gather(tables, tmp_path)
-    runs = {each.spec.run.digest for each in report.finished}
-    assert len(runs) < len(report.finished)
-    seconds = len(runs) * 14_400.0 + len(report.finished) * 600.0  # as the made-up records say
-    assert f"{len(report.finished)} finished measurements of {len(runs)} runs" in layout.finished_sentence(report)
-    assert f"together {duration(seconds)}" in layout.finished_sentence(report)
+    report = report_on(tables, tmp_path)
+    runs = {each.spec.run.digest for each in report.measurements}
+    assert len(runs) < len(report.measurements)
+    seconds = len(runs) * 14_400.0 + len(report.measurements) * 600.0  # as the made-up records say
+    assert f"{len(report.measurements)} finished measurements of {len(runs)} runs" in wording.finished_sentence(report)
+    assert f"together {duration(seconds)}" in wording.finished_sentence(report)
 
 
 @pytest.mark.parametrize(
@@ -84,28 +84,28 @@ def test_a_pretraining_that_two_measurements_share_is_counted_once(tmp_path: Pat
 def test_an_origin_is_named_by_its_row_and_by_what_it_varies(number: int, name: str, tmp_path: Path) -> None:
     table = build_table(number)
     make_up([table], tmp_path, logged=0)
-    assert gather([table], tmp_path).finished[0].name == name
+    assert report_on([table], tmp_path).measurements[0].name == name
 
 
 def test_a_floor_is_named_by_its_label_and_not_by_a_method(tmp_path: Path, finish: Any) -> None:
     table = build_table(1, "demo")
     finish(_specs(table, 0, 0)[0])
-    assert [each.name for each in gather([table], tmp_path / "runs").finished] == [table.rows[0].label]
+    assert [each.name for each in report_on([table], tmp_path / "runs").measurements] == [table.rows[0].label]
 
 
 def test_all_tables_claims_and_what_is_missing_are_gathered(tmp_path: Path) -> None:
-    report = gather_all(tmp_path)
-    assert [chapter.table.number for chapter in report.chapters] == list(TABLES)
+    report = full_report(tmp_path)
+    assert [section.table.number for section in report.sections] == list(TABLES)
     assert {ours.verdict for _, ours in report.claims} == {"inconclusive"}
     assert report.missing is not None
-    wanted = {spec.digest for chapter in report.chapters for spec in chapter.table.specs}
+    wanted = {spec.digest for section in report.sections for spec in section.table.specs}
     assert {step.spec.digest for step in report.missing.steps} > wanted
 
 
 def test_the_lines_of_what_is_missing_add_up_to_the_plan(tmp_path: Path) -> None:
-    plan = gather_all(tmp_path, "demo").missing
+    plan = full_report(tmp_path, "demo").missing
     assert plan is not None
-    lines = layout.missing(plan)
+    lines = wording.missing(plan)
     counted = [sum(int(texts[place]) for _, texts in lines.lines) for place in (0, 1)]
     assert counted == [int(text) for text in lines.total[:2]]
     assert sum(counted) == len(plan.steps)
@@ -114,9 +114,9 @@ def test_the_lines_of_what_is_missing_add_up_to_the_plan(tmp_path: Path) -> None
 def test_nothing_missing_is_said(tmp_path: Path) -> None:
     tables = [build_table(7, "demo")]
     make_up(tables, tmp_path, logged=0)
-    plan = gather_all(tmp_path, "demo").missing
+    plan = full_report(tmp_path, "demo").missing
     assert plan is not None
-    assert layout.missing_sentence(replace(plan, steps=())) == "Nothing is missing."
+    assert wording.missing_sentence(replace(plan, steps=())) == "Nothing is missing."
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from compmod.pretrain.recipes.scales import scaled
 from compmod.pretrain.specs.run import Run
-from compmod.tables.report.curves import MOST_POINTS, by_panel, draw_courses, read_course, read_metrics, running_mean
+from compmod.tables.report.curves import (
+    MOST_POINTS,
+    by_panel,
+    draw_training_curves,
+    read_metrics,
+    read_training_curves,
+    running_mean,
+)
 from made_up_metrics import write_metrics
 
 
@@ -20,7 +27,7 @@ def pair() -> list[Run]:
 
 
 def _draw(runs: Path, specs: list[Run]) -> bytes:
-    return draw_courses("SimCLR", [read_course(runs, run) for run in specs]).content
+    return draw_training_curves("SimCLR", [read_training_curves(runs, run) for run in specs]).content
 
 
 def test_the_picture_is_drawn_from_the_metrics(pair: list[Run], tmp_path: Path) -> None:
@@ -41,7 +48,7 @@ def test_the_words_give_first_and_last_loss_and_the_last_accuracy_of_both_kinds(
 ) -> None:
     for run in pair:
         write_metrics(tmp_path / run.folder, plus=run.plus)
-    picture = draw_courses("SimCLR, Digits", [read_course(tmp_path, run) for run in pair])
+    picture = draw_training_curves("SimCLR, Digits", [read_training_curves(tmp_path, run) for run in pair])
     assert picture.alternative == (
         "SimCLR, Digits, 6 epochs; the method alone: loss from 4.95 to 2, 5-nn accuracy at the end 50.0 %; "
         "with CompMod: loss from 3.95 to 1, 5-nn accuracy at the end 50.0 %."
@@ -69,7 +76,7 @@ def test_a_metrics_line_without_numbers_leaves_no_point(line: str, pair: list[Ru
     folder = tmp_path / pair[0].folder
     folder.mkdir()
     (folder / "metrics.jsonl").write_text(line + "\n")
-    assert len(read_course(tmp_path, pair[0]).loss.values) == 0
+    assert len(read_training_curves(tmp_path, pair[0]).loss.values) == 0
 
 
 def test_of_a_step_logged_twice_after_a_resume_the_last_counts(tmp_path: Path) -> None:

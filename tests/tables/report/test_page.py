@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from compmod.tables.build import build_table
-from compmod.tables.report.contents import Report, gather_all
+from compmod.tables.report.contents import Report, full_report
 from compmod.tables.report.page import page
 from compmod.tables.report.report import markdown_report
 from made_up_runs import make_up
@@ -51,7 +51,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     tables = [build_table(number, seeds=2) for number in (1, 6)]
     make_up(tables, runs, logged=2)
     (runs / tables[0].specs[0].folder / "results.json").write_text("{")
-    return gather_all(runs, seeds=2)
+    return full_report(runs, seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -123,20 +123,20 @@ def test_every_picture_says_in_figures_what_it_shows(outline: Outline) -> None:
 
 def test_a_damaged_record_is_listed_with_its_path(report: Report, text: str) -> None:
     (sentence,) = report.damaged
-    assert text.count(str(report.results.path / report.chapters[0].table.specs[0].folder)) >= 1
+    assert text.count(str(report.results.path / report.sections[0].table.specs[0].folder)) >= 1
     assert sentence.split(": ")[0] in text
 
 
 def test_what_records_say_is_escaped(report: Report) -> None:
-    first = report.finished[0]
-    hostile = replace(first, source=replace(first.source, hardware="<script>alert(1)</script>"))
-    text = page(replace(report, finished=(hostile,)))
+    first = report.measurements[0]
+    hostile = replace(first, provenance=replace(first.provenance, hardware="<script>alert(1)</script>"))
+    text = page(replace(report, measurements=(hostile,)))
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
 
 
 def test_a_report_of_nothing_is_a_whole_page(tmp_path: Path) -> None:
-    outline = Outline(page(gather_all(tmp_path / "nowhere")))
+    outline = Outline(page(full_report(tmp_path / "nowhere")))
     assert (outline.open, outline.misnested, outline.of("img")) == ([], [], [])
 
 
@@ -145,8 +145,8 @@ def test_markdown_has_every_part_of_the_page(report: Report) -> None:
     parts = ["Summary", "What the paper claims", "Training curves", "What each row is", "What is missing"]
     for part in [*parts, "Where the numbers come from", "Damaged records"]:
         assert f"\n## {part}" in text
-    for chapter in report.chapters:
-        assert f"\n## Table {chapter.table.number}, scale paper" in text
+    for section in report.sections:
+        assert f"\n## Table {section.table.number}, scale paper" in text
 
 
 def test_every_line_of_a_markdown_table_has_as_many_cells_as_its_header(report: Report) -> None:

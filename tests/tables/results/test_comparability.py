@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.records.record import Record
-from compmod.pretrain.specs.measurement import Evaluation, FineTuning
+from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from compmod.pretrain.specs.run import Backbone
 from compmod.tables.build import build_table
-from compmod.tables.paper.table import Measurement, Table
+from compmod.tables.paper.table import Table
 from compmod.tables.render.render import FORMATS, render
-from compmod.tables.results.comparability import mixed_settings
+from compmod.tables.results.comparability import condition_warnings
 
 Change = Callable[[Evaluation], Measurement]
 
@@ -39,7 +39,7 @@ def _changed(table: Table, label: str, change: Change, columns: range = range(2)
 
 
 def test_a_table_of_one_setting_a_column_has_no_such_note() -> None:
-    assert mixed_settings(build_table(1)) == []
+    assert condition_warnings(build_table(1)) == []
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_a_table_of_one_setting_a_column_has_no_such_note() -> None:
             _of_run(backbone=Backbone(width=9)),
             "backbone: resnet18 of width 64 on rgb, but resnet18 of width 9 on rgb",
         ),
-        (lambda spec: FineTuning(run=spec.run, share=0.1), "measurement: Evaluation, but frozen backbone on 10 %"),
+        (lambda spec: FineTuning(run=spec.run, share=0.1), "measurement: probes, but linear on 10 %"),
         (lambda spec: replace(spec, split="validation"), "images scored: test set, but validation set"),
     ],
     ids=["copy", "subset", "epochs", "width", "protocol", "split"],
 )
 def test_a_row_of_another_setting_is_named_once_for_the_columns_it_mixes(change: Change, words: str) -> None:
-    (note,) = mixed_settings(_changed(build_table(1), "BYOL", change))
+    (note,) = condition_warnings(_changed(build_table(1), "BYOL", change))
     assert note.startswith(f"CIFAR-10 linear, CIFAR-10 5-nn: rows differ in {words}")
     assert note.endswith("(BYOL).")
 
@@ -74,26 +74,26 @@ def test_seeds_of_one_cell_that_mix_settings_are_named_too() -> None:
     mixed = _changed(
         table, "BYOL", lambda spec: replace(spec, run=replace(spec.run, epochs=7)) if spec.run.seed else spec
     )
-    assert "1000 epochs, but 7 epochs (BYOL)" in mixed_settings(mixed)[0]
+    assert "1000 epochs, but 7 epochs (BYOL)" in condition_warnings(mixed)[0]
 
 
 def test_a_change_of_every_row_is_none_within_the_column() -> None:
     table = build_table(1)
     for row in table.rows:
         table = _changed(table, row.label, _of_run(copy="jpeg"))
-    assert mixed_settings(table) == []
+    assert condition_warnings(table) == []
 
 
 def test_columns_may_differ_from_each_other() -> None:
     table = build_table(1, copies={"cifar10": "jpeg"})
-    assert mixed_settings(table) == []
+    assert condition_warnings(table) == []
 
 
 def test_rows_without_training_are_compared_in_their_data_alone() -> None:
     table = build_table(1, "demo")
-    assert not any("pixels" in note for note in mixed_settings(table))
+    assert not any("pixels" in note for note in condition_warnings(table))
     mixed = _changed(table, "raw pixels", _of_run(train_images=999))
-    assert any("999 images (raw pixels)" in note for note in mixed_settings(mixed))
+    assert any("999 images (raw pixels)" in note for note in condition_warnings(mixed))
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "csv"])

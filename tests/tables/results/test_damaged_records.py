@@ -16,7 +16,7 @@ import pytest
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.read import StatusReader
-from compmod.tables.claims.findings import findings_markdown
+from compmod.tables.claims.check import claims_markdown
 from compmod.tables.commands.demo import demo_table
 from compmod.tables.commands.plan import plan_text
 from compmod.tables.commands.table import table_command
@@ -26,12 +26,12 @@ from compmod.tables.plan.plan import plan
 from compmod.tables.render.html_table import html_provenance
 from compmod.tables.render.render import FORMATS, render_all
 from compmod.tables.report import contents as gathered
-from compmod.tables.report.curves import read_course
+from compmod.tables.report.curves import read_training_curves
 from compmod.tables.report.figures import Picture
 from compmod.tables.report.report import write_report
-from compmod.tables.results.cells import fill
-from compmod.tables.results.measurements import finished, wall_time_s
-from compmod.tables.results.results import Runs
+from compmod.tables.results.cells import cell_results
+from compmod.tables.results.measurements import finished_measurements, wall_time_s
+from compmod.tables.results.results import Results
 from made_up_runs import make_up
 
 SEED = 11
@@ -75,7 +75,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without pictures, which take seconds; what they are drawn from is read all the same."""
     monkeypatch.setattr(gathered, "draw_charts", lambda *_: ())
     monkeypatch.setattr(
-        gathered, "draw_courses", lambda title, _: Picture(name="a", title=title, alternative="", content=b"")
+        gathered, "draw_training_curves", lambda title, _: Picture(name="a", title=title, alternative="", content=b"")
     )
     monkeypatch.setattr(gathered, "_views", lambda _: None)
 
@@ -88,20 +88,20 @@ def runs(sound: Path, tmp_path: Path) -> Path:
 
 def _read(table: Table, runs: Path) -> tuple[list[str], dict[str, float]]:
     """What every command that reads the folder says, and the means of the table by digest."""
-    results = Runs(runs)
+    results = Results(runs)
     texts = [render_all([table], results, form, provenance=True) for form in FORMATS]
-    cells = fill(table, results)
-    listed = finished(((1, cell) for cell in cells), results)
+    cells = cell_results(table, results)
+    listed = finished_measurements(((1, cell) for cell in cells), results)
     texts += [html_provenance(cells, table.scale), str(wall_time_s(listed))]
     for spec in table.specs:
-        read_course(runs, spec.run, results.damage)
+        read_training_curves(runs, spec.run, results.damage)
     found = plan([table], results, measured_rates(runs))
     texts += [plan_text(found, table.scale, 1), found.to_json()]
     StatusReader([table], runs).read(ask=False)
     values = {
         f"{digest} {cell.cell.metric}": value
         for cell in cells
-        for digest, value in zip(cell.outcome.digests, cell.outcome.values, strict=True)
+        for digest, value in zip(cell.seed_results.digests, cell.seed_results.values, strict=True)
     }
     return [*texts, *results.damaged], values
 
@@ -295,7 +295,7 @@ def test_every_command_goes_on_over_a_damaged_record_and_names_it(
     for form in FORMATS:
         table_command(1, scale="demo", format=form, runs=runs)
         assert "a number too large for 64 bits" in "".join(capsys.readouterr()).replace(r"\_", "_")
-    assert str(damaged) in findings_markdown(Runs(runs), "demo")
+    assert str(damaged) in claims_markdown(Results(runs), "demo")
 
 
 def test_what_others_wrote_is_letters_in_every_format(table: Table, runs: Path, tmp_path: Path, undrawn: None) -> None:
@@ -328,8 +328,8 @@ def test_the_time_of_a_damaged_provenance_is_left_out(table: Table, runs: Path) 
     spec = next(spec for spec in table.specs if spec.run.method == "simclr" and spec.run.epochs)
 
     def seconds() -> float:
-        results = Runs(runs)
-        return wall_time_s(finished(((1, cell) for cell in fill(table, results)), results))
+        results = Results(runs)
+        return wall_time_s(finished_measurements(((1, cell) for cell in cell_results(table, results)), results))
 
     before = seconds()
     (runs / spec.run.folder / "provenance.json").write_text('{"seconds": true}')

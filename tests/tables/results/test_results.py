@@ -16,15 +16,15 @@ from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.run import Run
 from compmod.tables.paper.table import Cell
-from compmod.tables.results.results import Outcome, Runs
+from compmod.tables.results.results import Results, SeedResults
 
 SPEC = Evaluation(run=Run(method="simclr+", dataset="cifar10", seed=3))
 CELL = Cell(metric="linear/top1", specs=(SPEC,))
 
 
-def _outcome(runs: Path, cell: Cell = CELL) -> tuple[Outcome, list[str]]:
-    results = Runs(runs)
-    return results.outcome(cell), list(results.damaged)
+def _outcome(runs: Path, cell: Cell = CELL) -> tuple[SeedResults, list[str]]:
+    results = Results(runs)
+    return results.seed_results(cell), list(results.damaged)
 
 
 def _restate(record: Record, **entries: Any) -> None:
@@ -35,11 +35,15 @@ def _restate(record: Record, **entries: Any) -> None:
 def test_the_source_of_a_number_tells_where_it_comes_from(tmp_path: Path, finish: Any) -> None:
     finish(SPEC, linear=0.9)
     found, damaged = _outcome(tmp_path / "runs")
-    (source,) = found.sources
-    assert (source.digest, source.folder, source.seed) == (SPEC.digest, SPEC.folder, 3)
-    assert (source.commit, source.dirty, source.checkout) == ("0123456789ab", True, "0123456789ab (with changes)")
-    assert (source.data, source.hardware, source.seconds) == ("CIFAR-10", "a processor, threads: 2", 15.0)
-    assert (source.stale, source.unknown, damaged) == ((), False, [])
+    (provenance,) = found.provenances
+    assert (provenance.digest, provenance.folder, provenance.seed) == (SPEC.digest, SPEC.folder, 3)
+    assert (provenance.commit, provenance.dirty, provenance.checkout) == (
+        "0123456789ab",
+        True,
+        "0123456789ab (with changes)",
+    )
+    assert (provenance.data, provenance.hardware, provenance.seconds) == ("CIFAR-10", "a processor, threads: 2", 15.0)
+    assert (provenance.stale, provenance.unknown, damaged) == ((), False, [])
 
 
 def test_sources_are_in_the_order_of_the_values_and_skip_seeds_that_are_not_done(tmp_path: Path, finish: Any) -> None:
@@ -48,15 +52,15 @@ def test_sources_are_in_the_order_of_the_values_and_skip_seeds_that_are_not_done
         finish(spec, linear=value)
     found, _ = _outcome(tmp_path / "runs", Cell(metric="linear/top1", specs=specs))
     assert found.values == pytest.approx((10.0, 30.0))
-    assert tuple(source.seed for source in found.sources) == (0, 2)
-    assert tuple(source.digest for source in found.sources) == found.digests
+    assert tuple(provenance.seed for provenance in found.provenances) == (0, 2)
+    assert tuple(provenance.digest for provenance in found.provenances) == found.digests
     assert found.states == ("done", "not run", "done")
 
 
 def test_a_measurement_by_another_commit_than_its_run_names_both(tmp_path: Path, finish: Any) -> None:
     _restate(finish(SPEC), git={"commit": "f" * 40, "dirty": False})
-    (source,) = _outcome(tmp_path / "runs")[0].sources
-    assert (source.commit, source.dirty) == ("0123456789ab, ffffffffffff", True)
+    (provenance,) = _outcome(tmp_path / "runs")[0].provenances
+    assert (provenance.commit, provenance.dirty) == ("0123456789ab, ffffffffffff", True)
 
 
 def test_a_fine_tuning_has_its_source_too(tmp_path: Path) -> None:
@@ -67,7 +71,11 @@ def test_a_fine_tuning_has_its_source_too(tmp_path: Path) -> None:
         record.finish({"top1": 0.7}, {"seconds": 2.0, "source": fingerprint(each)})
     found, _ = _outcome(tmp_path, Cell(metric="top1", specs=(spec,)))
     assert found.values == pytest.approx((70.0,))
-    assert (found.sources[0].folder, found.sources[0].stale, found.sources[0].unknown) == (spec.folder, (), False)
+    assert (found.provenances[0].folder, found.provenances[0].stale, found.provenances[0].unknown) == (
+        spec.folder,
+        (),
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,9 +92,9 @@ def test_a_number_is_stale_when_a_file_of_its_run_or_its_measurement_has_changed
     record = finish(SPEC)
     for each, changes in ((Record(tmp_path / "runs", SPEC.run), run_changes), (record, own_changes)):
         _restate(each, source=fingerprint(each.spec) | dict.fromkeys(changes, "0" * 12))
-    (source,) = _outcome(tmp_path / "runs")[0].sources
-    assert tuple(Path(file).stem for file in source.stale) == tuple(Path(file).stem for file in stale)
-    assert not source.unknown
+    (provenance,) = _outcome(tmp_path / "runs")[0].provenances
+    assert tuple(Path(file).stem for file in provenance.stale) == tuple(Path(file).stem for file in stale)
+    assert not provenance.unknown
 
 
 @pytest.mark.parametrize("recorded", [None, {}, [], "a", 3, {"pretrain/views.py": "0123456789ab"}])
@@ -97,7 +105,7 @@ def test_a_record_without_a_fingerprint_makes_the_source_unknown(
     record = finish(SPEC)
     _restate(Record(tmp_path / "runs", SPEC.run) if of_run else record, source=recorded)
     found, damaged = _outcome(tmp_path / "runs")
-    assert (found.sources[0].unknown, found.sources[0].stale) == (True, ())
+    assert (found.provenances[0].unknown, found.provenances[0].stale) == (True, ())
     assert [sentence.partition("json: ")[2][:8] for sentence in damaged] == ["'source'"] * (recorded in ([], "a", 3))
 
 
@@ -107,8 +115,14 @@ def test_a_number_without_provenance_stands_with_a_blank_source(tmp_path: Path, 
         (folder / "provenance.json").unlink()
     found, damaged = _outcome(tmp_path / "runs")
     assert (found.values, damaged) == ((90.0,), [])
-    (source,) = found.sources
-    assert (source.commit, source.dirty, source.hardware, source.seconds, source.unknown) == ("", False, "", None, True)
+    (provenance,) = found.provenances
+    assert (provenance.commit, provenance.dirty, provenance.hardware, provenance.seconds, provenance.unknown) == (
+        "",
+        False,
+        "",
+        None,
+        True,
+    )
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "", "\x00", '"a"'])
@@ -118,7 +132,7 @@ def test_a_damaged_provenance_is_listed_and_takes_nothing_from_the_number(
     record = finish(SPEC, linear=0.9)
     (record.path / "provenance.json").write_text(content)
     found, damaged = _outcome(tmp_path / "runs")
-    assert (found.values, found.state, found.sources[0].unknown) == ((90.0,), "done", True)
+    assert (found.values, found.state, found.provenances[0].unknown) == ((90.0,), "done", True)
     assert [sentence.split(": ")[0] for sentence in damaged] == [f"damaged record {record.path / 'provenance.json'}"]
 
 
@@ -134,7 +148,7 @@ def test_provenance_of_another_form_stops_nothing(entries: dict[str, Any], tmp_p
     finish(SPEC, linear=0.9, **entries)
     found, _ = _outcome(tmp_path / "runs")
     assert found.values == (90.0,)
-    assert found.sources[0].seconds is None
+    assert found.provenances[0].seconds is None
 
 
 def _loop(path: Path) -> None:
@@ -200,8 +214,8 @@ def test_reading_writes_nothing(tmp_path: Path, finish: Any) -> None:
 RENDERING = """
 import os, sys
 from pathlib import Path
-from compmod.tables.render import render
-from compmod.tables.table import build_table
+from compmod.tables.build import build_table
+from compmod.tables.render.render import render
 
 runs = Path(sys.argv[1])
 table, texts = build_table(1, "demo"), []
@@ -246,6 +260,6 @@ def test_a_number_that_was_changed_afterwards_is_damaged_and_not_shown(tmp_path:
     assert _outcome(tmp_path / "runs")[0].values == (50.0,)
     file = record.path / "results.json"
     file.write_text(file.read_text().replace("0.5", "0.7"))
-    outcome, damaged = _outcome(tmp_path / "runs")
-    assert (outcome.state, outcome.values) == ("damaged", ())
+    seed_results, damaged = _outcome(tmp_path / "runs")
+    assert (seed_results.state, seed_results.values) == ("damaged", ())
     assert [sentence for sentence in damaged if f"{file}: not what was measured" in sentence]

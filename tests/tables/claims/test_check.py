@@ -14,19 +14,19 @@ import pandas as pd
 import pytest
 from compmod.cli import main
 from compmod.tables.build import build_table
-from compmod.tables.claims.comparison import Comparison, Place, decide_printed, decide_seeds, welch
-from compmod.tables.claims.evidence import Seeded, find
-from compmod.tables.claims.findings import (
+from compmod.tables.claims.check import (
     CLAIMS,
     FRAME_COLUMNS,
-    findings,
-    findings_frame,
-    findings_markdown,
-    printed_findings,
+    check_claims,
+    check_printed,
+    claims_frame,
+    claims_markdown,
 )
+from compmod.tables.claims.comparison import Comparison, PrintedCell, compare_printed, compare_seeds, welch
+from compmod.tables.claims.evidence import ClaimChecker, find
 from compmod.tables.paper.printed import paper_table, printed
 from compmod.tables.paper.table import Cell
-from compmod.tables.results.results import Outcome, Runs
+from compmod.tables.results.results import Results, SeedResults
 from paths import GOLDEN as GOLDEN_FOLDER
 
 GOLDEN = GOLDEN_FOLDER / "tables"
@@ -45,11 +45,11 @@ REFUTED = {  # claim -> how many of its comparisons fail on printed numbers; the
     "lambda: easy tuning": 6,  # 20: the cells below plain SimCLR
     "Mixup fuses": 4,  # 22
 }
-SIMCLR = Place(1, "SimCLR", "CIFAR-10", "linear", "top1")
+SIMCLR = PrintedCell(1, "SimCLR", "CIFAR-10", "linear", "top1")
 SIMCLR_PLUS = SIMCLR._replace(row="SimCLR+")
 BYOL = SIMCLR._replace(row="BYOL")
 BYOL_PLUS = SIMCLR._replace(row="BYOL+")
-LAMBDAS = Place(6, "lambda1=0.01", "SimCLR+ CIFAR-10", "lambda2=0.1", "top1")  # the setting of Table 1's row
+LAMBDAS = PrintedCell(6, "lambda1=0.01", "SimCLR+ CIFAR-10", "lambda2=0.1", "top1")  # the setting of Table 1's row
 COMPARISON = Comparison(SIMCLR_PLUS, SIMCLR, bound=2.0)
 
 
@@ -57,28 +57,28 @@ def _claim(name: str) -> Any:
     return next(claim for claim in CLAIMS if claim.name == name)
 
 
-def _finding(found: Any, name: str) -> Any:
+def _checked_claim(found: Any, name: str) -> Any:
     return next(finding for finding in found if finding.claim.name == name)
 
 
 def _decided(left: tuple[float, ...], right: tuple[float, ...], comparisons: int = 1, **changes: Any) -> Any:
     comparison = Comparison(SIMCLR_PLUS, SIMCLR, **changes)
-    return decide_seeds(comparison, [("left", left), ("right", right)], comparisons)
+    return compare_seeds(comparison, [("left", left), ("right", right)], comparisons)
 
 
 def test_exactly_the_listed_claims_fail_on_the_papers_own_numbers() -> None:
-    refuted = {finding.claim.name for finding in printed_findings() if finding.verdict == "refuted"}
+    refuted = {finding.claim.name for finding in check_printed() if finding.verdict == "refuted"}
     assert refuted == set(REFUTED)
 
 
 def test_every_other_claim_is_confirmed_by_the_papers_own_numbers() -> None:
-    confirmed = {finding.claim.name for finding in printed_findings() if finding.verdict == "confirmed"}
+    confirmed = {finding.claim.name for finding in check_printed() if finding.verdict == "confirmed"}
     assert confirmed == {claim.name for claim in CLAIMS} - set(REFUTED)
 
 
 @pytest.mark.parametrize("name, failing", REFUTED.items())
 def test_as_many_comparisons_fail_as_were_counted_by_hand(name: str, failing: int) -> None:
-    decided = [decide_printed(comparison) for comparison in _claim(name).comparisons]
+    decided = [compare_printed(comparison) for comparison in _claim(name).comparisons]
     assert sum(each.state == "fails" for each in decided) == failing
 
 
@@ -96,12 +96,12 @@ def test_the_refutations_that_no_list_had_are_plain_arithmetic(plus: str, plain:
     numbers = [printed(table, row, *column) for row in (plus, plain)]
     assert all(numbers)
     assert Decimal(numbers[0].text) - Decimal(numbers[1].text) == Decimal(gain)  # type: ignore[union-attr]
-    detail = "".join(finding.detail for finding in printed_findings())
+    detail = "".join(finding.detail for finding in check_printed())
     assert f"{numbers[0].text} - {numbers[1].text} = +{gain}, not above" in detail  # type: ignore[union-attr]
 
 
 def test_a_claim_that_fails_names_the_comparison_with_its_figures() -> None:
-    detail = _finding(printed_findings(), "transfer: BarlowTwins+").detail
+    detail = _checked_claim(check_printed(), "transfer: BarlowTwins+").detail
     assert detail.startswith(
         "1 of 6 fail: Barlow Twins+ less Barlow Twins, Object Det. AP: 39.1 - 39.2 = -0.1, not above"
     )
@@ -109,9 +109,9 @@ def test_a_claim_that_fails_names_the_comparison_with_its_figures() -> None:
 
 
 def test_a_printed_tie_is_no_improvement_but_a_shared_best() -> None:
-    tie = Place(5, "SimCLR+", "Instance Seg.", "AP50", "AP50")
-    above = decide_printed(Comparison(tie, tie._replace(row="SimCLR")))
-    at_least = decide_printed(Comparison(tie, tie._replace(row="SimCLR"), "at least"))
+    tie = PrintedCell(5, "SimCLR+", "Instance Seg.", "AP50", "AP50")
+    above = compare_printed(Comparison(tie, tie._replace(row="SimCLR")))
+    at_least = compare_printed(Comparison(tie, tie._replace(row="SimCLR"), "at least"))
     assert (above.state, at_least.state) == ("fails", "holds")
 
 
@@ -134,16 +134,16 @@ def test_the_ledger_reaches_every_table() -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7])
 def test_every_place_of_a_claim_is_a_cell_of_ours(number: int) -> None:
     table = build_table(number)
-    needed = {p for claim in CLAIMS for comparison in claim.comparisons for p in comparison.places if p.table == number}
-    assert [place for place in needed if find(table, place) is None] == []
+    needed = {p for claim in CLAIMS for comparison in claim.comparisons for p in comparison.cells if p.table == number}
+    assert [cell for cell in needed if find(table, cell) is None] == []
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 7])
 def test_at_scale_demo_too_every_place_of_a_claim_has_specs(number: int) -> None:
     table = build_table(number, "demo")
-    needed = {p for claim in CLAIMS for comparison in claim.comparisons for p in comparison.places if p.table == number}
-    found = {place: find(table, place) for place in needed}
-    assert [place for place, cell in found.items() if cell is None or not cell.specs] == []
+    needed = {p for claim in CLAIMS for comparison in claim.comparisons for p in comparison.cells if p.table == number}
+    found = {cell: find(table, cell) for cell in needed}
+    assert [cell for cell, cell in found.items() if cell is None or not cell.specs] == []
 
 
 @pytest.mark.parametrize("left, right", [((94.1, 93.7, 93.9), (91.9, 91.6)), ((90.0, 90.4), (91.0, 91.3, 92.4, 91.1))])
@@ -190,27 +190,27 @@ def test_a_failure_must_outlast_the_count_of_comparisons() -> None:
 def test_two_places_of_one_experiment_are_one_sample() -> None:
     comparison = Comparison(LAMBDAS, LAMBDAS._replace(row="lambda1=1"), "below", gain=(SIMCLR_PLUS, SIMCLR))
     same, other, plain = (93.0, 95.0), (92.50, 92.51), (91.80, 91.81)  # what varies stands on both sides and cancels
-    decided = decide_seeds(comparison, [("plus", same), ("other", other), ("plus", same), ("plain", plain)], 1)
+    decided = compare_seeds(comparison, [("plus", same), ("other", other), ("plus", same), ("plain", plain)], 1)
     assert decided.state == "holds"
 
 
-def _fill(finish: Any, runs: Path, values: dict[Place, tuple[float, ...]], scale: Any = "paper") -> Runs:
+def _fill(finish: Any, runs: Path, values: dict[PrintedCell, tuple[float, ...]], scale: Any = "paper") -> Results:
     """Records of Table 1's places, in per cent."""
     table = build_table(1, scale, seeds=3)
-    for place, accuracies in values.items():
-        cell = find(table, place)
+    for cell, accuracies in values.items():
+        cell = find(table, cell)
         assert cell is not None
         for spec, accuracy in zip(cell.specs, accuracies, strict=False):
             finish(spec, linear=accuracy / 100)
-    return Runs(runs)
+    return Results(runs)
 
 
 def test_a_claim_is_confirmed_when_all_of_its_comparisons_hold(finish: Any, tmp_path: Path) -> None:
-    values: dict[Place, tuple[float, ...]] = {}
+    values: dict[PrintedCell, tuple[float, ...]] = {}
     for group in ("CIFAR-10", "CIFAR-100"):
-        values |= {place._replace(group=group): (90.0, 90.1, 90.2) for place in (SIMCLR, BYOL)}
-        values |= {place._replace(group=group): (94.0, 94.1, 94.2) for place in (SIMCLR_PLUS, BYOL_PLUS)}
-    finding = _finding(findings(_fill(finish, tmp_path / "runs", values), seeds=3), "CIFAR, linear: above 2")
+        values |= {cell._replace(group=group): (90.0, 90.1, 90.2) for cell in (SIMCLR, BYOL)}
+        values |= {cell._replace(group=group): (94.0, 94.1, 94.2) for cell in (SIMCLR_PLUS, BYOL_PLUS)}
+    finding = _checked_claim(check_claims(_fill(finish, tmp_path / "runs", values), seeds=3), "CIFAR, linear: above 2")
     assert finding.verdict == "confirmed"
     first = "SimCLR+ less SimCLR, CIFAR-10 linear: 94.10 - 90.10 = +4.0 ± 0.23 (3 seeds), above 2"
     assert finding.detail.startswith(f"4 of 4 hold: {first}; ")
@@ -218,14 +218,14 @@ def test_a_claim_is_confirmed_when_all_of_its_comparisons_hold(finish: Any, tmp_
 
 def test_one_failing_comparison_refutes_whatever_is_missing(finish: Any, tmp_path: Path) -> None:
     values = {SIMCLR_PLUS: (90.0, 90.1, 90.2), SIMCLR: (94.0, 94.1, 94.2)}
-    finding = _finding(findings(_fill(finish, tmp_path / "runs", values), seeds=3), "CIFAR, linear: above 2")
+    finding = _checked_claim(check_claims(_fill(finish, tmp_path / "runs", values), seeds=3), "CIFAR, linear: above 2")
     assert finding.verdict == "refuted"
     assert "missing: Table 1 BYOL+ CIFAR-10 linear (not run)" in finding.detail
 
 
 def test_what_is_missing_makes_a_claim_inconclusive_and_is_named(finish: Any, tmp_path: Path) -> None:
     values = {SIMCLR_PLUS: (94.0, 94.1, 94.2), SIMCLR: (90.0, 90.1, 90.2), BYOL: (90.0, 90.1)}
-    finding = _finding(findings(_fill(finish, tmp_path / "runs", values), seeds=3), "CIFAR, linear: above 2")
+    finding = _checked_claim(check_claims(_fill(finish, tmp_path / "runs", values), seeds=3), "CIFAR, linear: above 2")
     assert finding.verdict == "inconclusive"
     assert "1 of 1 hold" in finding.detail
     assert "Table 1 BYOL+ CIFAR-10 linear (not run)" in finding.detail
@@ -233,72 +233,72 @@ def test_what_is_missing_makes_a_claim_inconclusive_and_is_named(finish: Any, tm
 
 
 def test_without_records_every_claim_is_inconclusive(tmp_path: Path) -> None:
-    assert {finding.verdict for finding in findings(Runs(tmp_path))} == {"inconclusive"}
+    assert {finding.verdict for finding in check_claims(Results(tmp_path))} == {"inconclusive"}
 
 
 def test_the_demo_says_that_it_tests_nothing_of_the_paper(tmp_path: Path) -> None:
-    found = findings(Runs(tmp_path), "demo")
+    found = check_claims(Results(tmp_path), "demo")
     assert all(finding.detail.startswith("demo scale: other data") for finding in found)
-    assert "Ours are not of the paper's setting: demo scale" in findings_markdown(Runs(tmp_path), "demo")
+    assert "Ours are not of the paper's setting: demo scale" in claims_markdown(Results(tmp_path), "demo")
 
 
 def test_four_data_sets_of_the_paper_are_one_comparison_of_the_demo(finish: Any, tmp_path: Path) -> None:
     values = {SIMCLR_PLUS: (60.0, 60.1, 60.2), SIMCLR: (50.0, 50.1, 50.2)}
     values |= {BYOL_PLUS: (60.0, 60.1, 60.2), BYOL: (50.0, 50.1, 50.2)}
     runs = _fill(finish, tmp_path / "runs", values, "demo")
-    finding = _finding(findings(runs, "demo", 3), "CIFAR, linear: above 2")
+    finding = _checked_claim(check_claims(runs, "demo", 3), "CIFAR, linear: above 2")
     assert finding.summary.startswith("demo scale: other data")
     assert "2 of 2 hold: SimCLR+ less SimCLR, CIFAR-10 linear (here Digits): 60.10 - 50.10" in finding.detail
 
 
 def test_at_scale_demo_runs_of_unequal_length_are_not_compared(finish: Any, tmp_path: Path) -> None:
     table1, table6 = build_table(1, "demo", 2), build_table(6, "demo", 2)
-    for table, place in ((table1, SIMCLR), (table6, LAMBDAS)):
-        cell = find(table, place)
+    for table, cell in ((table1, SIMCLR), (table6, LAMBDAS)):
+        cell = find(table, cell)
         assert cell is not None
         for spec in cell.specs:
             finish(spec)
-    checked = Seeded(Runs(tmp_path / "runs"), "demo", 2, None).check([Comparison(LAMBDAS, SIMCLR)])
-    assert checked.decided == []
-    assert len(checked.missing) == 1
-    assert checked.missing[0].startswith("runs of one setting in Tables 1 and 6 (")
-    assert " epochs and " in checked.missing[0]
+    evidence = ClaimChecker(Results(tmp_path / "runs"), "demo", 2, None).check([Comparison(LAMBDAS, SIMCLR)])
+    assert evidence.decided == []
+    assert len(evidence.missing) == 1
+    assert evidence.missing[0].startswith("runs of one setting in Tables 1 and 6 (")
+    assert " epochs and " in evidence.missing[0]
 
 
-class _AsPrinted(Runs):
+class _AsPrinted(Results):
     """Three seeds a hundredth of a point apart, around what the paper prints."""
 
-    def outcome(self, cell: Cell) -> Outcome:
+    def seed_results(self, cell: Cell) -> SeedResults:
         if not cell.specs or cell.paper is None:
-            return Outcome(values=(), states=(), digests=())
+            return SeedResults(values=(), states=(), digests=())
         values = tuple(cell.paper.value + step / 100 for step in (-1, 0, 1))
-        return Outcome(values=values, states=("done",) * 3, digests=("",) * 3)
+        return SeedResults(values=values, states=("done",) * 3, digests=("",) * 3)
 
 
 def test_seeds_around_the_printed_numbers_decide_as_the_printed_numbers_do(tmp_path: Path) -> None:
     tied = {"superior: classification"}  # Barlow Twins+ and SwAV at 10 %: seeds cannot tell a shared best
     cited = {"superior: object detection", "superior: instance segmentation"}  # no number of ours for Supervised
-    ours = {finding.claim.name: finding.verdict for finding in findings(_AsPrinted(tmp_path), seeds=3)}
-    for finding in printed_findings():
+    ours = {finding.claim.name: finding.verdict for finding in check_claims(_AsPrinted(tmp_path), seeds=3)}
+    for finding in check_printed():
         expected = "inconclusive" if finding.claim.name in tied | cited else finding.verdict
         assert (finding.claim.name, ours[finding.claim.name]) == (finding.claim.name, expected)
 
 
 def test_seeds_made_by_files_that_have_changed_are_counted(finish: Any, tmp_path: Path) -> None:
-    cells = [find(build_table(1, seeds=2), place) for place in (SIMCLR, SIMCLR_PLUS)]
+    cells = [find(build_table(1, seeds=2), cell) for cell in (SIMCLR, SIMCLR_PLUS)]
     for cell in cells:
         assert cell is not None
         for spec in cell.specs:
             record = finish(spec, linear=0.9 + spec.run.seed / 100)
             (record.path / "provenance.json").write_text('{"source": {"Views": "another"}}')
-    checked = Seeded(Runs(tmp_path / "runs"), "paper", 2, None).check([COMPARISON])
-    assert checked.stale == 4
-    finding = _finding(findings(Runs(tmp_path / "runs"), seeds=2), "CIFAR, linear: above 2")
+    evidence = ClaimChecker(Results(tmp_path / "runs"), "paper", 2, None).check([COMPARISON])
+    assert evidence.stale == 4
+    finding = _checked_claim(check_claims(Results(tmp_path / "runs"), seeds=2), "CIFAR, linear: above 2")
     assert "stale: 4 of the seeds were run by code that has changed since" in finding.detail
 
 
 def test_a_copy_of_the_data_is_named(tmp_path: Path) -> None:
-    finding = findings(Runs(tmp_path), copies={"cifar10": "cifar10-jpeg"})[0]
+    finding = check_claims(Results(tmp_path), copies={"cifar10": "cifar10-jpeg"})[0]
     assert finding.detail.startswith("re-encoded copies of the data; ")
 
 
@@ -356,7 +356,7 @@ def test_the_ledger_is_printed_without_torch_or_scipy(tmp_path: Path) -> None:
 
 
 def test_the_frame_has_a_line_a_claim_and_both_verdicts(tmp_path: Path) -> None:
-    frame = findings_frame(Runs(tmp_path), "short", 2)
+    frame = claims_frame(Results(tmp_path), "short", 2)
     assert list(frame.columns) == list(FRAME_COLUMNS)
     assert list(frame["claim"]) == [claim.name for claim in CLAIMS]
     assert set(frame["paper"]) == {"confirmed", "refuted"}
@@ -368,13 +368,13 @@ def test_a_damaged_record_is_listed_and_stops_no_claim(finish: Any, tmp_path: Pa
     assert cell is not None
     file = finish(cell.specs[0]).path / "results.json"
     file.write_text('{"linear/top1": 0.4')
-    text = findings_markdown(Runs(tmp_path / "runs"))
+    text = claims_markdown(Results(tmp_path / "runs"))
     assert f"- damaged record {file}: " in text
     assert "(damaged)" in text
 
 
 def test_the_ledger_renders_as_the_golden_file_has_it(tmp_path: Path) -> None:
-    text = findings_markdown(Runs(tmp_path), "short", 3)
+    text = claims_markdown(Results(tmp_path), "short", 3)
     golden = GOLDEN / "claims-short.md"
     if os.environ.get("COMPMOD_RENEW_GOLDEN"):
         golden.write_text(text, encoding="utf-8")

@@ -11,14 +11,13 @@ from typing import Any
 from ...pretrain.data.identity import recorded
 from ...pretrain.files.printable import printable
 from ...pretrain.records.fingerprint import changed, is_of_files
-from ...pretrain.specs.run import Run
-from ..paper.table import Measurement
+from ...pretrain.specs.measurement import Measurement, Work
 
 COMMIT_LENGTH = 12  # of the 40 hexadecimal characters of a commit
 
 
 @dataclass(frozen=True)
-class Source:
+class NumberProvenance:
     """Where the number of one seed comes from."""
 
     digest: str  # of the measurement
@@ -41,7 +40,7 @@ class Source:
         return self.commit + (" (with changes)" if self.dirty else "")
 
 
-def source_of(spec: Measurement, pretraining: dict[str, Any], measurement: dict[str, Any]) -> Source:
+def number_provenance(spec: Measurement, pretraining: dict[str, Any], measurement: dict[str, Any]) -> NumberProvenance:
     """The source of a finished measurement, from the provenance of its run and its own."""
     both = (pretraining, measurement)
     gits = [_part(found, "git") for found in both]
@@ -49,7 +48,7 @@ def source_of(spec: Measurement, pretraining: dict[str, Any], measurement: dict[
     seconds = [found["seconds"] for found in both if isinstance(found.get("seconds"), int | float)]
     run_files, run_unknown = _changes(spec.run, pretraining)
     files, unknown = _changes(spec, measurement)
-    return Source(
+    return NumberProvenance(
         digest=spec.digest,
         folder=spec.folder,
         seed=spec.run.seed,
@@ -64,11 +63,11 @@ def source_of(spec: Measurement, pretraining: dict[str, Any], measurement: dict[
     )
 
 
-def _contents(spec: Run | Measurement, provenance: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _contents(spec: Work, provenance: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(spec.data_name, split, digest) for split, digest in sorted(recorded(spec, provenance).items())]
 
 
-def _changes(spec: Run | Measurement, provenance: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+def _changes(spec: Work, provenance: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
     """The files changed since, and whether that cannot be told."""
     recorded = provenance.get("source")
     if not isinstance(recorded, dict) or not recorded or is_of_files(recorded):

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ...pretrain.recipes.scales import SHORT, Scale
-from ..render.markdown import escaped, noted
-from ..results.results import Runs
-from .comparison import Decided, decide_printed
-from .evidence import Checked, Seeded
+from ..render.markdown import escaped, escaped_note
+from ..results.results import Results
+from .comparison import DecidedComparison, compare_printed
+from .evidence import ClaimChecker, Evidence
 from .sentences import CLAIMS, Claim
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CLAIMS", "Claim", "Finding", "findings", "findings_frame", "findings_markdown", "printed_findings"]
-
-Verdict = Literal["confirmed", "refuted", "inconclusive"]
+ClaimVerdict = Literal["confirmed", "refuted", "inconclusive"]
 IN_DETAIL = 24  # comparisons of one state that are spelled out: as many as Table 1 has gains
 IN_SUMMARY = 3
 SETTINGS: dict[Scale, str] = {
@@ -45,37 +43,38 @@ FRAME_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckedClaim:
     """The verdict on one claim; `detail` has the comparisons with their figures, those that fail first."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: ClaimVerdict
     detail: str
     summary: str  # the detail in a line: counts, what fails, or else what is closest to failing
 
 
-def printed_findings() -> tuple[Finding, ...]:
+def check_printed() -> tuple[CheckedClaim, ...]:
     """Every claim on the numbers that the paper printed; none is inconclusive."""
     return tuple(
-        _finding(claim, Checked([decide_printed(each) for each in claim.comparisons], [], 0), "") for claim in CLAIMS
+        _checked_claim(claim, Evidence([compare_printed(each) for each in claim.comparisons], [], 0), "")
+        for claim in CLAIMS
     )
 
 
-def findings(
-    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
-) -> tuple[Finding, ...]:
+def check_claims(
+    results: Results, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+) -> tuple[CheckedClaim, ...]:
     """Every claim on our records of the seeds 0 to `seeds` - 1. Raises ValueError as `build_table` does."""
-    seeded = Seeded(runs, scale, seeds, copies)
-    return tuple(_finding(claim, seeded.check(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
+    checker = ClaimChecker(results, scale, seeds, copies)
+    return tuple(_checked_claim(claim, checker.check(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
 
 
-def findings_frame(
-    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+def claims_frame(
+    results: Results, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """One line a claim with the columns FRAME_COLUMNS, all text."""
     import pandas as pd
 
-    pairs = zip(printed_findings(), findings(runs, scale, seeds, copies), strict=True)
+    pairs = zip(check_printed(), check_claims(results, scale, seeds, copies), strict=True)
     lines = [
         (
             theirs.claim.name,
@@ -94,17 +93,17 @@ def findings_frame(
     return pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
 
 
-def findings_markdown(
-    runs: Runs, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+def claims_markdown(
+    results: Results, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
 ) -> str:
     """A table claim | paper's own numbers | ours | detail, and under it how each sentence is read."""
-    ours = findings(runs, scale, seeds, copies)
+    ours = check_claims(results, scale, seeds, copies)
     lines = [f"### Claims of the paper, ours at scale {scale}, seeds a cell: {seeds}", ""]
     if setting := _setting(scale, copies):
         lines += [f"Ours are not of the paper's setting: {setting}.", ""]
     lines += [f"| Claim | Paper's own numbers | Ours ({scale}) | Detail |", "|:--|:--|:--|:--|"]
-    for theirs, own in zip(printed_findings(), ours, strict=True):
-        detail = noted(f"paper: {theirs.summary}. Ours: {own.summary}.")
+    for theirs, own in zip(check_printed(), ours, strict=True):
+        detail = escaped_note(f"paper: {theirs.summary}. Ours: {own.summary}.")
         lines.append(f"| {theirs.claim.name} | {theirs.verdict} | {own.verdict} | {detail} |")
     lines += ["", "What the paper says, and how it is read; per cent are points of the metric:", ""]
     readings: dict[tuple[str, str, str], list[str]] = {}
@@ -112,23 +111,23 @@ def findings_markdown(
         readings.setdefault((claim.sentence, claim.where, claim.reading), []).append(f"**{claim.name}**")
     for (sentence, where, reading), names in readings.items():
         lines.append(f"- “{sentence.rstrip('.')}” ({where}): {', '.join(names)}. Read as: {reading}.")
-    lines += [f"- {escaped(sentence)}" for sentence in runs.damaged]
+    lines += [f"- {escaped(sentence)}" for sentence in results.damaged]
     return "\n".join(lines) + "\n"
 
 
-def _finding(claim: Claim, checked: Checked, setting: str) -> Finding:
-    states = {each.state for each in checked.decided}
-    verdict: Verdict = "refuted" if "fails" in states else "inconclusive"
-    if states == {"holds"} and not checked.missing:
+def _checked_claim(claim: Claim, evidence: Evidence, setting: str) -> CheckedClaim:
+    states = {each.state for each in evidence.decided}
+    verdict: ClaimVerdict = "refuted" if "fails" in states else "inconclusive"
+    if states == {"holds"} and not evidence.missing:
         verdict = "confirmed"
-    stale = [f"stale: {checked.stale} of the seeds were run by code that has changed since"] if checked.stale else []
-    first, missing = [setting] if setting else [], checked.missing
+    stale = [f"stale: {evidence.stale} of the seeds were run by code that has changed since"] if evidence.stale else []
+    first, missing = [setting] if setting else [], evidence.missing
     warning = [] if verdict == "inconclusive" else first  # no verdict is to be read without it
-    worst = _states(checked.decided, IN_SUMMARY, 1)[:1]
-    return Finding(
+    worst = _states(evidence.decided, IN_SUMMARY, 1)[:1]
+    return CheckedClaim(
         claim=claim,
         verdict=verdict,
-        detail="; ".join([*first, *_states(checked.decided, IN_DETAIL), *_missing(missing, IN_DETAIL), *stale]),
+        detail="; ".join([*first, *_states(evidence.decided, IN_DETAIL), *_missing(missing, IN_DETAIL), *stale]),
         summary="; ".join([*warning, *worst, *_missing(missing, IN_SUMMARY), *stale]),
     )
 
@@ -138,7 +137,7 @@ def _setting(scale: Scale, copies: Mapping[str, str] | None) -> str:
     return "; ".join(text for text in (SETTINGS[scale], "re-encoded copies of the data" if copies else "") if text)
 
 
-def _states(decided: Sequence[Decided], most: int, holding: int = IN_DETAIL) -> list[str]:
+def _states(decided: Sequence[DecidedComparison], most: int, holding: int = IN_DETAIL) -> list[str]:
     """What fails, what is undecided and what holds, each group with the smallest margin first.
 
     At most so many of a group are spelled out, and of those that hold at most `holding`.

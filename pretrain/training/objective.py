@@ -1,0 +1,91 @@
+"""Objective: the gradients of one batch by a method's own loss, and what to log of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..methods.base import Embedded, Method, Targets
+from ..methods.build import build_method
+from ..networks.batch_norm import synchronise_batch_norms
+from ..runtime.distributed import average_, world
+from ..runtime.randomness import generator
+from ..specs.run import Run
+from ..views.batch import Batch
+
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+
+class Objective(nn.Module):
+    """A method as the trainer sees it: the gradients of one batch, and what to log."""
+
+    def __init__(self, method: Method, autocast: Autocast = nullcontext) -> None:
+        super().__init__()
+        self.method = method
+        self.autocast = autocast
+        own = {id(p) for p in method.regulariser.parameters()} if method.regulariser else set()
+        self.psi = {name: p for name, p in method.named_parameters() if p.requires_grad and id(p) not in own}
+        self.xi: list[nn.Parameter] = []  # of regularisers, which a plain method has none of
+        self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
+
+    def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
+        """Fill `.grad` of psi (None where the loss did not use a parameter), equal on all processes.
+
+        `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
+        """
+        with self.autocast():
+            targets = self.method.targets(batch)
+        with self.autocast():
+            embedded, loss = self._embed_and_loss(batch.views, targets)
+        self.done = embedded.detach(), targets
+        psi, logged = list(self.psi.values()), {"loss": loss.detach()}
+        self._fill(psi, torch.autograd.grad(loss, psi, allow_unused=True), logged)
+        return logged
+
+    def after_step(self, progress: float) -> None:
+        """Tell the method that its parameters were updated by the gradients of the last `backward`."""
+        assert self.done is not None, "backward comes first"
+        self.method.after_step(progress, *self.done)
+
+    def _embed_and_loss(self, views: Sequence[Tensor], targets: Targets) -> tuple[Embedded, Tensor]:
+        embedded = self.method.embed(views)
+        return embedded, self.method.loss(embedded, targets)
+
+    def _fill(
+        self, parameters: Sequence[Tensor], gradients: Iterable[Tensor | None], logged: dict[str, Tensor]
+    ) -> None:
+        """Assign gradients averaged over processes; average what is logged with them."""
+        gradients = list(gradients)
+        if world() > 1:
+            average_([*(g for g in gradients if g is not None), *logged.values()])
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+
+def build_objective(run: Run, size: int, images: int, autocast: Autocast = nullcontext) -> Objective:
+    """The objective of `run` for views of side `size` and so many training images.
+
+    Weights depend on the seed alone and are the same for a method with and without "+". Raises ValueError on a wrong
+    option, and when batch-norm statistics of parts of the batch are asked for and there is not a process for each.
+    """
+    if run.norm_groups not in (1, world()):
+        raise ValueError(f"norm_groups {run.norm_groups} needs as many processes, or 1; there are {world()}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(run.seed, "method").initial_seed())
+        method = build_method(run, size)
+        method.allocate(images)
+    if run.norm_groups == 1 and world() > 1:
+        for child in method.children():
+            if child is not method.regulariser:  # it sees the gathered batch
+                synchronise_batch_norms(child)
+    if not run.plus and method.regulariser is None:
+        return Objective(method, autocast)
+    # by name, so that a plain run imports nothing of CompMod and is not stale when that changes
+    two_level = importlib.import_module("..two_level.objective", __package__)
+    objective: Objective = two_level.regularised_objective(run, method, autocast)
+    return objective
