@@ -209,7 +209,7 @@ def test_when_sbatch_refuses_an_array_those_before_it_stay_in_the_journal(
 ) -> None:
     refuse = "echo sbatch: error: QOSMaxSubmitJobPerUserLimit >&2; exit 1"
     slurm.runs_in_sbatch(f"[ ! -e {tmp_path}/once ] || {{ {refuse}; }}", f"> {tmp_path}/once")
-    with pytest.raises(SlurmError, match=r"array 2 of 2 \(evaluate, 2 tasks\): .*PerUserLimit; 1 were submitted"):
+    with pytest.raises(SlurmError, match=r"array 2 of 2 \(probes, 2 tasks\): .*PerUserLimit; 1 were submitted"):
         submit([tiny_table(range(2))], runs, tmp_path, PLAIN)
     assert sorted(entries(runs)) == sorted(tiny_run(seed).digest for seed in range(2))
     assert capsys.readouterr().err == ""
