@@ -1,4 +1,4 @@
-"""Status: the state of every pretraining and measurement of some tables at one moment; `read.py` reads it."""
+"""Status: where every pretraining and measurement of some tables stands at one moment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.run import Run
-from ..submission.journal import Entry
+from ..submission.journal import JournalEntry
 from ..task.failures import FailureKind
 from .pace import Pace
 
@@ -33,8 +33,8 @@ STATES: tuple[TaskState, ...] = (
 class TaskStatus:
     """One pretraining or measurement, and its state.
 
-    lost: submitted and not finished, and SLURM does not know it any more. stopped: begun by hand and never submitted.
-    unknown: submitted, and SLURM does not answer.
+    lost: submitted, not finished, and SLURM has forgotten it. stopped: begun, and never submitted. unknown:
+    submitted, and SLURM does not answer.
     """
 
     spec: Work
@@ -42,7 +42,7 @@ class TaskStatus:
     state: TaskState
     kind: FailureKind | None = None  # of what failed
     reason: str = ""  # why it waits, or the line that says why it failed
-    entry: Entry | None = None  # its newest submission
+    entry: JournalEntry | None = None  # its newest submission
     elapsed: str = ""  # of a job that runs
     nodes: str = ""
     pace: Pace | None = None
@@ -60,10 +60,10 @@ class Status:
 
     numbers: tuple[int, ...]  # of the tables
     tasks: tuple[TaskStatus, ...]
-    remarks: tuple[str, ...] = ()  # what could not be asked
+    remarks: tuple[str, ...] = ()  # on schedulers that did not answer, and on damaged files
 
     def of_table(self, number: int) -> tuple[TaskStatus, ...]:
-        """The tasks that one table wants, also those that others want too."""
+        """The tasks that one table needs; other tables may need them too."""
         return tuple(task for task in self.tasks if number in task.tables)
 
     def to_json(self) -> str:
@@ -78,7 +78,7 @@ class Status:
 
 
 def counted(tasks: Iterable[TaskStatus]) -> dict[TaskState, int]:
-    """How many are in every state."""
+    """How many tasks are in each state."""
     count = Counter(task.state for task in tasks)
     return {state: count[state] for state in STATES}
 

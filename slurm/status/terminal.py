@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ...pretrain.files.printable import printable
 from ..clusters.squeue import NEVER
-from .read import Board
+from .read import StatusReader
 from .status import STATES, Status, TaskState, TaskStatus, counted
 
 REFRESH_S = 2.0  # between looks at records
@@ -54,15 +54,15 @@ def console() -> Console:
     )
 
 
-def watch(board: Board, console: Console) -> None:
+def watch(reader: StatusReader, console: Console) -> None:
     """Show the status until the user interrupts."""
     asked = time.monotonic()
-    with Live(shown(board.read(), console.width), console=console, auto_refresh=False, screen=False) as live:
+    with Live(shown(reader.read(), console.width), console=console, auto_refresh=False, screen=False) as live:
         while True:
             time.sleep(REFRESH_S)
             ask = time.monotonic() - asked >= ASK_S
             asked = time.monotonic() if ask else asked
-            live.update(shown(board.read(ask=ask), console.width), refresh=True)
+            live.update(shown(reader.read(ask=ask), console.width), refresh=True)
 
 
 def shown(status: Status, width: int) -> Group:

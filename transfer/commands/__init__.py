@@ -1,3 +1,1 @@
-"""commands."""
-
-MOVES_NO_NUMBER = "reads command lines"
+"""Commands: what does a user type to fine-tune a detector, to export a trunk and to check this machine?"""

@@ -12,10 +12,10 @@ import pytest
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation, Work
 from compmod.pretrain.specs.run import Run
-from compmod.slurm.status.read import Board, wanted
+from compmod.slurm.status.read import StatusReader, wanted
 from compmod.slurm.status.status import Status, TaskStatus, counted
 from compmod.slurm.submission import journal
-from compmod.slurm.submission.journal import Entry
+from compmod.slurm.submission.journal import JournalEntry
 from compmod.slurm.task.failures import Failure, FailureKind, note
 from compmod.slurm.task.log import log_tail
 from compmod.tables.build import build_table
@@ -44,10 +44,12 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def _submit(runs: Path, spec: Work, job_id: str = "7_0", log: str = "", **fields: Any) -> Entry:
+def _submit(runs: Path, spec: Work, job_id: str = "7_0", log: str = "", **fields: Any) -> JournalEntry:
     """A line of the journal, and what the job has logged."""
     given: dict[str, Any] = {"where": NAME, "submitted": time.time() - 60, "cluster": "ours"} | fields
-    entry = Entry(digest=spec.digest, folder=spec.folder, job_id=job_id, user="ann", logs=str(runs / "logs"), **given)
+    entry = JournalEntry(
+        digest=spec.digest, folder=spec.folder, job_id=job_id, user="ann", logs=str(runs / "logs"), **given
+    )
     journal.append(runs, [entry])
     if log:
         entry.log.parent.mkdir(exist_ok=True)
@@ -56,7 +58,7 @@ def _submit(runs: Path, spec: Work, job_id: str = "7_0", log: str = "", **fields
 
 
 def _read(runs: Path, *specs: Evaluation) -> Status:
-    return Board([_table(1, *(specs or (PROBES,)))], runs).read()
+    return StatusReader([_table(1, *(specs or (PROBES,)))], runs).read()
 
 
 def _run(runs: Path) -> TaskStatus:
@@ -192,17 +194,17 @@ def test_what_squeue_has_forgotten_sacct_may_know(runs: Path, slurm: PrintingSlu
 def test_sacct_is_asked_once_of_a_job_that_has_ended(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN)
     slurm.has()
-    board = Board([_table(1, PROBES)], runs)
+    reader = StatusReader([_table(1, PROBES)], runs)
     for _ in range(3):
-        board.read()
+        reader.read()
     assert (len(slurm.arguments("sacct")), len(slurm.arguments("squeue"))) == (1, 3)
 
 
 def test_between_two_questions_the_last_answer_holds(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN)
     slurm.has(line("7_0", "RUNNING"))
-    board = Board([_table(1, PROBES)], runs)
-    states = [board.read(ask=ask).tasks[0].state for ask in (True, False, False)]
+    reader = StatusReader([_table(1, PROBES)], runs)
+    states = [reader.read(ask=ask).tasks[0].state for ask in (True, False, False)]
     assert (states, len(slurm.arguments("squeue"))) == (["running"] * 3, 1)
 
 
@@ -325,7 +327,7 @@ def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
 
 
 def test_a_run_of_two_tables_is_one_task_of_both(runs: Path) -> None:
-    status = Board([_table(1, PROBES), _table(2, PROBES)], runs).read()
+    status = StatusReader([_table(1, PROBES), _table(2, PROBES)], runs).read()
     assert [task.tables for task in status.tasks] == [(1, 2), (1, 2)]
     assert counted(status.of_table(2))["to do"] == 2
 

@@ -16,10 +16,10 @@ from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Work
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status import terminal as watching
 from compmod.slurm.status.pace import Pace
-from compmod.slurm.status.read import Board
+from compmod.slurm.status.read import StatusReader
 from compmod.slurm.status.status import Status, TaskState, TaskStatus
 from compmod.slurm.status.terminal import ROWS, SILENT_S, console, shown, units_of_time, watch
-from compmod.slurm.submission.journal import Entry
+from compmod.slurm.submission.journal import JournalEntry
 from paths import GOLDEN as GOLDEN_FOLDER
 from rich.console import Console
 
@@ -34,7 +34,7 @@ def _run(method: str, seed: int = 0) -> Run:
 def _task(
     spec: Work, state: TaskState, tables: tuple[int, ...] = (1,), job: str = "7_0", **fields: object
 ) -> TaskStatus:
-    entry = Entry(
+    entry = JournalEntry(
         digest=spec.digest,
         folder=spec.folder,
         job_id=job,
@@ -156,7 +156,7 @@ def test_watching_shows_what_changes_and_asks_slurm_seldom(tmp_path: Path, monke
     states: list[TaskState] = ["to do", "running", "done"]
     asked = Counter[bool]()
 
-    class Changing(Board):
+    class Changing(StatusReader):
         def read(self, *, ask: bool = True) -> Status:
             asked[ask] += 1
             if not states:
