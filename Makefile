@@ -41,12 +41,12 @@ test: $(STAMP) $(DETECTRON2) ## the suite, all but what the other test targets r
 # Another machine on this one: PyTorch's kernels without vectors, MKL's that every processor has, oneDNN's without
 # AVX-512. OTHER_CPU='NAME=value ...' chooses another one; COMPMOD_TEST_THREADS=2 among them splits sums, with JOBS=1.
 OTHER_CPU ?= ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2
-NUMERIC := tests/pretrain/methods \
+NUMERIC := $(addprefix tests/pretrain/,methods networks two_level test_optim.py data/test_digits.py \
+		training/test_collapse.py) \
 	$(addprefix tests/pretrain/evaluate/test_,knn.py linear.py features.py classifier.py) \
-	$(addprefix tests/pretrain/test_,coding_rate.py collapse.py compmod.py digits.py distributed.py feed.py \
-		global_state.py hypergradient.py methods.py networks.py optim.py randomness.py two_trunks.py \
-		view_operations.py views.py) \
-	$(addprefix tests/transfer/test_,convert.py trunk.py export.py scoring.py)
+	$(addprefix tests/pretrain/runtime/test_,distributed.py global_state.py randomness.py) \
+	$(addprefix tests/pretrain/views/test_,augment.py batches.py view_operations.py) \
+	$(addprefix tests/transfer/,weights/test_convert.py detector/test_trunk.py commands/test_export.py test_scoring.py)
 test-other-cpu: $(STAMP) $(DETECTRON2) ## the tests of numbers, with the arithmetic of another processor
 	$(OTHER_CPU) $(BIN)/python -m pytest -m 'not gpu and not slurm and not learning and not slow' \
 		-n $(JOBS) --dist loadgroup $(NUMERIC)

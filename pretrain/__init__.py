@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same names for type checkers and editors
     from .evaluate.finetune import fine_tune as fine_tune
     from .evaluate.probe import evaluate as evaluate_run  # noqa: F401  # public under this name
-    from .evaluate.probe import finished_backbone as finished_backbone
     from .methods.base import Method as Method
+    from .networks.encoder import finished_backbone as finished_backbone
     from .recipes.presets import preset as preset
     from .recipes.scales import scaled as scaled
     from .records.record import Record as Record
@@ -58,7 +58,7 @@ _HOME = {  # public name: its module below this folder, and its name there
     "Spec": "specs.spec:Spec",
     "evaluate_run": "evaluate.probe:evaluate",  # `evaluate` is a folder
     "fine_tune": "evaluate.finetune:fine_tune",
-    "finished_backbone": "evaluate.probe:finished_backbone",
+    "finished_backbone": "networks.encoder:finished_backbone",
     "preset": "recipes.presets:preset",
     "scaled": "recipes.scales:scaled",
     "train": "trainer:train",

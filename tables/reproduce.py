@@ -1,34 +1,36 @@
-"""Reproduce: the one room that turns a spec into results; a cluster job makes this same call.
+"""Reproduce: the only place that turns a spec into results; a cluster job makes this same call.
 
-torch is imported only when something has to be trained or evaluated.
+torch is imported only when something has to be trained or measured.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..pretrain.data.identity import Present, check_finished
 from ..pretrain.records.record import InUse, Record
 from ..pretrain.runtime.exit_status import BY_HAND
-from ..pretrain.specs.measurement import FineTuning
+from ..pretrain.specs.measurement import Measurement, Work
 from ..pretrain.specs.methods import METHODS
-from ..pretrain.specs.run import Run
+from ..pretrain.specs.performers import PERFORMS
+from ..pretrain.specs.run import Kind, Run
 from ..transfer.identity import check_finished_detection
-from ..transfer.spec import COCO, Detection
-from .paper.table import Measurement, Table
+from ..transfer.spec import Detection
+from .paper.table import Table
 from .workers import handled, side_by_side, stop
 
 POLL_S = 1.0  # between looks at what another process does
 FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; anything else is a fault of ours
 
 
-def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False) -> Record:
+def reproduce(spec: Work, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False) -> Record:
     """Do what `spec` lacks and return its record: a pretraining, or a measurement and the pretraining under it.
 
     What is finished is compared with the data below `data`, where they are there. Raises what training or measuring
@@ -38,33 +40,26 @@ def reproduce(spec: Run | Measurement, runs: Path, data: Path, device: str = "au
     if record.status == "done":
         check_data(record, Present(data))
         return record
-    from ..pretrain.trainer import train
     from ..pretrain.training.session import Session, resolve_device
 
     session = Session(device=resolve_device(device), quiet=quiet)
-    run = spec if isinstance(spec, Run) else spec.run
-    trained = Record(runs, run)
-    if trained.status != "done":
-        trained = train(run, runs, data, session)
-    if isinstance(spec, Run):
-        return trained
-    if isinstance(spec, FineTuning):
-        from ..pretrain.evaluate.finetune import fine_tune
+    lacking = [part for part in dict.fromkeys([spec.run, spec]) if Record(runs, part).status != "done"]
+    for part in lacking:
+        record = performer(part.kind)(runs=runs, spec=part, data=data, session=session)
+    return record
 
-        return fine_tune(runs, spec, data, session)
-    if isinstance(spec, Detection):
-        from ..transfer.fine_tune import transfer
 
-        return transfer(runs, spec, data / (spec.copy or COCO), session)
-    from ..pretrain.evaluate.probe import evaluate
-
-    return evaluate(runs, spec, data, session.device, session.loader_workers)
+def performer(kind: Kind) -> Callable[..., Record]:
+    """The function that does work of a kind; imports its module, and torch with it."""
+    module, _, function = PERFORMS[kind].partition(":")
+    performs: Callable[..., Record] = getattr(importlib.import_module(f"..{module}", __package__), function)
+    return performs
 
 
 def check_data(record: Record, present: Present) -> None:
     """Raise ValueError where the data there now are not those of a finished record; absent ones say nothing."""
     if isinstance(record.spec, Detection):
-        check_finished_detection(record, present.root / (record.spec.copy or COCO), present)
+        check_finished_detection(record, present.root / record.spec.images_folder, present)
     else:
         check_finished(record, present)
 
@@ -77,7 +72,14 @@ class Done:
     seconds: float = 0.0  # with its pretraining, for the first of a run
     failed: str = ""  # the reason in one line
     folder: str = ""  # of what failed, the run or the measurement
-    in_use: Run | Measurement | None = None  # what another process works on, so that this was passed over
+    in_use: Work | None = None  # what another process works on, so that this was passed over
+
+    @property
+    def outcome(self) -> str:
+        """How it went, in words."""
+        if self.in_use:
+            return "done by another process"
+        return f"failed: {self.failed}" if self.failed else f"done in {self.seconds:.0f} s"
 
 
 def run_table(table: Table, runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:
@@ -109,10 +111,8 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
         for number, done in enumerate(_all(missing, runs, data, device, workers), start=1):
             if done.failed:
                 failed[done.folder] = done.failed
-            said = f"failed: {done.failed}" if done.failed else f"done in {done.seconds:.0f} s"
-            said = "done by another process" if done.in_use else said
             name = f"{done.spec.run.label}, seed {done.spec.run.seed}, {done.spec.folder}"
-            print(f"[{number}/{len(missing)}] {name}: {said}", file=sys.stderr, flush=True)
+            print(f"[{number}/{len(missing)}] {name}: {done.outcome}", file=sys.stderr, flush=True)
     if failed:
         numbers = ", ".join(str(table.number) for table in tables)
         whose = f"table {numbers}'s runs" if len(tables) == 1 else f"the runs of tables {numbers}"
@@ -232,5 +232,5 @@ def _measure(group: list[Measurement], *, runs: Path, data: Path, device: str, q
         start = time.perf_counter()
 
 
-def _failure(spec: Measurement, where: Run | Measurement, reason: str) -> Done:
+def _failure(spec: Measurement, where: Work, reason: str) -> Done:
     return Done(spec, failed=" ".join(reason.split()), folder=where.folder)

@@ -24,7 +24,7 @@ GRACE_S = 10.0  # for saving; then a worker is killed, and goes on from the chec
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a polite kill, a terminal that is closed
 OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)  # sent to every process of a terminal at once
 
-Task = TypeVar("Task")
+Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
@@ -58,14 +58,14 @@ def stop(number: int, frame: Any) -> None:
 
 
 def side_by_side(
-    tasks: Sequence[Task], work: Callable[[Task], Outcome], count: int
-) -> Iterator[tuple[Task, Outcome | str]]:
+    tasks: Sequence[Item], work: Callable[[Item], Outcome], count: int
+) -> Iterator[tuple[Item, Outcome | str]]:
     """Each task with its outcome as they come, from `count` processes of one thread each, in the order of `tasks`.
 
     In place of an outcome how its process ended, where it did so; another one does what is left. After a signal no
     task is started, the workers are told and Stopped is raised once they have ended; a second one kills them.
     """
-    waiting, working, idle = deque(tasks), dict[_Worker[Task, Outcome], Task](), list[_Worker[Task, Outcome]]()
+    waiting, working, idle = deque(tasks), dict[_Worker[Item, Outcome], Item](), list[_Worker[Item, Outcome]]()
     with _ear() as ear, handled(ear.hear):
         try:
             while waiting or working:
@@ -118,17 +118,17 @@ def _ear() -> Iterator[_Ear]:
         os.close(end)
 
 
-class _Worker(Generic[Task, Outcome]):
+class _Worker(Generic[Item, Outcome]):
     """A process that does one task after another."""
 
-    def __init__(self, work: Callable[[Task], Outcome]) -> None:
+    def __init__(self, work: Callable[[Item], Outcome]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work))
         _start(self.process)
         theirs.close()
 
-    def send(self, task: Task) -> None:
+    def send(self, task: Item) -> None:
         with contextlib.suppress(OSError):  # it has ended, which shows when its pipe is read
             self.pipe.send(task)
 

@@ -10,7 +10,7 @@ from compmod.cli import COMMANDS, main
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation
 from compmod.tables.commands.table import script
-from small_tables import tiny_run
+from one_cell_tables import tiny_run
 
 RUN, UNFINISHED, MEASURED = "done/RUN", "done/UNFINISHED", "done/MEASURED"  # stand for folders below
 DIGITS = ["pretrain", "simclr", "--dataset", "digits"]

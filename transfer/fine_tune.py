@@ -47,6 +47,11 @@ from .weights.read import pixels_of, read_weights
 LOGGED_EVERY = 20  # steps a printed line averages over
 
 
+def fine_tune_detector(runs: Path, spec: Detection, data: Path, session: Session) -> Record:
+    """`transfer` of the run's own trunk on the images that the spec names below the data root."""
+    return transfer(runs, spec, data / spec.images_folder, session)
+
+
 @own_settings()
 def transfer(runs: Path, spec: Detection, coco: Path, session: Session, weights: Path | None = None) -> Record:
     """Fine-tune Mask R-CNN on a finished run's trunk and score it, or go on where that stopped; at once when done.

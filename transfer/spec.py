@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, get_args
 
 from ..pretrain.specs.fields import Amount, Count, Positive, Range, Share, Whole, Width
-from ..pretrain.specs.measurement import Measured
-from ..pretrain.specs.run import Run
+from ..pretrain.specs.measurement import Measurement
+from ..pretrain.specs.run import Device, Kind, Run
 from ..pretrain.specs.spec import Spec
 
 MOVES_NO_NUMBER = "holds settings, which the spec's digest holds"
@@ -19,8 +19,8 @@ MOVES_NO_NUMBER = "holds settings, which the spec's digest holds"
 Data = Literal["coco", "digit-scenes"]
 COCO: Final = "coco"
 SCENES: Final = "digit-scenes"
-Schedule = Literal["1x", "2x", "demo"]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+ScheduleName = Literal["1x", "2x", "demo"]
+SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Side = Annotated[int, Range(1, cap=10**4)]  # pixels
 REFERENCE_BATCH = 16  # images a step that published rates and lengths are quoted for
 
@@ -115,7 +115,7 @@ _DEMO: dict[Data, dict[str, Any]] = {
 }
 
 
-def detector(schedule: Schedule, data: Data = "coco", architecture: Literal["c4", "fpn"] = "c4") -> Detector:
+def detector(schedule: ScheduleName, data: Data = "coco", architecture: Literal["c4", "fpn"] = "c4") -> Detector:
     """Mask R-CNN by the name of its schedule; `demo` depends on the data."""
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r}; known: {', '.join(SCHEDULES)}")
@@ -127,7 +127,7 @@ def detector(schedule: Schedule, data: Data = "coco", architecture: Literal["c4"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detection(Measured):
+class Detection(Measurement):
     """Mask R-CNN on the trunk of a finished pretraining, scored by COCO's average precision.
 
     Weights from elsewhere take the place of the trunk of a run without epochs, which says what trunk they are.
@@ -143,14 +143,39 @@ class Detection(Measured):
         super().__post_init__()
         backbone = self.run.backbone
         if backbone.name == "pixels" or backbone.colours != "rgb":
-            found = "pixels" if backbone.name == "pixels" else f"a pair of trunks on {backbone.colours}"
-            raise ValueError(f"a detector needs one ResNet on rgb images, not {found}")
+            given = "pixels" if backbone.name == "pixels" else f"a pair of trunks on {backbone.colours}"
+            raise ValueError(f"a detector needs one ResNet on rgb images, not {given}")
         if self.copy and self.data == SCENES:
             raise ValueError(f"data {SCENES} are rendered and have no copies, such as {self.copy!r}")
         if self.weights and self.run.epochs:
             raise ValueError(f"weights from elsewhere need a run of 0 epochs, not {self.run.epochs}")
         if self.detector.pixels == "msra" and not self.weights:
             raise ValueError("pixels 'msra' are of Detectron2's own weights; valid for a trunk of ours: rgb")
+
+    @property
+    def kind(self) -> Kind:
+        """Detection."""
+        return "detection"
+
+    @property
+    def device(self) -> Device:
+        """What the work is meant for: rendered scenes are small enough for a CPU."""
+        return "cpu" if self.data == SCENES else "gpu"
+
+    @property
+    def updates(self) -> int:
+        """Updates of the optimiser from start to end."""
+        return self.detector.iterations
+
+    @property
+    def batch_size(self) -> int:
+        """Images of one update."""
+        return self.detector.batch_size
+
+    @property
+    def images_folder(self) -> str:
+        """Name of the folder of the images below the data root; scenes are rendered and need none."""
+        return self.copy or COCO
 
     @property
     def data_label(self) -> str:

@@ -1,6 +1,7 @@
-"""Options: what the values of a command line may be, declared beside them, and checked before anything is made.
+"""Options: those that several commands share, and the check of every value of a command line.
 
-`Annotated[int, Range(1)]`, `Annotated[Path, Folder()]` and `Annotated[str, Name()]` are read here, not by tyro.
+An option declares its values: `Annotated[int, Range(1)]`, `Annotated[Path, Folder()]`, `Annotated[str, Name()]`. tyro
+does not read these; the check does, before a command makes anything.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from tyro.conf import arg
 
 from ..files.printable import is_plain
-from ..specs.fields import Range, is_name
+from ..specs.fields import ABOVE_ZERO, Range, is_name
 
 MISTAKES = (
     *(errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM),
@@ -50,8 +53,15 @@ class Name:
         return "" if is_name(name) else f"{name!r} is not the name of a folder below the data folder"
 
 
+DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")]
+RunsOption = Annotated[Path, Folder(), arg(help="folder of the runs; on a cluster, every node must see it")]
+DataOption = Annotated[Path, Folder(), arg(help="folder of the data sets; on a cluster, every node must see it")]
+CheckpointMinutesOption = Annotated[float, Range(ABOVE_ZERO), arg(help="time between checkpoints")]
+WorkersOption = Annotated[int, Range(-1, 1024), arg(help="processes that decode large images; -1 = one a core")]
+
+
 def check_words(words: Sequence[str]) -> None:
-    """Raise ValueError on a word of the command line that can be nothing's value."""
+    """Raise ValueError on a word of the command line that no option can have as its value."""
     for word, before in zip(words, ("", *words), strict=False):
         if not word.strip():
             after = f" after {before!a}" if before else ""
@@ -90,12 +100,12 @@ def check_fields(options: Any) -> None:
 
 
 def is_mistake(error: OSError) -> bool:
-    """Whether it is a path that cannot be, rather than a machine that fails."""
+    """Whether the user gave a wrong path; otherwise the machine failed."""
     return error.errno in MISTAKES
 
 
 def with_path(error: OSError) -> str:
-    """What the system says of a path, the path first; without one, as it comes."""
+    """The system's message, after the path that it is about, if there is one."""
     paths = " -> ".join(
         os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)
     )

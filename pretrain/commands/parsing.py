@@ -1,4 +1,4 @@
-"""Parsing: how every command reads its options and says what is wrong, in one line."""
+"""Parsing: how every command declares itself, reads its options and reports a mistake in one line."""
 
 from __future__ import annotations
 
@@ -8,42 +8,88 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from typing import ParamSpec
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn, ParamSpec, TypeVar
+
+import tyro
+from tyro.conf import FlagCreatePairsOff
 
 from ..files.printable import printable
+from ..runtime.exit_status import BY_HAND, FAILED, MISTAKE
 from .options import check_call, is_mistake, with_path
 
 Parameters = ParamSpec("Parameters")
+Command = Callable[..., None]
+Declaring = TypeVar("Declaring", bound=Command)
+
+
+def resumable(command: Declaring) -> Declaring:
+    """Declare that the same command, given again, resumes the work."""
+    vars(command)["resumable"] = True
+    return command
+
+
+def is_resumable(command: Command) -> bool:
+    """Whether `resumable` declared it."""
+    return bool(vars(command).get("resumable"))
+
+
+def parsed_by(parse: Callable[[Sequence[str]], Callable[[], None]], first: str) -> Callable[[Declaring], Declaring]:
+    """Declare that `parse` reads the command line in place of tyro; `first` says how that line begins."""
+
+    def declare(command: Declaring) -> Declaring:
+        vars(command).update(parse=parse, first=first)
+        return command
+
+    return declare
+
+
+def first_words(command: Command) -> list[str]:
+    """How the command line begins where the command has a parser of its own."""
+    first: str = vars(command).get("first", "")
+    return first.split()
+
+
+def parsed(command: Command, arguments: Sequence[str], prog: str) -> Callable[[], None]:
+    """The call that a command line asks for. Raises ValueError, in one line, on a mistake."""
+    own: Callable[[Sequence[str]], Callable[[], None]] | None = vars(command).get("parse")
+    if own:
+        return own(arguments)
+    with parse_errors_in_one_line(known=f"those of {prog} --help"):
+        call: Callable[[], None] = tyro.cli(
+            deferred(command), prog=prog, config=(FlagCreatePairsOff,), args=list(arguments)
+        )
+    return call
 
 
 @contextlib.contextmanager
-def errors_in_one_line(*, resumable: bool) -> Iterator[None]:
+def errors_in_one_line(*, resumable: bool = False) -> Iterator[None]:
     """Leave with one line on standard error: status 2 on a mistake, 1 on a failure while computing, 130 after Ctrl-C.
 
-    `resumable` work goes on by the same command again.
+    After Ctrl-C the line says whether the same command resumes the work.
     """
     try:
         yield
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
-        _leave(f"error: {error}", 2)
+        _leave(f"error: {error}", MISTAKE)
     except OSError as error:
-        words = with_path(error)
-        _leave(*((f"error: {words}", 2) if is_mistake(error) else (f"error: {type(error).__name__}: {words}", 1)))
+        if is_mistake(error):
+            _leave(f"error: {with_path(error)}", MISTAKE)
+        _leave(f"error: {type(error).__name__}: {with_path(error)}", FAILED)
     except RuntimeError as error:
-        _leave(f"error: {type(error).__name__}: {error}", 1)
+        _leave(f"error: {type(error).__name__}: {error}", FAILED)
     except KeyboardInterrupt:
         how = "; what was saved stays, run the same command again to go on" if resumable else ""
-        _leave(f"interrupted{how}", 130)
+        _leave(f"interrupted{how}", BY_HAND)
     except SystemExit as leave:
         if reason := getattr(leave, "reason", ""):
             _leave(reason, int(leave.code or 0))
         raise
 
 
-def _leave(message: str, status: int) -> None:
+def _leave(message: str, status: int) -> NoReturn:
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":  # several processes make the same mistake
         with contextlib.suppress(OSError):  # of a terminal that is gone
             print(printable(" ".join(message.split())), file=sys.stderr, flush=True)
@@ -51,42 +97,42 @@ def _leave(message: str, status: int) -> None:
 
 
 def deferred(function: Callable[Parameters, None]) -> Callable[Parameters, Callable[[], None]]:
-    """The same signature, but a call only notes its arguments: so reading a command line and obeying it are apart.
+    """The same signature, but a call only stores its arguments and returns what then calls `function`.
 
-    Obeying begins with a check of what every option declares.
+    So a mistake of parsing is told from one of running. Before `function` runs, every option is checked.
     """
 
     @functools.wraps(function)
-    def obey(*positional: Parameters.args, **named: Parameters.kwargs) -> None:
+    def checked(*positional: Parameters.args, **named: Parameters.kwargs) -> None:
         check_call(function, positional, named)
         function(*positional, **named)
 
     @functools.wraps(function)
-    def note(*positional: Parameters.args, **named: Parameters.kwargs) -> Callable[[], None]:
-        return functools.partial(obey, *positional, **named)
+    def store(*positional: Parameters.args, **named: Parameters.kwargs) -> Callable[[], None]:
+        return functools.partial(checked, *positional, **named)
 
-    return note
+    return store
 
 
 @contextlib.contextmanager
 def parse_errors_in_one_line(known: str = "") -> Iterator[None]:
-    """Raise what tyro says of a wrong command line as a ValueError of one line, without its frame.
+    """Raise tyro's message on a wrong command line as a ValueError of one line, without its frame.
 
-    `known` names the valid options; it is added when tyro complains of one it does not recognise.
+    `known` names the valid options; it is added where tyro does not know an option.
     """
-    said = io.StringIO()
+    message = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(message):
             yield
     except SystemExit as leave:
         if leave.code:
-            raise ValueError(_sentence(_unframed(said.getvalue()), known)) from None
+            raise ValueError(_sentence(_unframed(message.getvalue()), known)) from None
         raise
-    sys.stderr.write(said.getvalue())
+    sys.stderr.write(message.getvalue())
 
 
 def _sentence(sections: list[str], known: str) -> str:
-    """What matters of tyro's words: the names alone of options it does not know and of those like them."""
+    """The part of tyro's message that matters: of unknown options and of similar ones, the names alone."""
     mistake, *more = sections or [""]
     if mistake.startswith("Unrecognized"):
         given = mistake.partition(":")[2].replace(",", " ").split()
@@ -99,9 +145,9 @@ def _sentence(sections: list[str], known: str) -> str:
 
 
 def _unframed(text: str) -> list[str]:
-    """The sections inside tyro's box, drawn with lines or with dashes, without its title and its advice."""
+    """The sections inside the box that tyro draws, without its title and its advice."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     _, *lines = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()] or [""]
     sections = "\n".join("\n" if re.fullmatch(r"[─-]{3,}", line) else line for line in lines).split("\n\n")
-    said = [" ".join(section.split()) for section in sections if "full helptext" not in section]
-    return [section for section in said if section]
+    joined = [" ".join(section.split()) for section in sections if "full helptext" not in section]
+    return [section for section in joined if section]

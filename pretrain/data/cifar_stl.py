@@ -1,8 +1,8 @@
 """Official files: the readers of CIFAR-10, CIFAR-100 and STL-10 as their authors publish them.
 
 The MD5 sums are those that torchvision lists for the same files (`datasets/cifar.py`, `datasets/stl10.py`). CIFAR's
-files are pickles, which can run code: the checksum is compared first, and the reader builds NumPy arrays and nothing
-else, so that a partial copy, whose checksum nobody knows, is as harmless.
+files are pickles, which can run code. So the checksum is compared first, and the reader builds NumPy arrays and nothing
+else: a partial copy, whose checksum is not known, is harmless too.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def read(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Pixels (uint8, images x 3 x side x side) and labels (int64) of a split.
 
-    Without `whole` the files are a partial copy: anything but their checksums and counts is still checked. Reading
-    them takes no decoding, so `cache`, an argument of every reader, is not used.
+    Without `whole` the files are a partial copy: all is checked but their checksums and counts. Reading them takes no
+    decoding, so `cache`, an argument of every reader, is not used.
     """
     import numpy as np
 
@@ -133,7 +133,7 @@ def _unpickle(dataset: Dataset, path: Path, content: bytes) -> tuple[NDArray[Any
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Reads pickles of plain values and NumPy arrays; anything else they name is an error and never called."""
+    """Reads pickles of plain values and NumPy arrays; any other name in them is an error and is never called."""
 
     def find_class(self, module: str, name: str) -> Any:
         """The few callables that NumPy's own pickles need, under any NumPy version's name for them."""
@@ -181,7 +181,7 @@ def _stl(dataset: Dataset, split: str, folder: Path, whole: bool) -> Iterator[tu
 
 
 def _bytes(dataset: Dataset, path: Path, record: int, file: File, whole: bool) -> NDArray[Any]:
-    """A file of records of so many bytes, mapped into memory after its size and checksum were compared."""
+    """A file of records of `record` bytes, mapped into memory after its size and checksum were compared."""
     import numpy as np
 
     if not path.is_file():

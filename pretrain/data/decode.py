@@ -1,8 +1,8 @@
 """Open images: the one place of the project that opens an image file, so that all data become pixels in the same way.
 
-Pillow reads; what it makes of other colours than RGB is torchvision's reader's (transparency is dropped, not blended).
+Pillow reads; colours other than RGB are converted as by torchvision's reader (transparency is dropped, not blended).
 16 bits become 8 as the format means: the darkest value is 0 and the lightest 255. Images of 32-bit numbers have no
-lightest value and are refused. Every fault is one BadData line that begins with the file. Imports no torch.
+lightest value and are refused. Every fault is a BadData of one line that begins with the file. Imports no torch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ONLY_LARGE_IMAGES = "decodes images that stay on disk; those in memory have a di
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-THREADS = 16  # open files at once; what takes the time is the disk's answer
+THREADS = 16  # files opened at once; the disk's answer takes most of the time
 BLOCK = 10_000  # items handed out at once: a million would take gigabytes
 EXPECTED = "a PNG or JPEG"
 RANGED = {"PNG": 65535, "PPM": 65535, "JPEG2000": 65535}  # formats whose 16-bit grey Pillow stretches over all 16 bits
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
-_TURNS = {  # EXIF orientation -> what undoes it; 1 = none
+_TURNS = {  # EXIF orientation -> the turn that undoes it; 1 = none
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -109,7 +109,7 @@ def checked_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
 
 
 def in_threads(work: Callable[[Item], Made], items: Iterable[Item], threads: int = THREADS) -> list[Made]:
-    """What `work` makes of every item, in order. What one of them raises ends the others and is raised."""
+    """The results of `work` for every item, in order. An error of one of them ends the others and is raised."""
     pool, waiting, made = ThreadPoolExecutor(threads), iter(items), list[Made]()
     try:
         while block := list(islice(waiting, BLOCK)):
@@ -133,7 +133,7 @@ def _kind(mode: int) -> str:
 
 
 def _regular(path: Path) -> IO[bytes]:
-    """A regular file, opened without waiting: a FIFO would otherwise hang for ever."""
+    """A regular file, opened without waiting: opening a FIFO would otherwise never end."""
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a NUL or half a surrogate pair in the name

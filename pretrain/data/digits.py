@@ -23,7 +23,7 @@ SEED = 20240220  # of the released set; another seed renders other images of the
 SMALLEST, LARGEST = 10.0, 15.0  # side of a glyph on the canvas, pixels
 GLYPH = 8  # side of a source glyph, pixels
 INK = 16.0  # darkest value of a source glyph
-DARK, LIGHT = (0.0, 0.4), (0.65, 1.0)  # shades of background and glyph, or the other way round; 1 = white
+DARK, LIGHT = (0.0, 0.4), (0.65, 1.0)  # shades of background and glyph, in this order or reversed; 1 = white
 TINT = 0.35  # largest departure of a channel from the shade, before their mean is taken off again
 GRADIENT = 0.1  # largest change of the background from its centre to an edge
 NOISE = 0.03  # half-width of the noise of one pixel and channel

@@ -1,7 +1,7 @@
 """Data identity: the content digests of the images behind a record, compared with those of the images there now.
 
-A name is no identity: two folders may be called the same one after another. Provenance holds under `splits` a SHA-256
-of every split that the work read, whole, before any subset or validation split is drawn from it. Imports no torch.
+A name is no identity: other images may later have the same folder name. Provenance holds, under `splits`, a SHA-256 of
+every whole split that the work read, before any subset or validation split is drawn from it. Imports no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..records.record import Record
 from ..specs.datasets import DATASETS, Split
-from ..specs.measurement import Evaluation, FineTuning, Measured
+from ..specs.measurement import Evaluation, FineTuning, Measurement, Work
 from ..specs.run import Run
 from .load import load
 from .locate import is_there
@@ -67,7 +67,7 @@ def pretraining_digests(images: Images | Files) -> dict[str, str]:
     return {"pretrain": images.digest, "train": train}
 
 
-def recorded(spec: Run | Measured, provenance: Mapping[str, Any]) -> dict[str, str]:
+def recorded(spec: Work, provenance: Mapping[str, Any]) -> dict[str, str]:
     """The digest of every whole split that a record tells of, by split; older records tell less, or nothing."""
     found = provenance.get("splits")
     if not isinstance(found, dict):
@@ -101,7 +101,7 @@ def check_finished(record: Record, present: Present) -> None:
 
     Where they are absent, the result stays readable: nothing contradicts it. Embedded data come with the code.
     """
-    run = record.spec if isinstance(record.spec, Run) else record.spec.run
+    run = record.spec.run
     if not DATASETS[run.dataset].folder:
         return
     before = recorded_in(record)
@@ -109,7 +109,7 @@ def check_finished(record: Record, present: Present) -> None:
     compare(record.path, run.data_name, before, now)
 
 
-def check_run(runs: Path, measured: Measured, now: Mapping[str, str], renamed: str = RENAMED) -> None:
+def check_run(runs: Path, measured: Measurement, now: Mapping[str, str], renamed: str = RENAMED) -> None:
     """Raise ValueError where data to measure a finished run on are not those of the run and its measurements.
 
     `now` holds the digests of the splits of `measured.data_name`.
@@ -136,10 +136,10 @@ def _read(dataset: str, split: Split, root: Path, copy: str) -> Images | Files:
     return load_files(dataset, split, root, copy=copy)
 
 
-def _of_an_older_record(spec: Run | Measured, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _of_an_older_record(spec: Work, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The digests of what was used, where that was a whole split; those of large images were made otherwise."""
-    run = spec if isinstance(spec, Run) else spec.run
-    if DATASETS[run.dataset].large or not isinstance(spec, Run | Evaluation | FineTuning):
+    run = spec.run
+    if DATASETS[run.dataset].large or spec.kind == "detection":
         return {}
     used = provenance.get("data_digest")
     if isinstance(spec, Run):
@@ -148,5 +148,5 @@ def _of_an_older_record(spec: Run | Measured, provenance: Mapping[str, Any]) -> 
         return {"pretrain": used} | ({} if DATASETS[run.dataset].unlabelled_images else {"train": used})
     if spec.split != "test":
         return {}
-    drawn = run.train_images or (isinstance(spec, FineTuning) and spec.share < 1)
+    drawn = run.train_images or spec.share < 1
     return {"test": used} | ({} if drawn else {"train": provenance.get("train_digest")})

@@ -171,7 +171,7 @@ def _ordered(dataset: Dataset, order: Path, images: list[tuple[Path, int]]) -> l
 def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> NDArray[Any]:
     """Decoded images, from the cache if it was made from files of these names, sizes and times.
 
-    The time of the change is among them: who unpacks an archive sets that of modification back, but not this one.
+    The times include that of the change: unpacking an archive sets back the time of modification, but not this one.
     """
     import numpy as np
 
@@ -189,7 +189,9 @@ def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> N
     if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8:
         return pixels
     pixels = decode(dataset, paths)
-    if os.access(cache.parents[2], os.W_OK):  # a shared, read-only data root just decodes anew
+    if os.access(
+        cache.parents[2], os.W_OK
+    ):  # a data root that cannot be written has no cache: its images are decoded again
         keep(pixels, file)
     return pixels
 
@@ -232,7 +234,7 @@ def kept(file: Path) -> NDArray[Any] | None:
 
 
 def _checksum(handle: BinaryIO, length: int) -> bytes:
-    """SHA-256, in hexadecimal, of so many bytes from where a file stands."""
+    """SHA-256, in hexadecimal, of the next `length` bytes of a file."""
     digest = hashlib.sha256()
     while length and (block := handle.read(min(length, 1 << 20))):
         digest.update(block)

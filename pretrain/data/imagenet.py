@@ -32,14 +32,14 @@ ONLY_LARGE_IMAGES = "lists images that stay on disk"
 
 LISTING_FORMAT = 2  # raise it when listing changes, so that older listings are not read
 WORDNET = re.compile(r"n\d{8}")
-THREADS = 16  # list folders at once; what takes the time is the disk's answer
+THREADS = 16  # folders listed at once; the disk's answer takes most of the time
 SAMPLED = 1_000  # images of a split whose content its digest reads: a hundred megabytes of ImageNet, a second
-SETTLED_NS = 2 * 10**9  # a folder changed less than this ago may change again without its time telling
+SETTLED_NS = 2 * 10**9  # seconds: a folder that changed a shorter time ago may change again with the same time
 
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """A split on disk: where its images are and what they show."""
+    """A split on disk: the paths of its images and their labels."""
 
     folder: Path
     names: NDArray[Any]  # bytes, one an image: its path below `folder`
@@ -76,7 +76,7 @@ def image_contents(paths: Sequence[Path]) -> str:
     """SHA-256 over the files of up to SAMPLED images evenly spread over `paths`, all of them where there are no more.
 
     Images of other content under the same names differ nearly everywhere, and reading a million, or asking for their
-    sizes alone, takes minutes on a network disk. A file that is absent counts as such: reading it says so later.
+    sizes alone, takes minutes on a network disk. An absent file counts as absent; reading it is an error later.
     """
 
     def one(index: int) -> bytes:
@@ -138,7 +138,9 @@ def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: P
         longest = max(len(name) for name, _ in rows)
         listed = np.array(rows, dtype=[("name", f"S{longest}"), ("label", "<i8")])
     _check_count(entry, split, folder / part, len(listed), whole=whole)
-    if cache and to_keep and os.access(cache.parents[2], os.W_OK):  # a shared, read-only data root lists anew
+    if (
+        cache and to_keep and os.access(cache.parents[2], os.W_OK)
+    ):  # a data root that cannot be written keeps no listing: its folders are listed again
         keep(listed, cache / f"{key}.npy")
     return Files(folder, listed["name"].copy(), listed["label"].astype(np.int64))
 
@@ -195,8 +197,8 @@ def _check_count(entry: Dataset, split: Split, folder: Path, found: int, *, whol
 def _key(entry: Dataset, folder: Path, classes: tuple[str, ...]) -> tuple[str, bool]:
     """A digest of the class folders' names and times, and whether their times are old enough to tell of a change.
 
-    Adding, removing or renaming a file changes its folder's times, so no file need be looked at; who unpacks an archive
-    sets the time of modification back, but not that of the change.
+    Adding, removing or renaming a file changes its folder's times, so no file is looked at. Unpacking an archive
+    sets back the time of modification, but not that of the change.
     """
     digest, newest = hashlib.sha256(f"{LISTING_FORMAT} {entry.name}\n".encode()), 0
     for name in classes:
@@ -207,6 +209,6 @@ def _key(entry: Dataset, folder: Path, classes: tuple[str, ...]) -> tuple[str, b
 
 
 def _kept(file: Path) -> NDArray[Any] | None:
-    """A listing made earlier, if it is there and sound."""
+    """A listing made earlier, if it is there and undamaged."""
     listed = kept(file)
     return listed if listed is not None and listed.dtype.names == ("name", "label") and len(listed) else None

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-SUBSET, VALIDATION = -1, -2  # in the epoch's place when drawing, so that no epoch's order is used twice
+SUBSET, VALIDATION = -1, -2  # takes the place of the epoch when a subset is drawn, so that no epoch has the same order
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A split in memory. Images of one group show the same thing: no split may part them."""
+    """A split in memory. Images of one group show the same thing: no split may separate them."""
 
     pixels: NDArray[Any]  # uint8, images x 3 x height x width
     labels: NDArray[Any]  # int64, one an image; -1 = unlabelled
@@ -42,7 +42,7 @@ class Collection(Protocol):
 
     @property
     def groups(self) -> NDArray[Any]:
-        """int64, one an image; no split may part a group."""
+        """int64, one an image; no split may separate a group."""
 
     def __len__(self) -> int: ...
 

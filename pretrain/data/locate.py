@@ -88,7 +88,7 @@ def _unpacking(archive: Path, root: Path, copy: str) -> str:
                 first = getattr(tarred.next(), "name", "")
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
         return f"but it is damaged: {error}"
-    # An archive that brings the copy's own folder goes beside it, any other inside.
+    # An archive that holds the copy's own folder is unpacked beside it, any other inside it.
     target = root if not copy or Path(first).parts[:1] == (copy,) else root / copy
     words = ["unzip", str(archive), "-d"] if archive.suffix == ".zip" else ["tar", "xzf", str(archive), "-C"]
     return shlex.join([*words, str(target)])

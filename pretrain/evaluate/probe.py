@@ -18,6 +18,7 @@ from ..records.record import Record
 from ..runtime.settings import own_settings
 from ..specs.datasets import DATASETS
 from ..specs.measurement import Evaluation
+from ..training.session import Session, resolve_device
 from .features import extract
 from .knn import knn_accuracy
 from .linear import linear_probe
@@ -57,20 +58,20 @@ def probe(
 
 
 @own_settings()
-def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | str, workers: int = 0) -> Record:
+def evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Record:
     """Probe the encoder of a finished run and store the result inside that run's folder; at once when that is done.
 
-    A finished evaluation is compared with the data below `root`, where they are there. Raises ValueError when those are
+    A finished evaluation is compared with the data below `data`, where they are there. Raises ValueError when those are
     other data than its own or the run's, when the run is not finished, its encoder is damaged, or another process
     evaluates it.
     """
     record = Record(runs, spec)
     if record.status == "done":
-        check_finished(record, Present(root))
+        check_finished(record, Present(data))
         return record
     backbone = finished_backbone(runs, spec.run)
     forget_images(spec.run)
-    contents = split_digests(spec, root)
+    device, contents = resolve_device(session.device), split_digests(spec, data)
     check_run(runs, spec, contents)
     with record.lock():
         if record.results is not None:  # another process finished it since
@@ -78,15 +79,15 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
         record.start()
         started = time.monotonic()
         try:
-            results = probe(backbone, spec, root, device, workers)
-            train, test = splits(spec, root)
+            results = probe(backbone, spec, data, device, session.loader_workers)
+            train, test = splits(spec, data)
         except Exception as error:
             record.fail(f"{type(error).__name__}: {error}")
             raise
         origin = provenance(
             spec,
             seconds=time.monotonic() - started,
-            device=str(device),
+            device=device,
             data_digest=test.digest,
             extra={
                 "splits": contents,

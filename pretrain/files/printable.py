@@ -1,4 +1,4 @@
-"""Printable: what others wrote, such as names, errors and logs, as one line that no terminal obeys."""
+"""Printable: text of others, such as names, errors and logs, as one line without escape sequences for a terminal."""
 
 from __future__ import annotations
 

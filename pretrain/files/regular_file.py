@@ -1,4 +1,4 @@
-"""Regular file: opening what others may have replaced by a pipe, which would be waited for without end."""
+"""Regular file: opening a file that others may have replaced by a pipe, on which `open` would wait without end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 
 
 class NotRegular(OSError):
-    """What lies under a path is no regular file."""
+    """The path is not that of a regular file."""
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:

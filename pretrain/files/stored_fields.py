@@ -1,7 +1,7 @@
 """Fields: what the records of others may hold, name by name, so that no wrong type or range becomes a number.
 
-A field that is not there, or is null, is not known; one that is there is right or makes its file damaged. Fields that
-nobody lists are not looked at. Imports no torch.
+A field that is absent, or null, is unknown; a field that is there is right, or its file is damaged. Fields that are not
+listed are ignored. Imports no torch.
 """
 
 from __future__ import annotations

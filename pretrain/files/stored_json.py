@@ -1,8 +1,8 @@
-"""Stored JSON: the one reader of every JSON file of the project, for others may have touched what lies on disk.
+"""Stored JSON: the one reader of every JSON file of the project, because others may have changed a file on disk.
 
 What it returns holds finite numbers that fit 64 bits, letters that can be printed in some encoding and no name twice,
-and is not deeply nested; everything else, and what is no regular file, is one ValueError that begins with the file's
-path. Imports no torch.
+and is not deeply nested. Any other content, and any file that is not regular, is one ValueError that begins with the
+file's path. Imports no torch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def parse_json(content: bytes, where: object) -> Any:
 
 
 def parse_large(content: bytes, where: object) -> Any:
-    """`parse_json` for hundreds of megabytes, without its walk: who calls it checks type and range of what is used.
+    """`parse_json` for hundreds of megabytes, without its checks: the caller checks type and range of what it uses.
 
     Numbers may be infinite or more than 64 bits wide, and lists some hundred levels deep.
     """
@@ -89,9 +89,9 @@ def read_lines(file: str | os.PathLike[str]) -> Iterator[tuple[bytes, dict[str, 
 
 
 def read_regular(file: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes | None:
-    """The content of a regular file, or None where there is none; what would block or fill the memory is refused.
+    """The content of a regular file, or None where there is none.
 
-    Raises ValueError that begins with the file's path.
+    A file that would block or fill the memory is refused. Raises ValueError that begins with the file's path.
     """
     opened = _open(file, most)
     if opened is None:
@@ -104,12 +104,12 @@ def read_regular(file: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes 
 
 
 def shortened(text: str) -> str:
-    """What others wrote as a remark quotes it: one line of at most SAID letters."""
+    """Text of others as a remark quotes it: one line of at most SAID letters."""
     return printable(text if len(text) <= SAID else f"{text[:SAID]}…")
 
 
 def _open(file: str | os.PathLike[str], most: int) -> io.BufferedReader | None:
-    """A regular file of at most so many bytes, or None where there is none."""
+    """A regular file of at most `most` bytes, or None where there is none."""
     try:
         opened = open_regular(file)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -16,7 +16,7 @@ def write_whole(path: Path, content: bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(aside, path)
-    except BaseException as error:  # a full disk would stay full
+    except BaseException as error:  # otherwise a full disk would stay full
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno:  # the system names the file aside, or none

@@ -1,6 +1,7 @@
 """Encoder: the trunk of a finished run, and the one reader of its encoder.safetensors, which checks what it reads.
 
-The file's metadata hold the run's digest and provenance holds the file's SHA-256; records older than that hold none.
+The metadata of the file hold the digest of the run, and provenance holds the SHA-256 of the file; older records have
+neither.
 """
 
 from __future__ import annotations

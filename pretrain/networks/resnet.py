@@ -1,8 +1,8 @@
 """ResNet trunks with small- and large-image stems (He et al., CVPR 2016).
 
-The parameters carry torchvision's names and its default initialisation, so a state dict goes either way; what
-torchvision cannot do, and we need, is other widths and the stems of the W-MSE code (3 x 3, stride 1, with or without
-max-pool), from which small-image results come.
+The parameters have torchvision's names and its default initialisation, so a state dict fits both. We also need what
+torchvision lacks: other widths, and the stems of the W-MSE code (3 x 3, stride 1, with or without max-pool), which
+small-image results use.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ResNet(nn.Module):
 
 
 class Pixels(nn.Flatten):
-    """The image itself as its representation: the floor every trunk has to beat."""
+    """The image itself as its representation: the floor that every trunk must exceed."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

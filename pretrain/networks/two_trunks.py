@@ -1,4 +1,4 @@
-"""CMC's pair of trunks, which sees lightness and colour apart (Tian et al., ECCV 2020), and the colour spaces it uses.
+"""CMC's pair of trunks, one for lightness and one for colour (Tian et al., ECCV 2020), and the colour spaces it uses.
 
 These are those of IEC 61966-2-1 (sRGB), CIE 15 (Lab) and ITU-R BT.601 (YCbCr).
 """
@@ -79,6 +79,6 @@ def ycbcr(x_N3HW: Tensor) -> Tensor:
 
 
 def _mixed(x_N3HW: Tensor, weights: tuple[float, float, float]) -> Tensor:
-    """Weighted sum of the channels; no matrix product, which autocast would narrow."""
+    """Weighted sum of the channels, without a matrix product, whose precision autocast would lower."""
     red, green, blue = x_N3HW.unbind(1)
     return weights[0] * red + weights[1] * green + weights[2] * blue

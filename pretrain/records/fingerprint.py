@@ -23,9 +23,10 @@ from functools import cache
 from pathlib import Path
 
 from ..specs.datasets import DATASETS
-from ..specs.measurement import Measured
+from ..specs.measurement import Work
 from ..specs.methods import METHODS
-from ..specs.run import Run
+from ..specs.performers import PERFORMS
+from ..specs.run import Kind
 from ..specs.spec import DIGEST_LENGTH, Spec
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -33,12 +34,6 @@ NAME = __name__.partition(".")[0]  # of the package
 UNNAMED = "(statements)"  # of a module, that define nothing
 FREE, LARGE = "MOVES_NO_NUMBER", "ONLY_LARGE_IMAGES"  # what a file says of itself
 
-MADE_BY: dict[str, str] = {  # kind of spec -> the module that makes its number
-    "Run": "pretrain.trainer",
-    "Evaluation": "pretrain.evaluate.probe",
-    "FineTuning": "pretrain.evaluate.finetune",
-    "Detection": "transfer.fine_tune",
-}
 PROBES = "pretrain.evaluate"  # a pretraining imports them for its log; they train nothing
 TWO_LEVELS = "pretrain.two_level.objective"  # imported by name, for "+" and for a method that has a
 REGULARISER = "pretrain.methods.parts.regulariser"
@@ -151,16 +146,16 @@ def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
         yield string.lineno, last
 
 
-def _subject(spec: Spec) -> tuple[str, str, bool, str]:
+def _subject(spec: Spec) -> tuple[Kind | None, str, bool, str]:
     """What of a spec selects the code: its kind, and method, "+" and data set of the run."""
-    if not isinstance(spec, Run | Measured):
-        return "", "", False, ""
-    run = spec if isinstance(spec, Run) else spec.run
-    return type(spec).__qualname__, run.base_method, run.plus, run.dataset
+    if not isinstance(spec, Work):
+        return None, "", False, ""
+    run = spec.run
+    return spec.kind, run.base_method, run.plus, run.dataset
 
 
 @cache
-def _named(kind: str, method: str, plus: bool, dataset: str) -> dict[str, str]:
+def _named(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, str]:
     named: dict[str, set[str]] = {}
     for hashes in _hashes(kind, method, plus, dataset).values():
         for name, part in hashes:
@@ -169,19 +164,19 @@ def _named(kind: str, method: str, plus: bool, dataset: str) -> dict[str, str]:
 
 
 @cache
-def _hashes(kind: str, method: str, plus: bool, dataset: str) -> dict[str, frozenset[tuple[str, str]]]:
+def _hashes(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, frozenset[tuple[str, str]]]:
     """The files that determine a number, in order, and the hashes of their definitions; last, the data set's entry."""
-    if kind not in MADE_BY:
+    if kind is None:
         return {}
     entry = DATASETS[dataset]
-    roots = [f"{NAME}.{MADE_BY[kind]}"]
-    if kind != "Detection":  # which reads COCO
+    roots = [f"{NAME}.{PERFORMS[kind].partition(':')[0]}"]
+    if kind != "detection":  # which reads COCO
         roots.append(f"{NAME}.pretrain.data.{entry.reader}")
-    if kind == "Run":
+    if kind == "pretraining":
         roots.append(METHODS[method].module)
-    large = entry.large or kind == "Detection"
-    modules = _closure(roots, without=f"{NAME}.{PROBES}" if kind == "Run" else "", large=large)
-    if kind == "Run" and (plus or f"{NAME}.{REGULARISER}" in modules):
+    large = entry.large or kind == "detection"
+    modules = _closure(roots, without=f"{NAME}.{PROBES}" if kind == "pretraining" else "", large=large)
+    if kind == "pretraining" and (plus or f"{NAME}.{REGULARISER}" in modules):
         modules |= _closure([f"{NAME}.{TWO_LEVELS}"], without="", large=large)
     of_files = {_path_name(module): _definitions(module) for module in modules}
     settings = repr([(field.name, getattr(entry, field.name)) for field in dataclasses.fields(entry)])

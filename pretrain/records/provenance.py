@@ -1,4 +1,4 @@
-"""Provenance: what a stored number came from, as plain JSON values: code, packages, machine, time.
+"""Provenance: where a stored number is from, as plain JSON values: code, packages, machine, time.
 
 Torch is asked only when it is already imported, so that this module stays cheap to import.
 """
@@ -70,8 +70,8 @@ def _git(folder: Path) -> dict[str, Any]:
 
 
 def _ask_git(folder: Path, *arguments: str) -> str:
-    # without optional locks, so as not to block a commit made meanwhile; a container often runs as another user than
-    # the checkout's, which git takes for unsafe, but this very code comes from there
+    # Without optional locks, so that a commit at the same time is not blocked. A container often runs as another user
+    # than the owner of the checkout; git calls that unsafe, but this code itself is from there.
     command = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_TIMEOUT_S)
     return done.stdout.strip()

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from ..files.stored_json import parse_object, read_object, shortened
 from ..files.whole_file import write_whole
-from ..specs.measurement import Measured
+from ..specs.measurement import Work
 from ..specs.run import Run
 from ..specs.spec import Spec
 from .fingerprint import remember_sources
@@ -36,7 +36,7 @@ class InUse(ValueError):
 class Record:
     """The folder of `spec` below the runs directory `runs`."""
 
-    def __init__(self, runs: Path, spec: Run | Measured) -> None:
+    def __init__(self, runs: Path, spec: Work) -> None:
         self.spec = spec
         self.path = Path(runs) / spec.folder
 
@@ -52,7 +52,7 @@ class Record:
             raise ValueError(f"damaged spec {spec_file}: {said}") from error
         if spec is None:
             raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
-        if not isinstance(spec, Run | Measured):
+        if not isinstance(spec, Work):
             raise ValueError(f"{spec_file} holds a {type(spec).__name__}; expected a Run or a measurement of one")
         record = cls(Path(folder), spec)
         record.path = Path(folder)

@@ -26,7 +26,7 @@ class Launch(NamedTuple):
 
 
 def launch_of(environment: Mapping[str, str]) -> Launch:
-    """This process's place from the variables of torchrun, else of a SLURM job step; 0 of 1 without them.
+    """This process's rank from the variables of torchrun, else of a SLURM job step; 0 of 1 without them.
 
     Raises ValueError on variables that contradict each other.
     """

@@ -1,12 +1,16 @@
-"""Evaluation and FineTuning: everything that determines what is measured on a finished run. Imports no torch."""
+"""Measurement: everything that determines what is measured on a finished run. Imports no torch.
+
+Evaluation and FineTuning are here; Detection, which needs the settings of a detector, is in `transfer/spec.py`.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from .fields import ABOVE_ZERO, Amount, Count, Positive, Range, Share
-from .run import Augmentation, Run
+from .run import Augmentation, Device, Kind, Run
 from .spec import Spec
 
 CROP_AND_FLIP = Augmentation(jitter=0.0, grey=0.0, crop_min=0.08)
@@ -14,14 +18,54 @@ LISTED = (0.01, 0.1)  # shares of ImageNet that SimCLR's lists name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured(Spec):
-    """Base of what is measured on a run, in a folder inside that run's."""
+class Measurement(Spec):
+    """Base of what is measured on a run, in a folder inside that run's folder."""
 
     run: Run
 
     @property
+    def kind(self) -> Kind:
+        """What kind of work the spec describes."""
+        raise NotImplementedError
+
+    @property
+    def protocol(self) -> str:
+        """The same in words, with the share of the labels where that is not all of them."""
+        return self.kind + ("" if self.share == 1 else f" on {100 * self.share:g} %")
+
+    @property
+    def share(self) -> float:
+        """Share of the labelled training images that it learns from: all, unless the measurement says otherwise."""
+        return 1.0
+
+    @property
+    def split(self) -> Literal["test", "validation"]:
+        """The images that it scores: the test images, unless the measurement says otherwise."""
+        return "test"
+
+    @property
+    def device(self) -> Device:
+        """What the work is meant for: that of the run, unless the measurement says otherwise."""
+        return self.run.device
+
+    @property
+    def updates(self) -> int:
+        """Updates of the optimiser from start to end; 0 where no checkpoint counts them."""
+        raise NotImplementedError
+
+    @property
+    def batch_size(self) -> int:
+        """Images of one update; 0 where several processes share no batch."""
+        raise NotImplementedError
+
+    @property
+    def data_label(self) -> str:
+        """The data that it is measured on, as every table names them."""
+        return self.run.data_label
+
+    @property
     def data_name(self) -> str:
-        """The data that it is measured on, whole: those of the run, unless it says otherwise."""
+        """The data that it is measured on, whole: those of the run, unless the measurement says otherwise."""
         return self.run.data_name
 
     @property
@@ -30,8 +74,11 @@ class Measured(Spec):
         raise NotImplementedError
 
 
+Work = Run | Measurement  # what one job does, and what one record holds
+
+
 @dataclass(frozen=True, kw_only=True)
-class Evaluation(Measured):
+class Evaluation(Measurement):
     """The small-data probes on a finished run: linear and nearest neighbours (protocol of the W-MSE code)."""
 
     run: Run
@@ -40,16 +87,32 @@ class Evaluation(Measured):
     split: Literal["test", "validation"] = "test"  # validation: a fifth of the training images, never the test set
 
     @property
+    def kind(self) -> Kind:
+        """Probes."""
+        return "probes"
+
+    @property
+    def updates(self) -> int:
+        """None that a checkpoint counts: the linear layer starts anew in a probe that is started again."""
+        return 0
+
+    @property
+    def batch_size(self) -> int:
+        """None that is shared: one process probes."""
+        return 0
+
+    @property
     def folder(self) -> str:
         """Folder below the runs directory: inside the folder of the run it evaluates."""
         return f"{self.run.folder}/evaluation-{self.digest}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuning(Measured):
+class FineTuning(Measurement):
     """A linear layer trained on augmented images with a finished run's backbone under it, frozen or trained with it.
 
-    Defaults are the linear probe of Barlow Twins' code (Zbontar et al., ICML 2021); `protocols.py` has the others.
+    The defaults are the linear probe of Barlow Twins' code (Zbontar et al., ICML 2021). Other protocols are in
+    `recipes/evaluation.py`.
     """
 
     run: Run
@@ -82,6 +145,16 @@ class FineTuning(Measured):
             raise ValueError("FineTuning.nesterov needs optimizer 'sgd' with momentum")
         if self.backbone_lr and run.backbone.name == "pixels":
             raise ValueError("backbone pixels has no parameters to fine-tune; use backbone_lr 0")
+
+    @property
+    def kind(self) -> Kind:
+        """Linear over a frozen backbone, fine-tuning where the backbone trains too."""
+        return "fine-tuning" if self.backbone_lr else "linear"
+
+    @property
+    def updates(self) -> int:
+        """Updates of the optimiser from start to end; the incomplete last batch of an epoch counts."""
+        return self.epochs * max(1, math.ceil(self.share * self.run.labelled_images / self.batch_size))
 
     @property
     def folder(self) -> str:

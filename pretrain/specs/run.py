@@ -1,14 +1,14 @@
-"""Run, Evaluation and FineTuning: everything that determines a pretraining, and what is measured on top of it.
+"""Run: everything that determines one pretraining.
 
-Every default below is recipe S for CIFAR-10 (the trainer of the W-MSE paper, Ermolov et al., ICML 2021); what other
-data sets and methods change is in `presets.py`. Nothing here imports torch, so a table can be read without it.
+Every default below is recipe S for CIFAR-10 (the trainer of the W-MSE paper, Ermolov et al., ICML 2021); `recipes/`
+holds what other data sets and methods change. Nothing here imports torch, so a table can be read without it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from .datasets import DATASETS
 from .fields import ABOVE_ZERO, Amount, Count, Positive, Range, Share, Whole, Width, is_name
@@ -16,6 +16,9 @@ from .methods import METHODS
 from .spec import Spec
 
 PLUS = "+"  # appended to a method's name: CompMod around it
+Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection"]  # linear: over a frozen backbone
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core of a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +183,44 @@ class Run(Spec):
         if not is_name(self.copy):
             raise ValueError(f"Run.copy must be the name of a folder below the data folder, not {self.copy!r}")
         object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))
+
+    @property
+    def run(self) -> Run:
+        """The pretraining itself: a measurement names another one here."""
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of work the spec describes."""
+        return "pretraining"
+
+    @property
+    def protocol(self) -> str:
+        """The same in words; a measurement says more here."""
+        return self.kind
+
+    @property
+    def device(self) -> Device:
+        """What the work is meant for: embedded images are small enough for a CPU."""
+        return "gpu" if DATASETS[self.dataset].folder else "cpu"
+
+    @property
+    def updates(self) -> int:
+        """Updates of the optimiser from start to end."""
+        return self.epochs * (self.images_per_epoch // self.batch_size)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Training images that an epoch sees, without those of the incomplete last batch."""
+        dataset = DATASETS[self.dataset]
+        images = self.train_images or dataset.train_images + dataset.unlabelled_images
+        return images // self.batch_size * self.batch_size
+
+    @property
+    def labelled_images(self) -> int:
+        """Labelled training images that a measurement may use."""
+        everything = DATASETS[self.dataset].train_images
+        return min(self.train_images or everything, everything)
 
     @property
     def plus(self) -> bool:

@@ -20,14 +20,13 @@ from ..networks.encoder import check_same_encoder
 from ..records.provenance import provenance
 from ..records.record import Record
 from ..runtime.distributed import any_says, first_says, rank, world
-from ..specs.measurement import Measured
-from ..specs.run import Run
+from ..specs.measurement import Work
 from . import checkpoint
 from .divergence import NonFiniteLoss, diverged
 from .interruption import Interrupted, Stop
 from .session import Session
 
-SpecType = TypeVar("SpecType", bound=Run | Measured)
+SpecType = TypeVar("SpecType", bound=Work)
 BatchType = TypeVar("BatchType")
 
 

@@ -25,13 +25,13 @@ from .colour import adjust_hue, blend_, grayscale, solarize
 from .geometry import gaussian_blur, resized_crop, rotate
 
 CROP_RATIOS = (3 / 4, 4 / 3)  # width to height; torchvision's RandomResizedCrop
-CROP_TRIES = 10  # torchvision's RandomResizedCrop, before it settles for the centre
+CROP_TRIES = 10  # of torchvision's RandomResizedCrop, before it takes the centre
 BLUR_SHARE = 0.1  # of the view's side is the blur's kernel; Chen et al., ICML 2020 (SimCLR), appendix A
 SOLARIZE_THRESHOLD = 0.5  # Grill et al., NeurIPS 2020 (BYOL), appendix B
 
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 _ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
-NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whatever is switched on
+NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whichever operations are used
 _CHUNK = {"cpu": 1 << 18}  # floats worked on at once: a mebibyte stays in a core's own cache
 _CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: a batch of 512 at 96 px is one piece, at 224 px two
 
@@ -40,8 +40,8 @@ _CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: a batch of 512 at 96 px is one piece, at 
 class Draw:
     """The random parameters of a batch of views: tensors on the CPU, a row a sample."""
 
-    blends_N43: Tensor  # each turn of the colour jitter: weights of the image, its luminance, its mean luminance
-    turned_N4: Tensor  # is this turn of the jitter the hue's?
+    blends_N43: Tensor  # each step of the colour jitter: weights of the image, its luminance, its mean luminance
+    turned_N4: Tensor  # whether this step of the jitter changes the hue
     hue_N: Tensor
     grey_N: Tensor
     rotated_N: Tensor

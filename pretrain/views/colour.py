@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 LUMINANCE = (0.2989, 0.587, 0.114)  # weights of red, green, blue: torchvision's, ITU-R BT.601 rounded
-_NO_COLOUR = 1e-12  # a smaller chroma is none; far below one step of float32 near 1, and divides without overflow
+_NO_COLOUR = (
+    1e-12  # a smaller chroma counts as 0: far below one step of float32 near 1, and no quotient by it overflows
+)
 
 
 def adjust_brightness(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:

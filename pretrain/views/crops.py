@@ -1,7 +1,7 @@
-"""Crops of large images: what is cut out of each, and cutting it while decoding no more than needed.
+"""Crops of large images: what is cut out of an image, and how it is cut without decoding more than needed.
 
-Decoding is that of `open_image.py`, EXIF orientation ignored as by torchvision's reader. A JPEG much larger than what
-is made of it is decoded at a half, a quarter or an eighth.
+`data/decode.py` decodes; EXIF orientation is ignored, as by torchvision's reader. A JPEG much larger than its crop is
+decoded at a half, a quarter or an eighth of its size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .augment import NUMBERS, crop_boxes
 
 ONLY_LARGE_IMAGES = "cuts images that stay on disk"
 
-REDUCING_GAP = 2.0  # a reduced image stays this much larger than what is made of it; Pillow, for `Image.thumbnail`
+REDUCING_GAP = 2.0  # a reduced image stays larger than its crop by this factor; Pillow, for `Image.thumbnail`
 REDUCTIONS = (8, 4, 2)  # what the JPEG decoder can divide sides by
 PROBE_VIEW = Augmentation(jitter=0.0, grey=0.0, crop_min=0.08)  # crop and flip; Zbontar et al., ICML 2021, code
 
@@ -91,7 +91,7 @@ def cut(path: Path, image: Image.Image, windows: Sequence[Window]) -> list[Image
 
 
 def _reduction(window: Window) -> int:
-    """By how much the image may be reduced beforehand so that this window hardly shows it."""
+    """The factor by which the image may be reduced before this window is cut, with hardly a difference."""
     left, top, right, bottom = window.box
     width, height = window.resized
     spare = min((right - left) / width, (bottom - top) / height) / REDUCING_GAP

@@ -44,7 +44,7 @@ def resized_crop(
 
 @_float32_products()
 def rotate(x_NCHW: Tensor, degrees_N: Tensor) -> Tensor:
-    """Turn each image counter-clockwise about its centre: bilinear, black where nothing was."""
+    """Turn each image counter-clockwise about its centre: bilinear, black outside the old image."""
     height, width = x_NCHW.shape[2:]
     angle_N = torch.deg2rad(degrees_N.to(x_NCHW.dtype))
     cos_N, sin_N, zero_N = angle_N.cos(), angle_N.sin(), torch.zeros_like(angle_N)

@@ -1,7 +1,7 @@
 """Batches of large images: worker processes decode, crop and resize; the rest of a view is made on the device.
 
-Every crop is a function of (seed, epoch, sample index, view), as for images in memory, so neither the workers, nor the
-processes, nor where a run was resumed change a pixel.
+Every crop is a function of (seed, epoch, sample index, view), as for images in memory, so the number of workers and
+processes, and the step at which a run was resumed, change no pixel.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ..runtime.worker_process import end_with_the_parent
 from .crops import Cutter, cut
 
 PREFETCH = 2  # batches a worker keeps ready
-# What schedulers, Ctrl-C and a terminal that is closed send to a whole job.
+# The signals that schedulers, Ctrl-C and a closing terminal send to a whole job.
 _JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
-_FEEDER, _FEEDER_S = "QueueFeederThread", 5.0  # what multiprocessing calls the threads that hand requests to workers
+_FEEDER, _FEEDER_S = "QueueFeederThread", 5.0  # multiprocessing's name for the threads that hand requests to workers
 
 _OPEN: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
 
@@ -54,7 +54,7 @@ class Loaded(NamedTuple):
 def training_requests(images: int, batch_size: int, seed: int, steps: range) -> Iterator[Request]:
     """This process's share of the batch of every step, counted from the first of the run; `steps` may start anywhere.
 
-    Each epoch visits the images in an order of its own; its ragged last batch is dropped.
+    Each epoch visits the images in its own order; a last batch that is not full is dropped.
     """
     in_epoch = images // batch_size
     if not in_epoch:
@@ -76,7 +76,7 @@ def requests_in_order(images: int, batch_size: int) -> Iterator[Request]:
 def batches(
     files: Files, requests: Iterable[Request], cutter: Cutter, workers: int, *, pin_memory: bool = False
 ) -> Generator[Loaded, None, None]:
-    """The batches asked for, in that order, made ahead by so many worker processes; 0 = by this one.
+    """The batches of the requests, in that order, made ahead by `workers` processes; 0 = by this one.
 
     One call can serve a whole training: the workers live until the requests end, or the iterator is closed or dropped.
     Raises ValueError, in one line that names the file, at the batch with an image that cannot be read; the workers are
@@ -89,7 +89,7 @@ def batches(
 def served(
     reader: Dataset[Made | str], requests: Iterable[Plain], workers: int, *, pin_memory: bool = False
 ) -> Generator[Made, None, None]:
-    """What `reader` makes of every request, in that order, made ahead by so many processes; 0 = by this one.
+    """The results of `reader` for every request, in that order, made ahead by `workers` processes; 0 = by this one.
 
     A reader hands back a fault as text, which is raised as ValueError; the workers are gone then.
     """
@@ -113,7 +113,7 @@ def _served(
         prefetch_factor=PREFETCH if workers else None,
         multiprocessing_context=_context() if workers else None,
         worker_init_fn=_depend_on_the_parent,
-        generator=torch.Generator(),  # or it would draw from the global one
+        generator=torch.Generator(),  # otherwise it would draw from the global generator
     )
     others = threading.enumerate()
     iterator = iter(loader)
@@ -124,14 +124,16 @@ def _served(
                 raise BadData(loaded)
             yield loaded
     finally:
-        del iterator  # ends the workers, which an exception's traceback would otherwise keep
-        for thread in feeders:  # this process's end, in the middle of its own, would leave a semaphore half removed
+        del iterator  # ends the workers, which the traceback of an exception would otherwise keep alive
+        for (
+            thread
+        ) in feeders:  # if this process ended in the middle of the server's end, a semaphore would be left behind
             thread.join(_FEEDER_S)
 
 
 @atexit.register
 def _close() -> None:
-    """End the workers before Python's own exit waits for them: they do not heed its request to terminate."""
+    """End the workers before Python's own exit waits for them: they ignore its request to terminate."""
     for made in list(_OPEN):
         made.close()
 
@@ -147,7 +149,7 @@ def _context() -> ForkServerContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    # Blocked signals stay so in what is started meanwhile. The tracker first, for its start unblocks them here.
+    # A process that starts now inherits the blocked signals. The tracker starts first: its start unblocks them.
     for start in (resource_tracker.ensure_running, forkserver.ensure_running):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _JOB_SIGNALS)
         try:
@@ -161,7 +163,7 @@ def _depend_on_the_parent(worker: int) -> None:
     """A scheduler signals every process of a job; the parent decides when to stop, and workers end with it."""
     for number in _JOB_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    end_with_the_parent()  # torch's own watch is on the process that forked this one, and that is the server
+    end_with_the_parent()  # torch itself watches the process that forked this one, which is the server
 
 
 @dataclass(frozen=True)

@@ -10,25 +10,31 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ...pretrain.commands.options import DataOption, RunsOption
 from ...pretrain.files.printable import printable
-from ...pretrain.specs.run import Run
-from ...tables.commands.options import Copies, Data, Runs, ScaleOption, Seeds
+from ...tables.commands.options import CopiesOption, ScaleOption, SeedsOption
 from ...tables.commands.table import ALL, numbers
 from ...tables.paper.table import Table
 from ..clusters.squeue import NEVER
 from ..status.read import Board, wanted
 from ..status.schedulers import Places
-from ..status.status import Status, Task
+from ..status.status import Status, TaskStatus
 from ..submission import journal
 from ..submission.journal import Entry
-from .options import Gpus, Nodes
+from .options import GpusOption, NodesOption
 from .status import SHORTEST, built, named
 
-Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or digests' beginnings")]
+WordsOption = Annotated[
+    Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or the beginnings of digests")
+]
 
 
 def cancel_command(
-    words: Words = (), scale: ScaleOption = "paper", seeds: Seeds = 1, copies: Copies = (), runs: Runs = Path("runs")
+    words: WordsOption = (),
+    scale: ScaleOption = "paper",
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
 ) -> None:
     """Cancel what waits or runs of tables, or by digest; a pretraining named by its digest with its measurements.
 
@@ -60,14 +66,14 @@ def cancel_command(
 
 
 def retry_command(
-    words: Words = (),
+    words: WordsOption = (),
     scale: ScaleOption = "paper",
-    seeds: Seeds = 1,
-    copies: Copies = (),
-    runs: Runs = Path("runs"),
-    data: Data = Path("data"),
-    nodes: Nodes = 0,
-    gpus: Gpus = -1,
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
+    data: DataOption = Path("data"),
+    nodes: NodesOption = 0,
+    gpus: GpusOption = -1,
     cluster: Annotated[str, arg(help="where to; default: where each failed")] = "",
 ) -> None:
     """Submit again what failed or was lost of the tables (none = all), or by digest, with what waited for it."""
@@ -100,7 +106,7 @@ def retry_command(
     for name, digests in groups.items():
         sent = submit(cut(tables, digests), runs, data, clusters[name], wish)
         steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
-        said = _counted(sum(isinstance(spec, Run) for spec in steps), len(steps))
+        said = _counted(sum(spec.kind == "pretraining" for spec in steps), len(steps))
         print(f"submitted again to {name}: {said}", flush=True)
         for remark in sent.remarks:
             print(f"warning: {printable(remark)}", flush=True)
@@ -135,7 +141,7 @@ def _parted(words: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
     return tuple(found), [word for word in words if word not in short]
 
 
-def _beginning(words: Sequence[str], known: Mapping[str, Task]) -> list[str]:
+def _beginning(words: Sequence[str], known: Mapping[str, TaskStatus]) -> list[str]:
     """The digests that the words begin. Raises ValueError on a word that begins none of what failed, or several."""
     found = []
     for word in words:
@@ -147,14 +153,14 @@ def _beginning(words: Sequence[str], known: Mapping[str, Task]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _measurements(task: Task, status: Status) -> set[str]:
+def _measurements(task: TaskStatus, status: Status) -> set[str]:
     """Digests of the measurements that are to be made again: of a pretraining, all that are not done."""
-    if not isinstance(task.spec, Run):
+    if task.spec.kind != "pretraining":
         return {task.spec.digest}
     return {
         each.spec.digest
         for each in status.tasks
-        if not isinstance(each.spec, Run) and each.run.digest == task.spec.digest and each.state != "done"
+        if each.spec.kind != "pretraining" and each.run.digest == task.spec.digest and each.state != "done"
     }
 
 

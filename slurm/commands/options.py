@@ -8,5 +8,7 @@ from tyro.conf import arg
 
 from ...pretrain.specs.fields import Range
 
-Nodes = Annotated[int, Range(0, 10_000), arg(help="of every pretraining; 0 = as the cluster's entry says")]
-Gpus = Annotated[int, Range(-1, 1024), arg(help="of every pretraining on each node; -1 = as the cluster's entry says")]
+NodesOption = Annotated[int, Range(0, 10_000), arg(help="of a pretraining; 0 = as the cluster's entry says")]
+GpusOption = Annotated[
+    int, Range(-1, 1024), arg(help="of a pretraining on each node; -1 = as the cluster's entry says")
+]

@@ -11,16 +11,16 @@ from typing import Annotated, TextIO
 
 from tyro.conf import Positional, arg
 
+from ...pretrain.commands.options import RunsOption
 from ...pretrain.files.printable import printable
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
 from ...tables.build import TABLES, build_table
-from ...tables.commands.options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
+from ...tables.commands.options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
 from ...tables.paper.table import Table
 from ..shared_files import open_regular
 from ..status.read import Board
 from ..status.schedulers import Places
-from ..status.terminal import console, shown, watch
 from ..submission import journal
 from ..submission.journal import Entry
 
@@ -30,15 +30,17 @@ POLL_S, ASK_S = 1.0, 15.0  # between looks at a log, and between questions wheth
 
 
 def status_command(
-    numbers: Numbers = (),
+    numbers: NumbersOption = (),
     scale: ScaleOption = "paper",
-    seeds: Seeds = 1,
-    copies: Copies = (),
-    runs: Runs = Path("runs"),
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
     watch_: Annotated[bool, arg(name="watch", help="show it again every two seconds, until interrupted")] = False,
     json: Annotated[bool, arg(help="every task that is not done, for other programs")] = False,
 ) -> None:
     """Say where the tables' pretrainings and measurements stand: done, running, queued, failed and why."""
+    from ..status.terminal import console, shown, watch
+
     if watch_ and json:
         raise ValueError("watch is for reading and json for programs; ask for one of them")
     board = Board(built(numbers, scale, seeds, copies), runs)
@@ -55,7 +57,7 @@ def logs_command(
     digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a pretraining or measurement, or its beginning")],
     follow: Annotated[bool, arg(help="go on printing what is added, until the job ends")] = False,
     lines: Annotated[int, Range(0, 1_000_000_000), arg(help="lines of its end; 0 = all")] = 0,
-    runs: Runs = Path("runs"),
+    runs: RunsOption = Path("runs"),
 ) -> None:
     """Print the newest log of what was submitted: all starts of one job, one after another."""
     remarks: list[str] = []

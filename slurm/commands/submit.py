@@ -5,40 +5,45 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ...pretrain.commands.options import DataOption, RunsOption
 from ...pretrain.files.printable import printable
 from ...tables.build import TABLES, build_table
-from ...tables.commands.options import Copies, Data, Numbers, Runs, ScaleOption, Seeds, named_copies
+from ...tables.commands.options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
 from ...tables.commands.plan import plan_text
 from ...tables.plan.plan import Step
 from ..clusters.cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
-from ..submission.arrays import Job, Wish
-from ..submission.check import check_cluster
-from ..submission.submit import Submission, dependency, sbatch_text, submit
-from .options import Gpus, Nodes
+from .options import GpusOption, NodesOption
+
+if TYPE_CHECKING:
+    from ..submission.arrays import Job
+    from ..submission.submit import Submission
 
 
 def submit_command(
-    numbers: Numbers = (),
+    numbers: NumbersOption = (),
     *,
     cluster: Annotated[str, arg(help="a cluster of yours, as compmod cluster new wrote it, or local")],
     scale: ScaleOption = "paper",
-    seeds: Seeds = 1,
-    copies: Copies = (),
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
     dry_run: Annotated[bool, arg(help="print the plan and what sbatch would be given; submit nothing")] = False,
-    nodes: Nodes = 0,
-    gpus: Gpus = -1,
+    nodes: NodesOption = 0,
+    gpus: GpusOption = -1,
     hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
-    runs: Runs = Path("runs"),
-    data: Data = Path("data"),
+    runs: RunsOption = Path("runs"),
+    data: DataOption = Path("data"),
 ) -> None:
     """Submit what the tables lack, each spec once, and return; what is done, queued or running is left alone.
 
     Raises ValueError on a wrong argument, SlurmError where SLURM does not do as it is asked.
     """
+    from ..submission.arrays import Wish
+    from ..submission.submit import submit
+
     wish = Wish(nodes, gpus)
     place, named = cluster_named(cluster), named_copies(copies)
     tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
@@ -62,6 +67,8 @@ def cluster_command(
 
     Raises ValueError on a wrong argument, or when the check finds a fault.
     """
+    from ..submission.check import check_cluster
+
     if action == "list":
         if name:
             raise ValueError(f"cluster list names all, and takes no NAME such as {name!r}")
@@ -112,6 +119,8 @@ def told(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
 
 def _texts(jobs: Sequence[Job], cluster: Cluster, runs: Path) -> list[str]:
     """What each array is, and what sbatch would be given."""
+    from ..submission.submit import dependency, sbatch_text
+
     if cluster.local:
         return []
     numbers = [f"ARRAY_{place + 1}" for place in range(len(jobs))]

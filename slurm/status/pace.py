@@ -13,11 +13,8 @@ from typing import Any
 from ...pretrain.files.stored_fields import LOGGED, check_fields
 from ...pretrain.files.stored_json import parse_object
 from ...pretrain.records.record import step_of
-from ...pretrain.specs.measurement import Evaluation
+from ...pretrain.specs.measurement import FineTuning, Work
 from ...pretrain.specs.run import Run
-from ...tables.plan.cost import updates_of
-from ...tables.plan.default_rates import Work, images_of
-from ...transfer.spec import Detection
 
 TAIL_BYTES = 8192  # of metrics.jsonl: about twenty lines, read in one piece
 LINES = 10  # whose median is the rate: one line may have waited for a checkpoint
@@ -42,12 +39,10 @@ class Pace:
 def pace(runs: Path, spec: Work) -> Pace | None:
     """How far the work on `spec` is; None where nothing tells."""
     folder = Path(runs) / spec.folder
-    if isinstance(spec, Evaluation):
-        return None
     if isinstance(spec, Run):
         return _of_metrics(folder / "metrics.jsonl", spec)
-    epochs = spec.detector.iterations if isinstance(spec, Detection) else spec.epochs
-    return _of_checkpoints(folder / "checkpoints", updates_of(spec), epochs)
+    epochs = spec.epochs if isinstance(spec, FineTuning) else spec.updates  # the length of a detection is in updates
+    return _of_checkpoints(folder / "checkpoints", spec.updates, epochs) if spec.updates else None
 
 
 def _of_metrics(path: Path, run: Run) -> Pace | None:
@@ -65,7 +60,7 @@ def _of_metrics(path: Path, run: Run) -> Pace | None:
         epoch=epochs[-1],
         epochs=run.epochs,
         images_per_second=rate or None,
-        seconds_left=max(0.0, run.epochs - epochs[-1]) * images_of(run) / rate if rate else None,
+        seconds_left=max(0.0, run.epochs - epochs[-1]) * run.images_per_epoch / rate if rate else None,
         silent_s=max(0.0, time.time() - written),
     )
 

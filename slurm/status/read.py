@@ -16,26 +16,23 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import FAILED, check_fields
 from ...pretrain.files.stored_json import read_object
 from ...pretrain.records.record import Record
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.measurement import Work
 from ...tables.paper.table import Table
-from ...tables.plan.default_rates import Work
 from ..clusters.squeue import Queued
-from ..shared_files import open_regular
 from ..submission import journal
 from ..submission.journal import Entry
-from ..task.failures import RETRIES, Failure, Kind, classify, histories, last_line, retried
-from ..task.task import ATTEMPT
+from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, retried
+from ..task.log import last_line, log_tail
 from .pace import pace
 from .schedulers import Places
-from .status import State, Status, Task
+from .status import State, Status, TaskStatus
 
-LOG_BYTES = 16_384  # of the end of a log
 WAITS = "Dependency"  # squeue's reason, where it has not given one yet, and of a driver on this machine
 
 
 class _Standing(NamedTuple):
     state: State
-    kind: Kind | None = None
+    kind: FailureKind | None = None
     reason: str = ""
 
 
@@ -79,15 +76,17 @@ class Board:
         self._done |= {digest for digest, status in found.items() if status == "done"}
         return found
 
-    def _task(self, digest: str, statuses: Mapping[str, str], entry: Entry | None, history: Sequence[Failure]) -> Task:
+    def _task(
+        self, digest: str, statuses: Mapping[str, str], entry: Entry | None, history: Sequence[Failure]
+    ) -> TaskStatus:
         spec, tables = self.wanted[digest]
         status = statuses[digest]
         if status == "done":
-            return Task(spec=spec, tables=tables, state="done")
-        trained = isinstance(spec, Run) or statuses[spec.run.digest] == "done"
+            return TaskStatus(spec=spec, tables=tables, state="done")
+        trained = spec.kind == "pretraining" or statuses[spec.run.digest] == "done"
         found = self._standing(spec, status, entry, history, trained=trained)
         job = self.places.job(entry) if entry and self.places.live(entry) else None
-        return Task(
+        return TaskStatus(
             spec=spec,
             tables=tables,
             state=found.state,
@@ -153,18 +152,6 @@ def wanted(tables: Iterable[Table]) -> dict[str, tuple[Work, tuple[int, ...]]]:
                 specs.setdefault(each.digest, each)
                 numbers.setdefault(each.digest, {})[table.number] = None
     return {digest: (spec, tuple(numbers[digest])) for digest, spec in specs.items()}
-
-
-def log_tail(path: Path) -> str:
-    """The end of a log, as far as its newest start wrote it; "" where there is none."""
-    try:
-        with open_regular(path) as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
-            text = file.read().decode(errors="replace")
-    except (OSError, ValueError):
-        return ""
-    before, found, after = text.rpartition(ATTEMPT)
-    return after.partition("\n")[2] if found else before + after
 
 
 def _status(runs: Path, spec: Work) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.run import Run
-from ...tables.plan.default_rates import Work
 from ..submission.journal import Entry
-from ..task.failures import Kind
+from ..task.failures import FailureKind
 from .pace import Pace
 
 State = Literal["done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do"]
@@ -20,7 +20,7 @@ STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "lost", "sto
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class TaskStatus:
     """One pretraining or measurement, and where it stands.
 
     lost: submitted, not finished, and SLURM does not know it any more. stopped: begun, and never submitted. unknown:
@@ -30,7 +30,7 @@ class Task:
     spec: Work
     tables: tuple[int, ...]
     state: State
-    kind: Kind | None = None  # of what failed
+    kind: FailureKind | None = None  # of what failed
     reason: str = ""  # why it waits, or the line that says why it failed
     entry: Entry | None = None  # its newest submission
     elapsed: str = ""  # of a job that runs
@@ -41,7 +41,7 @@ class Task:
     @property
     def run(self) -> Run:
         """The pretraining itself, or the one that is measured."""
-        return self.spec if isinstance(self.spec, Run) else self.spec.run
+        return self.spec.run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,10 @@ class Status:
     """Every task of some tables at one moment."""
 
     numbers: tuple[int, ...]  # of the tables
-    tasks: tuple[Task, ...]
+    tasks: tuple[TaskStatus, ...]
     remarks: tuple[str, ...] = ()  # what could not be asked
 
-    def of_table(self, number: int) -> tuple[Task, ...]:
+    def of_table(self, number: int) -> tuple[TaskStatus, ...]:
         """The tasks that one table wants, also those that others want too."""
         return tuple(task for task in self.tasks if number in task.tables)
 
@@ -67,7 +67,7 @@ class Status:
         return json.dumps(document, indent=2, allow_nan=False)  # ASCII: a terminal obeys none of it
 
 
-def counted(tasks: Iterable[Task]) -> dict[State, int]:
+def counted(tasks: Iterable[TaskStatus]) -> dict[State, int]:
     """How many stand in each state."""
     count = Counter(task.state for task in tasks)
     return {state: count[state] for state in STATES}
@@ -77,11 +77,11 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _task_json(task: Task) -> dict[str, Any]:
+def _task_json(task: TaskStatus) -> dict[str, Any]:
     entry = task.entry
     found: dict[str, Any] = {
         "digest": task.spec.digest,
-        "kind": type(task.spec).__qualname__,
+        "kind": task.spec.kind,
         "folder": task.spec.folder,
         "method": task.run.label,
         "data": task.run.data_label,

@@ -1,4 +1,4 @@
-"""Watch: a status as a terminal shows it, once or again and again (rich)."""
+"""Terminal: a status as a terminal shows it, once or again and again (rich)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ...pretrain.files.printable import printable
-from ...pretrain.specs.measurement import Evaluation
-from ...pretrain.specs.run import Run
-from ...tables.plan.default_rates import Work
-from ...transfer.spec import Detection
 from ..clusters.squeue import NEVER
 from .read import Board
-from .status import STATES, State, Status, Task, counted
+from .status import STATES, State, Status, TaskStatus, counted
 
 REFRESH_S = 2.0  # between looks at records
 ASK_S = 10.0  # between questions to SLURM's controller, which others ask too
@@ -72,7 +68,7 @@ def watch(board: Board, console: Console) -> None:
 def shown(status: Status, width: int) -> Group:
     """Counts by table of the paper, then what runs, failed, is lost and waits."""
     parts: list[RenderableType] = [_overview(status, width)]
-    by_state: dict[State, list[Task]] = {state: [] for state in STATES}
+    by_state: dict[State, list[TaskStatus]] = {state: [] for state in STATES}
     for task in status.tasks:
         by_state[task.state].append(task)
     wide = width >= WIDE
@@ -93,7 +89,7 @@ def shown(status: Status, width: int) -> Group:
     return Group(*parts)
 
 
-def duration(seconds: float) -> str:
+def units_of_time(seconds: float) -> str:
     """In its two largest units: 3d 4h, 4h 05m, 5m 06s."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -101,17 +97,6 @@ def duration(seconds: float) -> str:
     if days:
         return f"{days}d {hours}h"
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {rest:02}s"
-
-
-def what(spec: Work) -> str:
-    """What is done, in a word or two."""
-    if isinstance(spec, Run):
-        return "pretrain"
-    if isinstance(spec, Evaluation):
-        return "probes"
-    if isinstance(spec, Detection):
-        return "detect"
-    return f"semi {spec.share:.0%}" if spec.backbone_lr else "linear"
 
 
 def _overview(status: Status, width: int) -> Table:
@@ -136,23 +121,23 @@ def _overview(status: Status, width: int) -> Table:
     return table
 
 
-def _running(tasks: Sequence[Task], wide: bool) -> Table:
+def _running(tasks: Sequence[TaskStatus], wide: bool) -> Table:
     columns = ["epoch", "images/s", "left"] + (["for", "on"] if wide else [])
     table = _table(f"{len(tasks)} running", "cyan", _work_columns(wide), columns, ["stopped"])
     for task in sorted(tasks, key=lambda task: -(task.pace.share if task.pace else 0.0))[:ROWS]:
         pace = task.pace
         epoch = f"{pace.epoch:.{0 if pace.epochs >= 100 else 1}f}/{pace.epochs}" if pace else ""
         rate = f"{pace.images_per_second:,.0f}" if pace and pace.images_per_second else ""
-        left = duration(pace.seconds_left) if pace and pace.seconds_left is not None else ""
+        left = units_of_time(pace.seconds_left) if pace and pace.seconds_left is not None else ""
         if pace and pace.silent_s > SILENT_S:
-            left = f"silent {duration(pace.silent_s)}"
+            left = f"silent {units_of_time(pace.silent_s)}"
         more = [printable(task.elapsed), printable(task.nodes)] if wide else []
         stops = _counted(task.stops) if wide else f"{sum(task.stops.values())}x" if task.stops else ""
         table.add_row(*_work(task, wide), epoch, rate, left, *more, stops)
     return _with_rest(table, len(tasks))
 
 
-def _failed(tasks: Sequence[Task], wide: bool) -> RenderableType:
+def _failed(tasks: Sequence[TaskStatus], wide: bool) -> RenderableType:
     title = f"{len(tasks)} failed or lost"
     if wide:
         table = _table(title, "red", _work_columns(wide), [], ["why"])
@@ -168,19 +153,19 @@ def _failed(tasks: Sequence[Task], wide: bool) -> RenderableType:
     return Group(*lines)
 
 
-def _why(task: Task) -> Text:
+def _why(task: TaskStatus) -> Text:
     why = Text(task.kind or task.state, style="red")
     return why.append(f": {printable(task.reason)}" if task.reason else "", style="default")
 
 
-def _queued(tasks: Sequence[Task]) -> Table:
+def _queued(tasks: Sequence[TaskStatus]) -> Table:
     """By reason: hundreds wait for few."""
-    groups: dict[str, list[Task]] = {}
+    groups: dict[str, list[TaskStatus]] = {}
     for task in tasks:
         groups.setdefault(task.reason, []).append(task)
     table = _table(f"{len(tasks)} queued", "yellow", [], ["jobs"], ["why", "what", "stopped"])
     for reason, some in sorted(groups.items(), key=lambda group: -len(group[1]))[:ROWS]:
-        kinds = Counter(what(task.spec) for task in some)
+        kinds = Counter(task.spec.protocol for task in some)
         named = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         stops = sum((Counter(task.stops) for task in some), Counter[str]())
         meaning = f"{reason}: {REASONS[reason]}" if reason in REASONS else printable(reason) or "to start soon"
@@ -211,7 +196,7 @@ def _work_columns(wide: bool) -> list[str]:
     return ["digest", "job", "tables", "work", "data", "seed"] if wide else ["digest", "work", "data", "seed"]
 
 
-def _work(task: Task, wide: bool) -> list[str]:
+def _work(task: TaskStatus, wide: bool) -> list[str]:
     """What identifies a task; a pretraining is named by its method alone."""
     digest = task.spec.digest
     short = (
@@ -219,7 +204,7 @@ def _work(task: Task, wide: bool) -> list[str]:
         if wide
         else [digest[:6]]
     )
-    name = task.run.label if isinstance(task.spec, Run) else f"{task.run.label} {what(task.spec)}"
+    name = task.run.label if task.spec.kind == "pretraining" else f"{task.run.label} {task.spec.protocol}"
     return [*short, name, task.run.data_label, str(task.run.seed)]
 
 

@@ -1,7 +1,7 @@
-"""Jobs: what a plan becomes on a cluster: arrays of like steps, in order of dependence. Pure.
+"""Arrays: what a plan becomes on a cluster: arrays of similar steps, in order of dependence. Pure functions.
 
-Runs whose measurements are alike share an array, and each of their measurements is an array in the same order: so task
-by task a measurement follows its own pretraining (`aftercorr`, man sbatch), and one that fails holds up no other.
+Runs with similar measurements share an array, and so do their measurements, in the same order. Each measurement then
+follows its own pretraining, task by task (`aftercorr`, man sbatch), and a run that fails delays no other.
 """
 
 from __future__ import annotations
@@ -9,21 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from ...pretrain.specs.datasets import DATASETS
-from ...pretrain.specs.measurement import Evaluation, FineTuning
-from ...pretrain.specs.run import Run
-from ...tables.plan.default_rates import Work, device_of
+from ...pretrain.specs.measurement import FineTuning, Work
+from ...pretrain.specs.run import KINDS, Kind, Run
 from ...tables.plan.plan import Plan, Step
-from ...transfer.spec import Detection
 from ..clusters.cluster import Cluster
 
 MARGIN = 1.5  # of a limit over the prediction: a job that needs longer is stopped, saved and queued again
 START_MINUTES = 5.0  # reading data over a busy network, importing torch
 LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440)  # then days; few, so that like steps share arrays
-
-Kind = Literal["pretrain", "evaluate", "fine-tune", "detect"]
 
 
 @dataclass(frozen=True)
@@ -91,36 +86,36 @@ def arrange(
     under_way = tuple(step for step in plan.steps if step.spec.digest in queued or step.state == "running")
     busy = {step.spec.digest for step in under_way}
     left = [step for step in plan.steps if step.spec.digest not in busy]
-    pretrainings = [step for step in left if isinstance(step.spec, Run)]
+    pretrainings = [step for step in left if step.spec.kind == "pretraining"]
     measurements: dict[str, list[Step]] = {}
     for step in left:
-        if not isinstance(step.spec, Run):
+        if step.spec.kind != "pretraining":
             measurements.setdefault(step.run.digest, []).append(step)
     jobs: list[Job] = []
     waiting: list[Step] = []
     for array in _alike(pretrainings, measurements, cluster, wish):
-        jobs.append(Job(kind="pretrain", steps=array, resources=resources(array[0], cluster, wish)))
+        jobs.append(Job(kind="pretraining", steps=array, resources=resources(array[0], cluster, wish)))
         place = len(jobs) - 1
         columns = [measurements.pop(step.spec.digest, []) for step in array]
         for steps in zip(*[sorted(column, key=_order) for column in columns], strict=True):
             limits = resources(steps[0], cluster, wish)
-            jobs.append(Job(kind=kind_of(steps[0]), steps=steps, resources=limits, corresponds=place))
+            jobs.append(Job(kind=steps[0].spec.kind, steps=steps, resources=limits, corresponds=place))
     for steps in _by_pretraining(measurements, queued, cluster, wish):
         after = tuple(dict.fromkeys(queued[step.run.digest] for step in steps if queued.get(step.run.digest)))
         if not after and steps[0].run.digest in busy:
             waiting += steps
             continue
         limits = resources(steps[0], cluster, wish)
-        jobs.append(Job(kind=kind_of(steps[0]), steps=steps, resources=limits, after=after))
+        jobs.append(Job(kind=steps[0].spec.kind, steps=steps, resources=limits, after=after))
     return Arranged(jobs=tuple(jobs), under_way=under_way, waiting=tuple(waiting))
 
 
 def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
     """Of one step: a pretraining or fine-tuning on large images takes all that the cluster gives, others one GPU."""
     spec = step.spec
-    if device_of(spec) == "cpu" or not cluster.gpus_per_node:
+    if spec.device == "cpu" or not cluster.gpus_per_node:
         nodes, gpus = 1, 0
-    elif DATASETS[step.run.dataset].large and not isinstance(spec, Evaluation):
+    elif DATASETS[step.run.dataset].large and spec.batch_size:
         nodes, gpus = _shared(spec, cluster)
     else:
         nodes, gpus = 1, 1
@@ -131,7 +126,7 @@ def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
                 f"batch_size {spec.batch_size} of {spec.label} cannot be shared equally by {nodes} nodes of "
                 f"{max(1, gpus)} processes each; choose other --nodes and --gpus"
             )
-    cpus = 1 if device_of(spec) == "cpu" else cluster.cpus_per_gpu  # a small network gains nothing from threads
+    cpus = 1 if spec.device == "cpu" else cluster.cpus_per_gpu  # a small network gains nothing from threads
     found = Resources(nodes=nodes, gpus_per_node=gpus, cpus=cpus, minutes=0)
     hours = (step.gpu_hours or step.cpu_hours) / found.processes
     return replace(found, minutes=limit_minutes(hours, cluster))
@@ -145,23 +140,13 @@ def limit_minutes(hours: float, cluster: Cluster) -> int:
     return min(most, next((limit for limit in LIMITS_MIN if limit >= wanted), days))
 
 
-def kind_of(step: Step) -> Kind:
-    """What a step does, as jobs are named."""
-    if isinstance(step.spec, Run):
-        return "pretrain"
-    if isinstance(step.spec, Detection):
-        return "detect"
-    return "fine-tune" if isinstance(step.spec, FineTuning) else "evaluate"
-
-
-def _shared(spec: Run | FineTuning | Detection, cluster: Cluster) -> tuple[int, int]:
+def _shared(spec: Work, cluster: Cluster) -> tuple[int, int]:
     """The nodes and GPUs that can share the batch equally: all, or as many as divide it; separate norms fix them."""
     nodes = cluster.nodes if isinstance(spec, Run) else 1
     if isinstance(spec, Run) and spec.norm_groups > 1:
         gpus = min(spec.norm_groups, cluster.gpus_per_node)
         return max(1, spec.norm_groups // gpus), gpus
-    batch_size = spec.detector.batch_size if isinstance(spec, Detection) else spec.batch_size
-    whole = (gpus for gpus in range(cluster.gpus_per_node, 0, -1) if batch_size % (nodes * gpus) == 0)
+    whole = (gpus for gpus in range(cluster.gpus_per_node, 0, -1) if spec.batch_size % (nodes * gpus) == 0)
     return nodes, next(whole, 1)
 
 
@@ -172,7 +157,7 @@ def _alike(
     groups: dict[object, list[Step]] = {}
     for step in pretrainings:
         columns = sorted(measurements.get(step.spec.digest, ()), key=_order)
-        shape = tuple((kind_of(each), resources(each, cluster, wish)) for each in columns)
+        shape = tuple((each.spec.kind, resources(each, cluster, wish)) for each in columns)
         groups.setdefault((resources(step, cluster, wish), shape), []).append(step)
     for steps in groups.values():
         yield from _chunks(steps, cluster)
@@ -186,7 +171,7 @@ def _by_pretraining(
     for digest, steps in measurements.items():
         for step in steps:
             before = queued.get(digest, "").partition("_")[0] or bool(step.needs)
-            groups.setdefault((before, kind_of(step), resources(step, cluster, wish)), []).append(step)
+            groups.setdefault((before, step.spec.kind, resources(step, cluster, wish)), []).append(step)
     for group in groups.values():
         yield from _chunks(group, cluster)
 
@@ -196,8 +181,8 @@ def _chunks(steps: Sequence[Step], cluster: Cluster) -> Iterator[tuple[Step, ...
         yield tuple(steps[first : first + cluster.max_array])
 
 
-def _order(step: Step) -> tuple[str, str]:
+def _order(step: Step) -> tuple[int, str]:
     """Of the measurements of one run, the same for every run: by what is measured, not by digest."""
     spec = step.spec
     share = f"{spec.share:.6f} {spec.epochs}" if isinstance(spec, FineTuning) else ""
-    return kind_of(step), share
+    return KINDS.index(spec.kind), share

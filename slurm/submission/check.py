@@ -95,7 +95,7 @@ def _account(cluster: Cluster) -> Finding:
 
 def _test(name: str, resources: Resources, cluster: Cluster) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
-        text = sbatch_text(Job(kind="evaluate", steps=(), resources=resources), cluster, Path(folder))
+        text = sbatch_text(Job(kind="probes", steps=(), resources=resources), cluster, Path(folder))
         status, said = _ask("sbatch", "--test-only", given=text)
     return Finding(not status, name, said.replace("sbatch: ", "") or "accepted")
 
@@ -106,7 +106,7 @@ def _run(cluster: Cluster) -> Finding:
     folder = Path(tempfile.mkdtemp(prefix="compmod-check-", dir="."))  # a folder that the nodes see, unlike /tmp
     log = (folder / "log").resolve()
     python = cluster.python or shlex.quote(sys.executable)
-    text = sbatch_text(Job(kind="evaluate", steps=(), resources=resources), cluster, folder.resolve())
+    text = sbatch_text(Job(kind="probes", steps=(), resources=resources), cluster, folder.resolve())
     head = text.partition("# command")[0]
     script = f'{head}\nsrun --output {shlex.quote(str(log))} {python} -P -c "{PROGRAM}"\n'
     try:

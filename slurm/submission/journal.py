@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...tables.plan.default_rates import Work
+from ...pretrain.specs.measurement import Work
 from ..shared_files import (
     Field,
     Number,

@@ -23,7 +23,7 @@ from pathlib import Path
 from ...pretrain.files.stored_json import parse_object
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.runtime.launch import usable_cores
-from ...tables.plan.default_rates import Work, device_of
+from ...pretrain.specs.measurement import Work
 from ..clusters.cluster import Cluster
 from ..shared_files import Unreadable, blocked, make_folder, names_in, read_regular
 from ..task.task import Task, store
@@ -156,7 +156,7 @@ def _start(folder: Path, slots: int, plan: bytes) -> None:
 
 def _slots(specs: Sequence[Work], cluster: Cluster) -> tuple[int, int]:
     """How many tasks run at once, and on how many GPUs: one a GPU where work needs them, else one a core."""
-    gpus = _gpus() if any(device_of(spec) == "gpu" for spec in specs) else 0
+    gpus = _gpus() if any(spec.device == "gpu" for spec in specs) else 0
     return cluster.max_parallel or gpus or max(1, usable_cores() // cluster.cpus_per_gpu), gpus
 
 

@@ -22,7 +22,6 @@ from submitit.local.local import LocalExecutor, LocalJob
 
 from ...pretrain.files.stored_json import parse_object
 from ...pretrain.records.record import Record
-from ...pretrain.specs.run import Run
 from ..shared_files import share
 from ..task.signals import LOCAL_NUMBER
 from ..task.task import PROGRAM, Task
@@ -51,7 +50,7 @@ class Driver:
         self.states = dict.fromkeys(self.tasks, "PENDING")
         self.records = {number: Record(Path(task.runs), task.decoded()) for number, task in self.tasks.items()}
         # measurements first: they are short, and end what was begun
-        self.order = sorted(self.tasks, key=lambda number: isinstance(self.records[number].spec, Run))
+        self.order = sorted(self.tasks, key=lambda number: self.records[number].spec.kind == "pretraining")
 
     def work(self) -> None:
         """Until everything has ended."""
@@ -108,7 +107,7 @@ class Driver:
     def _ready(self, number: str) -> bool:
         """Whether what it measures is done; where nobody does that any more, this fails."""
         spec, runs = self.records[number].spec, Path(self.tasks[number].runs)
-        if isinstance(spec, Run):
+        if spec.kind == "pretraining":
             return True
         status = Record(runs, spec.run).status
         if status in ("done", "running"):

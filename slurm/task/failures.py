@@ -30,7 +30,7 @@ from ..shared_files import (
     read_lines,
 )
 
-Kind = Literal[
+FailureKind = Literal[
     "out of memory",
     "node failure",
     "bad data",
@@ -41,14 +41,14 @@ Kind = Literal[
     "cancelled",
     "bug",
 ]
-RETRIES: dict[Kind, int] = {  # tries of one job without a new checkpoint between them; what is not here has none
+RETRIES: dict[FailureKind, int] = {  # tries of one job without a new checkpoint between them; what is not here has none
     "node failure": 5,
     "time limit": 3,
     "preempted": 1_000,  # not the run's fault, and a measurement leaves no checkpoint
 }
 FOLDER = ".slurm/failures"  # below the runs folder
 
-OF_STATE: dict[str, Kind] = {
+OF_STATE: dict[str, FailureKind] = {
     "OUT_OF_MEMORY": "out of memory",
     "NODE_FAIL": "node failure",
     "BOOT_FAIL": "node failure",
@@ -58,7 +58,7 @@ OF_STATE: dict[str, Kind] = {
     "CANCELLED": "cancelled",
     "REVOKED": "cancelled",
 }
-_OF_SIGNAL: dict[int, Kind] = {
+_OF_SIGNAL: dict[int, FailureKind] = {
     7: "out of memory",  # SIGBUS: the shared memory that loader workers use is full
     9: "out of memory",  # SIGKILL, and neither a limit nor a user is named: the kernel's choice
     10: "preempted",  # SIGUSR1, SIGUSR2 and SIGTERM, heard before or after training, which itself would have saved
@@ -69,7 +69,7 @@ _OF_SIGNAL: dict[int, Kind] = {
 # A fault of a file, by where it was raised: the rooms that read data, then nothing but the rest of that traceback.
 _ROOMS = "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
 _UNREADABLE = r"ValueError|OSError|FileNotFoundError|PermissionError|IsADirectoryError|EOFError|BadZipFile"
-_SIGNS: tuple[tuple[Kind, str], ...] = (  # the last one in a text counts
+_SIGNS: tuple[tuple[FailureKind, str], ...] = (  # the last one in a text counts
     ("bug", r"(?<!following exception:\n\n)(?<!another exception occurred:\n\n)Traceback \(most recent call last\):"),
     ("out of memory", r"(?i:out of (?:shared )?memory|oom[-_ ]kill)|OutOfMemoryError|\bMemoryError\b"),
     ("out of memory", r"can't allocate memory|Cannot allocate memory|CUBLAS_STATUS_ALLOC_FAILED"),
@@ -93,7 +93,7 @@ _PATTERNS = tuple((kind, re.compile(pattern, re.MULTILINE)) for kind, pattern in
 class Failure:
     """One end of a task's work before the work was done."""
 
-    kind: Kind
+    kind: FailureKind
     error: str  # one line
     job_id: str = ""  # such as 123_4
     node: str = ""
@@ -103,7 +103,7 @@ class Failure:
 
 def classify(
     *, state: str = "", exit_code: int = 0, signal: int = 0, error: BaseException | None = None, log: str = ""
-) -> Kind:
+) -> FailureKind:
     """Why a task ended, by all that is known of it: SLURM's state first, then the exception, its log, how it exited."""
     known = OF_STATE.get(state.partition(" ")[0].rstrip("+"))
     if known:
@@ -119,7 +119,7 @@ def classify(
     return seen or "bug"
 
 
-def kind_in(text: str) -> Kind | None:
+def kind_in(text: str) -> FailureKind | None:
     """The kind that the last telling line of a log or traceback names; None where nothing tells."""
     found = [(match.end(), kind) for kind, pattern in _PATTERNS for match in pattern.finditer(text)]
     return max(found)[1] if found else None
@@ -170,26 +170,14 @@ def histories(
     return {digest: tuple(sorted(some, key=lambda failure: failure.when)) for digest, some in found.items() if some}
 
 
-def last_line(text: str) -> str:
-    """The line that says most of a log's end: the last that is not SLURM's or submitit's own remark on the exit."""
-    lines = [" ".join(_UNPRINTED.sub("", line).split()) for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    telling = [line for line in lines if not _REMARK.match(line)]
-    return (telling or lines or [""])[-1]
-
-
-_UNPRINTED = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0e-\x1f\x7f]")  # colours, and what a terminal would obey
-_REMARK = re.compile(r"srun: |slurmstepd: error: \*\*\* STEP|submitit (?:INFO|WARNING|ERROR)|\^+$|~+\^*~*$")
-
-
-def _of_error(error: BaseException) -> Kind:
+def _of_error(error: BaseException) -> FailureKind:
     if isinstance(error, SystemExit):
         return "preempted" if error.code == INTERRUPTED else "bug"
     return kind_in("".join(traceback.format_exception(error))) or "bug"
 
 
 _FIELDS: Mapping[str, Field] = {
-    "kind": Word(get_args(Kind)),
+    "kind": Word(get_args(FailureKind)),
     "error": Text(most=1_000_000),
     "job_id": Text(),
     "node": Text(),

@@ -35,9 +35,10 @@ def _work() -> None:
     try:
         os.environ.setdefault("OMP_NUM_THREADS", str(cpus_per_task(os.environ) or 1))  # before numpy and torch
         from ..shared_files import rights_of
-        from .task import ATTEMPT, stored
+        from .log import START
+        from .task import stored
 
-        print(f"{ATTEMPT}(job_id={job_id() or 'none'}, hostname={socket.gethostname()})", flush=True)
+        print(f"{START}(job_id={job_id() or 'none'}, hostname={socket.gethostname()})", flush=True)
         if len(sys.argv) != 3:
             raise ValueError("usage: python -m compmod.slurm.task.start FILE PLACE")
         file, until = Path(sys.argv[1]), time.monotonic() + SEEN_S

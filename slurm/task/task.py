@@ -24,14 +24,12 @@ from ...pretrain.files.whole_file import write_whole
 from ...pretrain.records.record import Record, newest_updates
 from ...pretrain.runtime.exit_status import INTERRUPTED
 from ...pretrain.runtime.launch import launch_of
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.spec import Spec
-from ...tables.paper.table import Measurement
-from ...tables.plan.default_rates import device_of
 from ...tables.reproduce import reproduce
 from ..shared_files import Field, Flag, Number, Text, Word, fields_of, read_regular
 from . import signals
-from .failures import Failure, Kind, classify, histories, note, retried
+from .failures import Failure, FailureKind, classify, histories, note, retried
 
 PROGRAM = (
     "-P -u -m compmod.slurm.task.start"  # of Python; -P: it imports nothing from the folder that the job starts in
@@ -65,9 +63,9 @@ class Task:
         return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where))
 
     @classmethod
-    def of(cls, spec: Run | Measurement, runs: Path, data: Path, **settings: Any) -> Task:
+    def of(cls, spec: Work, runs: Path, data: Path, **settings: Any) -> Task:
         """The task of a spec; paths become absolute, for a job may start elsewhere."""
-        device = "cpu" if device_of(spec) == "cpu" else "auto"
+        device = "cpu" if spec.device == "cpu" else "auto"
         return cls(
             spec.to_dict(), spec.digest, str(Path(runs).resolve()), str(Path(data).resolve()), device, **settings
         )
@@ -101,13 +99,13 @@ class Task:
             self._failed(record, rank, error)
             raise
 
-    def decoded(self) -> Run | Measurement:
+    def decoded(self) -> Work:
         """The spec. Raises ValueError where it is no longer the one that was submitted."""
         try:
             spec = Spec.from_dict(self.spec)
         except (TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"damaged spec of task {self.digest}: {error}") from error
-        if not isinstance(spec, Run | Measurement):
+        if not isinstance(spec, Work):
             raise ValueError(
                 f"task {self.digest} holds a {type(spec).__name__}; expected a Run or a measurement of one"
             )
@@ -117,7 +115,7 @@ class Task:
 
     def _work(self, record: Record, rank: int) -> None:
         """The record's work, after whatever has to be waited for."""
-        if not isinstance(record.spec, Run):
+        if record.spec.kind != "pretraining":
             trained = Record(record.path.parent.parent, record.spec.run)
             if not _until(lambda: trained.status == "done", SEEN_S):
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
@@ -129,7 +127,7 @@ class Task:
         """After a signal: note it, and queue the job again unless it gets nowhere."""
         fate = signals.fate()
         warned = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
-        kind: Kind = "cancelled" if fate == "cancelled" else "preempted"
+        kind: FailureKind = "cancelled" if fate == "cancelled" else "preempted"
         if fate == "time limit" or (warned and fate in ("running", "unknown")):
             kind = "time limit"
         said = f"stopped by {signals.heard() or 'a signal to another process'} after {seconds:.0f} s"
@@ -154,7 +152,7 @@ class Task:
         else:
             self._again(record, kind, error_line, signals.fate())
 
-    def _again(self, record: Record, kind: Kind, error: str, fate: signals.Fate) -> None:
+    def _again(self, record: Record, kind: FailureKind, error: str, fate: signals.Fate) -> None:
         runs = Path(self.runs)
         self._note(self._failure(record, kind, error))
         if not self.requeue:
@@ -171,7 +169,7 @@ class Task:
         except ValueError as error:  # which must not hide why the task ended
             print(f"not noted: {error}", flush=True)
 
-    def _failure(self, record: Record, kind: Kind, error: str) -> Failure:
+    def _failure(self, record: Record, kind: FailureKind, error: str) -> Failure:
         return Failure(
             kind=kind,
             error=error,
@@ -235,6 +233,3 @@ def _until(true: Callable[[], bool], most_s: float) -> bool:
             return False
         time.sleep(1.0)
     return True
-
-
-ATTEMPT = "Starting with JobEnvironment"  # submitit's first line of each start; a log holds all of them

@@ -8,24 +8,26 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from ...pretrain.commands.options import RunsOption
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
-from ..claims.checked_claims import claims_frame, claims_markdown
 from ..results.results import Results
-from .options import Copies, Runs, named_copies
+from .options import CopiesOption, named_copies
 
 
 def claims_command(
     scale: Annotated[Scale, arg(help="scale of our runs")] = "paper",
     seeds: Annotated[int, Range(1, 1000), arg(help="number of seeds a cell; fewer than two decide nothing")] = 1,
-    copies: Copies = (),
-    runs: Runs = Path("runs"),
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
     format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a claim")] = "md",
 ) -> None:
     """Print what the paper claims of its tables, and whether its own numbers and our records bear it out.
 
     Raises ValueError on a wrong argument.
     """
+    from ..claims.checked_claims import claims_frame, claims_markdown
+
     results, named = Results(runs), named_copies(copies)
     if format == "csv":
         text = claims_frame(results, scale, seeds, named).to_csv(index=False)

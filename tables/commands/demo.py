@@ -1,4 +1,4 @@
-"""The demo: Table 1 in miniature on the embedded digits, from pretraining to a report, in minutes on two CPU cores."""
+"""The command behind `compmod demo`: Table 1 in miniature on the embedded digits, in minutes on two CPU cores."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ...pretrain.commands.options import RunsOption
+from ...pretrain.commands.parsing import resumable
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.run import PLUS
 from ..build import build_table
-from ..claims.gains import gain_sentences
 from ..paper.table import Table
-from ..render.render import render
-from ..report.report import write_report
-from ..reproduce import run_table
-from ..results.cells import cell_results
-from ..results.results import Results
 
 METHODS = ("simclr", "byol", "barlow_twins")  # of Table 1's rows: what two cores pretrain in under five minutes
+
+
+@resumable
+def demo_command(runs: RunsOption = Path("runs")) -> None:
+    """Pretrain three methods, plain and with CompMod, on the embedded digits; print the table, write a report."""
+    runs.mkdir(parents=True, exist_ok=True)  # one error where the folder cannot be made, not one for every run
+    run_demo(runs)
 
 
 def demo_table() -> Table:
@@ -29,7 +32,14 @@ def demo_table() -> Table:
 
 
 def run_demo(runs: Path) -> None:
-    """Fill the demo table below `runs`, unless that is done already, print it with what "+" changed, and report.md."""
+    """Train what the demo table lacks below `runs`; print the table and what "+" changed; write report.md."""
+    from ..claims.gains import gain_sentences
+    from ..render.render import render
+    from ..report.report import write_report
+    from ..reproduce import run_table
+    from ..results.cells import cell_results
+    from ..results.results import Results
+
     table = demo_table()
     count = len(table.specs)
     print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)

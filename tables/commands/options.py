@@ -1,26 +1,22 @@
-"""Options: those that several commands have, as tyro reads them."""
+"""Options: those that several commands of tables share, as tyro reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ...pretrain.commands.options import Folder
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range, is_name
 
-Numbers = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
+NumbersOption = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
 ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
-Seeds = Annotated[int, Range(1, 1000), arg(help="number of seeds a cell")]
-Copies = Annotated[
+SeedsOption = Annotated[int, Range(1, 1000), arg(help="number of seeds a cell")]
+CopiesOption = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data; repeatable"),
 ]
-Runs = Annotated[Path, Folder(), arg(help="folder of the runs; on a cluster, seen by every node")]
-Data = Annotated[Path, Folder(), arg(help="folder of the data sets; on a cluster, seen by every node")]
 
 
 def named_copies(given: Sequence[str]) -> dict[str, str]:

@@ -10,24 +10,25 @@ from typing import Annotated
 from tabulate import tabulate
 from tyro.conf import arg
 
+from ...pretrain.commands.options import RunsOption
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.run import Run
 from ..build import TABLES, build_table
 from ..plan.cost import measured_rates
 from ..plan.plan import Plan, Step, plan
 from ..render.amounts import amount, duration
-from .options import Copies, Numbers, Runs, ScaleOption, Seeds, named_copies
+from .options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
 
 HEADERS = ("method", "data", "tables", "pretrain", "measure", "state", "time", "disk, GB", "time is")
 TOTALS = ("table", "pretrain", "measure", "GPU-hours", "core-hours", "disk, GB")
 
 
 def plan_command(
-    numbers: Numbers = (),
+    numbers: NumbersOption = (),
     scale: ScaleOption = "paper",
-    seeds: Seeds = 1,
-    copies: Copies = (),
-    runs: Runs = Path("runs"),
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
     hardware: Annotated[str, arg(help="GPU to predict for, as records name it; default: the one with most")] = "",
     json: Annotated[bool, arg(help="every step, for other programs")] = False,
 ) -> None:
@@ -85,7 +86,7 @@ def _reached(step: Step) -> str:
 
 
 def _total(steps: Sequence[Step]) -> tuple[str, str, str, str, str]:
-    pretrainings = sum(isinstance(step.spec, Run) for step in steps)
+    pretrainings = sum(step.spec.kind == "pretraining" for step in steps)
     sums = (sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb"))
     gpu_hours, core_hours, disk_gb = (amount(total) for total in sums)
     return str(pretrainings), str(len(steps) - pretrainings), gpu_hours, core_hours, disk_gb

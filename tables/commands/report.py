@@ -7,9 +7,9 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from ...pretrain.commands.options import Folder
+from ...pretrain.commands.options import Folder, RunsOption
 from ..build import TABLES, build_table
-from .options import Copies, Runs, ScaleOption, Seeds, named_copies
+from .options import CopiesOption, ScaleOption, SeedsOption, named_copies
 
 
 def report_command(
@@ -17,9 +17,9 @@ def report_command(
         Path, Folder(), arg(aliases=("-o",), metavar="DIR", help="folder for index.html, report.md and pictures")
     ],
     scale: ScaleOption = "paper",
-    seeds: Seeds = 1,
-    copies: Copies = (),
-    runs: Runs = Path("runs"),
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
 ) -> None:
     """Write what there is: the seven tables, curves, the paper's claims, what is missing and what that would cost."""
     from ..report.report import write_reports

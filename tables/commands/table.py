@@ -7,33 +7,34 @@ import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from ...pretrain.commands.options import check_words
-from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line
+from ...pretrain.commands.options import DataOption, DeviceOption, RunsOption, check_words
+from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line, resumable
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
 from ..build import TABLES, build_table
 from ..paper.table import Format
-from .options import Copies, Data, Runs, ScaleOption, Seeds, named_copies
+from .options import CopiesOption, ScaleOption, SeedsOption, named_copies
 
 ALL = "all"
 
 
+@resumable
 def table_command(
     number: Annotated[Positional[int | str], arg(metavar="N|all", help="number of the table, or all")],
     scale: ScaleOption = "paper",
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
     format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
     sources: Annotated[bool, arg(help="below markdown, where each number comes from")] = False,
-    seeds: Seeds = 1,
-    copies: Copies = (),
-    runs: Runs = Path("runs"),
-    data: Data = Path("data"),
-    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train")] = "auto",
+    seeds: SeedsOption = 1,
+    copies: CopiesOption = (),
+    runs: RunsOption = Path("runs"),
+    data: DataOption = Path("data"),
+    device: DeviceOption = "auto",
     workers: Annotated[
         int, Range(0, 1024), arg(help="runs trained side by side; 0 = one, at scale demo one a core")
     ] = 0,

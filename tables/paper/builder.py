@@ -13,10 +13,11 @@ from typing import ClassVar, NamedTuple
 
 from ...pretrain.recipes.scales import Scale, scaled
 from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.specs.measurement import Measurement
 from ...pretrain.specs.run import Run
 from .printed import FACTS, Printed, method_name, paper_table, printed_columns, printed_rows
 from .scales import ablated, copied, over_seeds, probes, scale_notes
-from .table import ALL_PARTS, BESIDE, Cell, Column, Measurement, Row, Table, Unit
+from .table import ALL_PARTS, BESIDE, Cell, Column, Row, Table, Unit
 
 
 class PrintedColumn(NamedTuple):

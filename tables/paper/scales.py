@@ -8,9 +8,8 @@ from typing import Any
 
 from ...pretrain.recipes.evaluation import linear_protocol, semi_protocol
 from ...pretrain.recipes.scales import BRIEF, SHORT, Scale, scaled
-from ...pretrain.specs.measurement import Evaluation, FineTuning
+from ...pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from ...pretrain.specs.run import Augmentation, Run
-from .table import Measurement
 
 LINEAR_EPOCHS: dict[Scale, int] = {"paper": 500, "short": 50, "demo": 60}
 # Our choice for the digits, made with seed 0 on the validation split; for 1 % (one glyph a class) on the training

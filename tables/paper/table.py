@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...pretrain.recipes.scales import Scale
-from ...pretrain.specs.measurement import Evaluation, FineTuning
-from ...transfer.spec import Detection
+from ...pretrain.specs.measurement import Measurement
 from .printed import Printed
 
-Measurement = Evaluation | FineTuning | Detection
 Part = Literal["paper", "ours", "difference"]
 Unit = Literal["accuracy", "AP", "fact"]
 Format = Literal["md", "html", "latex", "csv"]  # of what is printed

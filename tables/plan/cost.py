@@ -1,32 +1,27 @@
 """Cost: the predicted time and disk of a run or a measurement, from measured rates where there are any.
 
-Every prediction says whether it is measured, scaled from another method that was, or the default (`throughput.py`).
+Every prediction says whether it is measured, scaled from another method that was, or the default (`default_rates.py`).
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from ...pretrain.specs.datasets import DATASETS
-from ...pretrain.specs.measurement import Evaluation, FineTuning
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.measurement import Evaluation, FineTuning, Measurement, Work
+from ...pretrain.specs.run import Device, Run
 from ...transfer.spec import Detection
 from . import measured_rates as records
 from .default_rates import (
     LOADED_IMAGES_PER_S,
     PASSES,
-    Device,
-    Work,
     default_images_per_second,
-    device_of,
-    images_of,
-    kind_of,
+    method_key,
     operations_per_second,
     relative_cost,
-    trunk_of,
+    trunk_key,
 )
 from .measured_rates import Rates, alike
 from .network_size import FLOAT_BYTES, encoder_bytes, forward_operations, head_parameters, trunk_parameters
@@ -68,26 +63,32 @@ class Prediction:
 
 def predict(spec: Work, rates: Rates) -> Prediction:
     """Time that the work of `spec` takes, for a measurement without the pretraining it needs."""
-    device = device_of(spec)
+    device = spec.device
     basis: Basis = "default"
     if isinstance(spec, Run):
         rate, basis = images_per_second(spec, rates)
-        seconds = spec.epochs * images_of(spec) / rate + _online_seconds(spec)
+        seconds = spec.epochs * spec.images_per_epoch / rate + _online_seconds(spec)
     elif (hours := rates.hours.get(alike(spec))) is not None:
         seconds, basis = hours * HOUR_S, "measured"
-    elif isinstance(spec, FineTuning):
-        seconds = _fine_tuning_seconds(spec)
-    elif isinstance(spec, Detection):
-        seconds = spec.detector.iterations * spec.detector.batch_size * DETECTION_S[device][spec.detector.architecture]
     else:
-        seconds = _probe_seconds(spec.run, spec.linear_epochs)
+        seconds = _measurement_seconds(spec)
     return Prediction((START_S[device] + seconds) / HOUR_S, device, basis)
+
+
+def _measurement_seconds(spec: Measurement) -> float:
+    """By the default figures."""
+    if isinstance(spec, Evaluation):
+        return _probe_seconds(spec.run, spec.linear_epochs)
+    if isinstance(spec, FineTuning):
+        return _fine_tuning_seconds(spec)
+    assert isinstance(spec, Detection), f"{type(spec).__name__} needs a default figure here"
+    return spec.updates * spec.batch_size * DETECTION_S[spec.device][spec.detector.architecture]
 
 
 def images_per_second(run: Run, rates: Rates) -> tuple[float, Basis]:
     """Of one device: measured with the same trunk, method and head, else scaled from other methods, else default."""
-    trunk = trunk_of(run)
-    if (same := rates.images_per_second.get((trunk, kind_of(run)))) is not None:
+    trunk = trunk_key(run)
+    if (same := rates.images_per_second.get((trunk, method_key(run)))) is not None:
         return same, "measured"
     if (simclr := rates.simclr_images_per_second.get(trunk)) is not None:
         return simclr / relative_cost(run), "scaled"
@@ -99,28 +100,17 @@ def disk_bytes(spec: Work, hours: float, rates: Rates) -> float:
     if not isinstance(spec, Run):
         return RECORD_BYTES
     held = encoder_bytes(spec.backbone) + RECORD_BYTES
-    held += STEP_BYTES * spec.epochs * (images_of(spec) // spec.batch_size)
+    held += STEP_BYTES * spec.updates
     if hours < CHECKPOINT_HOURS:
         return held
-    measured = rates.checkpoint_bytes.get((trunk_of(spec), kind_of(spec)))
+    measured = rates.checkpoint_bytes.get((trunk_key(spec), method_key(spec)))
     return held + CHECKPOINTS * (_checkpoint_bytes(spec) if measured is None else measured)
-
-
-def updates_of(spec: Work) -> int:
-    """Optimisation steps from start to end, at least 1; a linear probe's, which no checkpoint counts, are 1."""
-    if isinstance(spec, Run):
-        return max(1, spec.epochs * (images_of(spec) // spec.batch_size))
-    if isinstance(spec, Evaluation):
-        return 1
-    if isinstance(spec, Detection):
-        return max(1, spec.detector.iterations)
-    return spec.epochs * max(1, math.ceil(spec.share * _labelled(spec.run)[0] / spec.batch_size))
 
 
 def _checkpoint_bytes(run: Run) -> float:
     """Trained numbers, an averaged copy of them, and the optimiser's; for a pair of trunks, a bank of every image."""
     trained = trunk_parameters(run.backbone) + head_parameters(run.backbone, run.projector)
-    banks = 0 if run.backbone.colours == "rgb" else 2 * images_of(run) * run.projector.out
+    banks = 0 if run.backbone.colours == "rgb" else 2 * run.images_per_epoch * run.projector.out
     return FLOAT_BYTES * (trained * (2 + MOMENTS[run.optimizer.name]) + banks)
 
 
@@ -160,11 +150,10 @@ def _fine_tuning_seconds(spec: FineTuning) -> float:
 
 def _labelled(run: Run) -> tuple[int, int]:
     """Labelled training images and test images."""
-    dataset = DATASETS[run.dataset]
-    return min(run.train_images or dataset.train_images, dataset.train_images), dataset.test_images
+    return run.labelled_images, DATASETS[run.dataset].test_images
 
 
 def _forward_seconds(run: Run, precision: str) -> float:
     """Of one image through the trunk."""
     size = DATASETS[run.dataset].view_size
-    return forward_operations(run.backbone, size) / operations_per_second(device_of(run), run.backbone, precision)
+    return forward_operations(run.backbone, size) / operations_per_second(run.device, run.backbone, precision)

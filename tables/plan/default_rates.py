@@ -1,26 +1,21 @@
-"""Throughput: how many images a second a device is expected to train on, before anything was measured.
+"""Default rates: how many images a second a device is expected to train on, before anything was measured.
 
-Operations of the trunk (`trunk.py`) over what one device sustains, times what `compmod methods` gives for a step
+Operations of the trunk (`network_size.py`) over what one device sustains, times what `compmod methods` gives for a step
 relative to SimCLR's.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Literal
 
 from ...pretrain.recipes.presets import preset
 from ...pretrain.specs.datasets import DATASETS
-from ...pretrain.specs.measurement import Evaluation, FineTuning
 from ...pretrain.specs.methods import METHODS
-from ...pretrain.specs.run import Backbone, Projector, Run
-from ...transfer.spec import SCENES, Detection
+from ...pretrain.specs.run import Backbone, Device, Projector, Run
 from .network_size import forward_operations
 
-Work = Run | Evaluation | FineTuning | Detection
-Device = Literal["gpu", "cpu"]  # one GPU, or one core of a CPU
-Trunk = tuple[Device, Backbone, int, str]  # with the size of its first view in pixels and the precision
-Kind = tuple[str, str, tuple[int, ...], Projector]  # method, its training, sizes of its views, head
+TrunkKey = tuple[Device, Backbone, int, str]  # with the size of the first view in pixels and the precision
+MethodKey = tuple[str, str, tuple[int, ...], Projector]  # method, its training, sizes of its views, head
 
 # Operations a second. NVIDIA's published ResNet-50 training (DeepLearningExamples; 24.5 GFLOP an image) keeps a V100 at
 # 9.0 of 15.7 TFLOP/s in float32, an A100 at 23 in TF32 and at 61 in mixed precision, where memory is the limit.
@@ -49,27 +44,19 @@ OTHER_HYPERGRADIENT: dict[str, float] = {
 UNMEASURED, UNMEASURED_PLUS = 1.0, 3.0  # where METHODS has no cost yet: SimCLR's
 
 
-def device_of(spec: Work) -> Device:
-    """The embedded digits are for a CPU, everything else for a GPU."""
-    run = spec if isinstance(spec, Run) else spec.run
-    if isinstance(spec, Detection):
-        return "cpu" if spec.data == SCENES else "gpu"
-    return "cpu" if run.dataset == "digits" else "gpu"
-
-
 def view_sizes(run: Run) -> tuple[int, ...]:
     """Sides of a sample's views in pixels."""
     own = DATASETS[run.dataset].view_size
     return tuple(view.size or own for view in run.views)
 
 
-def trunk_of(run: Run) -> Trunk:
-    """What decides the time of a pass: runs of equal ones have comparable rates."""
-    return device_of(run), run.backbone, view_sizes(run)[0], run.precision
+def trunk_key(run: Run) -> TrunkKey:
+    """What decides the time of a pass: runs of equal keys have comparable rates."""
+    return run.device, run.backbone, view_sizes(run)[0], run.precision
 
 
-def kind_of(run: Run) -> Kind:
-    """What decides, on one trunk, the time of a step: runs of equal ones have the same rate."""
+def method_key(run: Run) -> MethodKey:
+    """What decides, on one trunk, the time of a step: runs of equal keys have the same rate."""
     return run.method, training_of(run), view_sizes(run), run.projector
 
 
@@ -80,16 +67,9 @@ def training_of(run: Run) -> str:
     return run.compmod.hypergradient if run.compmod.training == "two-level" else run.compmod.training
 
 
-def images_of(run: Run) -> int:
-    """Training images of an epoch, those of the ragged last batch left out."""
-    dataset = DATASETS[run.dataset]
-    count = run.train_images or dataset.train_images + dataset.unlabelled_images
-    return count // run.batch_size * run.batch_size
-
-
 def default_images_per_second(run: Run) -> float:
     """Of one device; infinite for a trunk without operations."""
-    device, backbone, size, precision = trunk_of(run)
+    device, backbone, size, precision = trunk_key(run)
     operations = relative_cost(run) * SIMCLR_VIEWS * PASSES * forward_operations(_one_trunk(backbone), size)
     rate = operations_per_second(device, backbone, precision) / operations if operations else float("inf")
     return min(rate, LOADED_IMAGES_PER_S) if DATASETS[run.dataset].large else rate

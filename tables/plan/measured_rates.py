@@ -14,8 +14,9 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import PRETRAINED, PROVENANCE, Fields, check_fields
 from ...pretrain.files.stored_json import read_object
 from ...pretrain.records.record import Record, check_unchanged
-from ...pretrain.specs.run import Run
-from .default_rates import Device, Kind, Trunk, Work, device_of, kind_of, relative_cost, trunk_of
+from ...pretrain.specs.measurement import Work
+from ...pretrain.specs.run import Device, Run
+from .default_rates import MethodKey, TrunkKey, method_key, relative_cost, trunk_key
 
 DEFAULT_GPU = "one H100"
 SAMPLED = 10  # records read of each method on each data set: a median needs no more, and ten thousand take seconds
@@ -27,14 +28,14 @@ class Rates:
 
     gpu: str = ""  # name of the hardware; "" = nothing measured
     cpu: str = ""
-    images_per_second: Mapping[tuple[Trunk, Kind], float] = field(default_factory=dict)
-    simclr_images_per_second: Mapping[Trunk, float] = field(default_factory=dict)  # what SimCLR's would be
+    images_per_second: Mapping[tuple[TrunkKey, MethodKey], float] = field(default_factory=dict)
+    simclr_images_per_second: Mapping[TrunkKey, float] = field(default_factory=dict)  # what SimCLR's would be
     hours: Mapping[tuple[Any, ...], float] = field(default_factory=dict)  # of measurements, by `alike`
-    checkpoint_bytes: Mapping[tuple[Trunk, Kind], float] = field(default_factory=dict)
+    checkpoint_bytes: Mapping[tuple[TrunkKey, MethodKey], float] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()  # sentences that begin with the path of what could not be read
 
 
-class Measured(NamedTuple):
+class Timed(NamedTuple):
     """One finished run or measurement."""
 
     spec: Work
@@ -48,9 +49,9 @@ class Measured(NamedTuple):
 
 def alike(spec: Work) -> tuple[Any, ...]:
     """What decides the time of a measurement: all but which run of its kind it measures."""
-    run = spec if isinstance(spec, Run) else spec.run
+    run = spec.run
     settings = tuple(getattr(spec, each.name) for each in fields(spec) if each.name != "run")
-    return type(spec).__name__, trunk_of(run), run.dataset, run.copy, run.train_images, settings
+    return type(spec).__name__, trunk_key(run), run.dataset, run.copy, run.train_images, settings
 
 
 def measured_rates(runs: Path, hardware: str = "") -> Rates:
@@ -61,7 +62,7 @@ def measured_rates(runs: Path, hardware: str = "") -> Rates:
     Raises ValueError on a GPU that no finished run names.
     """
     damaged: list[str] = []
-    found = [each for each in _finished(Path(runs), damaged) if each.device == device_of(each.spec)]
+    found = [each for each in _finished(Path(runs), damaged) if each.device == each.spec.device]
     gpus = [each.hardware for each in found if each.device == "gpu"]
     if hardware and hardware not in gpus:
         raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(dict.fromkeys(gpus)) or 'no GPU yet'}")
@@ -77,7 +78,7 @@ def measured_rates(runs: Path, hardware: str = "") -> Rates:
         if not isinstance(run, Run):
             hours[alike(run)].append(each.seconds * each.devices / 3600)
         elif each.images_per_second:
-            trunk, kind, rate = trunk_of(run), kind_of(run), each.images_per_second / each.devices
+            trunk, kind, rate = trunk_key(run), method_key(run), each.images_per_second / each.devices
             rates[trunk, kind].append(rate)
             of_trunk[trunk].append(rate * relative_cost(run))
             if each.checkpoint_bytes:
@@ -102,7 +103,7 @@ def _most(names: list[str]) -> str:
     return max(dict.fromkeys(names), key=names.count, default="")
 
 
-def _finished(runs: Path, damaged: list[str]) -> Iterator[Measured]:
+def _finished(runs: Path, damaged: list[str]) -> Iterator[Timed]:
     """Finished pretrainings and what was measured on them, at most SAMPLED of each method and data set.
 
     Digests are as good as drawn at random. What is damaged is no measurement and adds a sentence to `damaged`; what an
@@ -130,27 +131,27 @@ def _finished(runs: Path, damaged: list[str]) -> Iterator[Measured]:
                 continue
 
 
-def _read(folder: Path) -> Measured:
+def _read(folder: Path) -> Timed:
     """Raises ValueError, which begins with a path, on a damaged file, and KeyError where a file or a field is not."""
     spec = Record.open(folder).spec
     if not isinstance(spec, Work):
         raise KeyError(f"{type(spec).__name__} is no work of a table")
     if not folder.name.endswith(f"-{spec.digest}"):
         raise ValueError(f"{folder}/spec.json: of another folder, {spec.folder}")
-    results = _checked(folder / "results.json", PRETRAINED if isinstance(spec, Run) else {})
+    results = _checked(folder / "results.json", PRETRAINED if spec.kind == "pretraining" else {})
     provenance = _checked(folder / "provenance.json", PROVENANCE)
     if provenance.get("digest") not in (None, spec.digest):
         raise ValueError(f"{folder}/provenance.json: of another folder, digest {provenance['digest']!r}")
     check_unchanged(results, provenance, folder / "results.json")
     hardware = provenance["hardware"]
     gpu = hardware.get("gpu")
-    return Measured(
+    return Timed(
         spec=spec,
         hardware=printable(gpu or hardware["cpu"]),
         device="gpu" if gpu else "cpu",
         devices=provenance.get("processes", 1) * (1 if gpu else hardware["threads"]),
         seconds=float(provenance["seconds"]),
-        images_per_second=float(results.get("images_per_second") or 0) if isinstance(spec, Run) else 0.0,
+        images_per_second=float(results.get("images_per_second") or 0) if spec.kind == "pretraining" else 0.0,
         checkpoint_bytes=max((path.stat().st_size for path in (folder / "checkpoints").glob("step-*.pt")), default=0),
     )
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...pretrain.specs.measurement import Measurement, Work
 from ...pretrain.specs.run import Run
-from ..paper.table import Measurement, Table
+from ..paper.table import Table
 from ..results.results import Results
-from .cost import Basis, disk_bytes, predict, updates_of
-from .default_rates import Work
+from .cost import Basis, disk_bytes, predict
 from .measured_rates import DEFAULT_GPU, Rates
-from .progress import NOT_RUN, Standing, State, standings
+from .progress import NOT_RUN, Progress, WorkState, progress_of
 
 GIGABYTE = 1e9
 
@@ -35,13 +35,13 @@ class Step:
     disk_gb: float
     measured: bool  # whether the hours are those of finished runs like it
     basis: Basis
-    state: State
+    state: WorkState
     progress: float = 0.0  # share done by its newest checkpoint, 0 to 1
 
     @property
     def run(self) -> Run:
         """The pretraining itself, or the one that is measured."""
-        return self.spec if isinstance(self.spec, Run) else self.spec.run
+        return self.spec.run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class Plan:
 def plan(tables: Sequence[Table], runs: Results | Path, rates: Rates) -> Plan:
     """What `tables` lack, by the folder of the runs."""
     results = runs if isinstance(runs, Results) else Results(runs)
-    found = standings(tables, results)
+    found = progress_of(tables, results)
     spoiled = {
         each.folder
         for spec, _ in _wanted(tables)
@@ -128,7 +128,7 @@ def plan(tables: Sequence[Table], runs: Results | Path, rates: Rates) -> Plan:
 
 def lacking(
     tables: Sequence[Table],
-    found: Mapping[str, Standing],
+    found: Mapping[str, Progress],
     rates: Rates,
     *,
     damaged: tuple[str, ...] = (),
@@ -176,9 +176,9 @@ def _wanted(tables: Iterable[Table]) -> list[tuple[Measurement, tuple[int, ...]]
     return [(spec, tuple(numbers[digest])) for digest, spec in specs.items()]
 
 
-def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], standing: Standing, rates: Rates) -> Step:
+def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], standing: Progress, rates: Rates) -> Step:
     prediction = predict(spec, rates)
-    progress = min(1.0, standing.updates / updates_of(spec)) if standing.updates else 0.0
+    progress = min(1.0, standing.updates / spec.updates) if spec.updates else 0.0
     hours = prediction.hours * (1 - progress)
     return Step(
         spec=spec,
@@ -196,8 +196,8 @@ def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], standing:
 
 def _totals(steps: Sequence[Step]) -> dict[str, float]:
     return {
-        "pretrainings": sum(isinstance(step.spec, Run) for step in steps),
-        "measurements": sum(not isinstance(step.spec, Run) for step in steps),
+        "pretrainings": sum(step.spec.kind == "pretraining" for step in steps),
+        "measurements": sum(step.spec.kind != "pretraining" for step in steps),
         "gpu_hours": round(sum(step.gpu_hours for step in steps), 3),
         "cpu_hours": round(sum(step.cpu_hours for step in steps), 3),
         "disk_gb": round(sum(step.disk_gb for step in steps), 3),
@@ -207,7 +207,7 @@ def _totals(steps: Sequence[Step]) -> dict[str, float]:
 def _step_json(step: Step) -> dict[str, Any]:
     return {
         "digest": step.spec.digest,
-        "kind": type(step.spec).__qualname__,
+        "kind": step.spec.kind,
         "folder": step.spec.folder,
         "method": step.run.label,
         "data": step.run.data_label,

@@ -1,4 +1,4 @@
-"""Standing: how far the work on each spec of a table got, read from the runs folder for the plan."""
+"""Progress: how far the work on the specs of tables got, read from the runs folder for the plan."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 from typing import Literal
 
 from ...pretrain.records.record import Record, newest_updates
+from ...pretrain.specs.measurement import Work
 from ..paper.table import Table
 from ..results.results import Results
-from .default_rates import Work
 
-State = Literal["not run", "unfinished", "failed", "running", "damaged", "done"]
+WorkState = Literal["not run", "unfinished", "failed", "running", "damaged", "done"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Progress:
     """One spec's own work; that of the pretraining under a measurement is another's."""
 
-    state: State
+    state: WorkState
     updates: int = 0  # that its newest checkpoint holds
 
 
-NOT_RUN, DONE, DAMAGED = Standing("not run"), Standing("done"), Standing("damaged")
+NOT_RUN, DONE, DAMAGED = Progress("not run"), Progress("done"), Progress("damaged")
 
 
-def standings(tables: Iterable[Table], results: Results) -> Mapping[str, Standing]:
+def progress_of(tables: Iterable[Table], results: Results) -> Mapping[str, Progress]:
     """By digest: every measurement of the tables, and the pretraining of each that is not done."""
-    found: dict[str, Standing] = {}
+    found: dict[str, Progress] = {}
     for table in tables:
         for row in table.rows:
             for cell in row.cells:
@@ -41,7 +41,7 @@ def standings(tables: Iterable[Table], results: Results) -> Mapping[str, Standin
     return found
 
 
-def _of_measurement(runs: Path, spec: Work, state: str) -> Standing:
+def _of_measurement(runs: Path, spec: Work, state: str) -> Progress:
     """From the state of a table's cell, which stands for the pretraining where the measurement was not begun."""
     if state in ("not run", "not evaluated"):
         return NOT_RUN
@@ -49,17 +49,17 @@ def _of_measurement(runs: Path, spec: Work, state: str) -> Standing:
     return DAMAGED if state == "damaged" and standing is DONE else standing  # sound JSON, and no number in it
 
 
-def _of_pretraining(runs: Path, spec: Work, state: str) -> Standing:
+def _of_pretraining(runs: Path, spec: Work, state: str) -> Progress:
     if state == "not evaluated":
         return DONE
     return NOT_RUN if state == "not run" else _of_folder(Record(runs, spec))
 
 
-def _of_folder(record: Record) -> Standing:
+def _of_folder(record: Record) -> Progress:
     try:
         status = record.status
     except OSError:  # a folder in place of a file, or no right to read it
         return DAMAGED
     if status in ("done", "damaged"):
         return DONE if status == "done" else DAMAGED
-    return NOT_RUN if status == "absent" else Standing(status, newest_updates(record.path / "checkpoints"))
+    return NOT_RUN if status == "absent" else Progress(status, newest_updates(record.path / "checkpoints"))

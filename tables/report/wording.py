@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from ...pretrain.specs.run import Run
 from ..plan.plan import Plan, Step
 from ..render.amounts import amount, duration
 from ..results.cells import shown_parts
@@ -153,7 +152,7 @@ def missing_sentence(plan: Plan) -> str:
         waiting = counted(plan.held_back, "measurement")
         held = f", but {waiting} held back by damaged records" if plan.held_back else ""
         return f"Nothing is missing{held}."
-    trainings = sum(isinstance(step.spec, Run) for step in plan.steps)
+    trainings = sum(step.spec.kind == "pretraining" for step in plan.steps)
     times = [(plan.gpu_hours, "GPU-hours"), (plan.cpu_hours, "core-hours")]
     cost = " and ".join(f"{amount(hours)} {name}" for hours, name in times if hours)
     return (
@@ -172,7 +171,7 @@ def missing(plan: Plan) -> SummaryTable:
 
 
 def _summed(steps: Sequence[Step]) -> tuple[str, ...]:
-    trainings = sum(isinstance(step.spec, Run) for step in steps)
+    trainings = sum(step.spec.kind == "pretraining" for step in steps)
     sums = [sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb")]
     tables = sorted({number for step in steps for number in step.tables})
     numbers = " ".join(map(str, tables))

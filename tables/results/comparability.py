@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...pretrain.data.identity import SHOWN
-from ...pretrain.specs.measurement import FineTuning
+from ...pretrain.specs.measurement import Measurement
 from ...transfer.spec import Detection
-from ..paper.table import Column, Measurement, Table
+from ..paper.table import Column, Table
 from .cells import CellResult
 
 ASPECTS = ("data", "backbone", "length of pretraining", "measurement", "images scored")
@@ -91,13 +91,11 @@ def conditions(spec: Measurement) -> Conditions:
     """What must be the same of two numbers that are compared, in words, one for each of ASPECTS."""
     run = spec.run
     trunk = f"{run.backbone.name} of width {run.backbone.width} on {run.backbone.colours}"
-    kind = type(spec).__name__
-    if isinstance(spec, FineTuning):
-        kind = f"{'fine-tuning' if spec.backbone_lr else 'frozen backbone'} on {100 * spec.share:g} % of the labels"
+    protocol, scored = spec.protocol, f"{spec.split} set"
     if isinstance(spec, Detection):
-        kind = f"{spec.detector.architecture} of {spec.detector.iterations} steps of {spec.detector.batch_size} images"
-        return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.data_label}, test set")
-    return (run.data_label, trunk, f"{run.epochs} epochs", kind, f"{spec.split} set")
+        protocol = f"{spec.detector.architecture} of {spec.updates} steps of {spec.batch_size} images"
+        scored = f"{spec.data_label}, {scored}"
+    return (run.data_label, trunk, f"{run.epochs} epochs", protocol, scored)
 
 
 def _name(column: Column) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...pretrain.specs.measurement import FineTuning
+from ...pretrain.specs.measurement import Measurement
 from ...pretrain.specs.run import Run
-from ...transfer.spec import Detection
-from ..paper.table import Measurement
 from .cells import CellResult
 from .number_provenance import NumberProvenance
 from .results import Results
@@ -27,12 +25,7 @@ class FinishedMeasurement:
     @property
     def measured(self) -> str:
         """What was measured of the run, in words."""
-        if isinstance(self.spec, Detection):
-            return "detection"
-        if not isinstance(self.spec, FineTuning):
-            return "probes"
-        share = "" if self.spec.share == 1 else f" on {100 * self.spec.share:g} %"
-        return ("fine-tuning" if self.spec.backbone_lr else "linear") + share
+        return self.spec.protocol
 
     @property
     def measuring_s(self) -> float | None:

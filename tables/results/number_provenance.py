@@ -11,8 +11,7 @@ from typing import Any
 from ...pretrain.data.identity import recorded
 from ...pretrain.files.printable import printable
 from ...pretrain.records.fingerprint import changed, is_of_files
-from ...pretrain.specs.run import Run
-from ..paper.table import Measurement
+from ...pretrain.specs.measurement import Measurement, Work
 
 COMMIT_LENGTH = 12  # of the 40 hexadecimal characters of a commit
 
@@ -64,11 +63,11 @@ def number_provenance(spec: Measurement, pretraining: dict[str, Any], measuremen
     )
 
 
-def _contents(spec: Run | Measurement, provenance: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _contents(spec: Work, provenance: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(spec.data_name, split, digest) for split, digest in sorted(recorded(spec, provenance).items())]
 
 
-def _changes(spec: Run | Measurement, provenance: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+def _changes(spec: Work, provenance: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
     """The files that have changed since, and whether the record does not tell them."""
     recorded = provenance.get("source")
     if not isinstance(recorded, dict) or not recorded or is_of_files(recorded):

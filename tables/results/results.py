@@ -17,8 +17,8 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import PROVENANCE, check_fields
 from ...pretrain.files.stored_json import read_object, shortened
 from ...pretrain.records.record import Record, check_unchanged
-from ...pretrain.specs.run import Run
-from ..paper.table import Cell, Measurement
+from ...pretrain.specs.measurement import Measurement, Work
+from ..paper.table import Cell
 from .number_provenance import NumberProvenance, number_provenance
 from .verdict import deviation
 
@@ -121,7 +121,7 @@ class Results:
         except FileNotFoundError:
             return frozenset()
 
-    def _state(self, spec: Run | Measurement) -> tuple[Any, dict[str, Any]]:
+    def _state(self, spec: Work) -> tuple[Any, dict[str, Any]]:
         try:
             results = read_object(f"{self._folder(spec)}/results.json")
             if results is not None:
@@ -133,13 +133,13 @@ class Results:
             self.damage(f"{self._folder(spec)}: {error}")
         return "damaged", {}
 
-    def provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+    def provenance(self, spec: Work) -> dict[str, Any]:
         """The provenance of a record; empty where there is none or it is damaged, which does not damage the number."""
         if spec.digest not in self._provenances:
             self._provenances[spec.digest] = self._read_provenance(spec)
         return self._provenances[spec.digest]
 
-    def _read_provenance(self, spec: Run | Measurement) -> dict[str, Any]:
+    def _read_provenance(self, spec: Work) -> dict[str, Any]:
         file = f"{self._folder(spec)}/provenance.json"
         try:
             provenance = read_object(file) or {}
@@ -173,7 +173,7 @@ class Results:
             self._noted.add(file)
             self.damaged[f"damaged record {printable(sentence)}"] = None
 
-    def _folder(self, spec: Run | Measurement) -> str:
+    def _folder(self, spec: Work) -> str:
         return f"{self.path}/{spec.folder}"
 
 

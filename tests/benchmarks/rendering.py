@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compmod.pretrain.records.fingerprint import fingerprint
-from compmod.pretrain.specs.run import Run
+from compmod.pretrain.specs.measurement import Work
 from compmod.tables.build import TABLES, build_table
-from compmod.tables.paper.table import Measurement, Table
+from compmod.tables.paper.table import Table
 from compmod.tables.render.render import FORMATS, render
 
 RECORDS = 20_000
@@ -53,7 +53,7 @@ def _seeds() -> int:
     return -(-RECORDS // len(set(_records(tables))))
 
 
-def _records(tables: list[Table]) -> Iterator[Run | Measurement]:
+def _records(tables: list[Table]) -> Iterator[Work]:
     for table in tables:
         for spec in table.specs:
             yield spec.run
@@ -77,12 +77,12 @@ def _fill(tables: list[Table], runs: Path) -> int:
     return len(made)
 
 
-def _provenance(spec: Run | Measurement) -> dict[str, object]:
+def _provenance(spec: Work) -> dict[str, object]:
     """As long as a real one."""
     return {
         "spec": type(spec).__qualname__,
         "digest": spec.digest,
-        "seed": (spec if isinstance(spec, Run) else spec.run).seed,
+        "seed": spec.run.seed,
         "data_digest": "0" * 64,
         "git": {"commit": "0" * 40, "dirty": False},
         "source": fingerprint(spec),

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from command_server import Said, Server
 from compmod.transfer.data.digit_scenes import write_scenes
-from damage import chance_of, chosen, content, fault, no_faults
-from detections import RUN, with_polygons
-from fine_tunings import finish
-from mutations import VALUES, Mutation, of_bytes, of_json, of_place, write
+from file_mutations import VALUES, Mutation, of_bytes, of_json, of_place, write
+from fuzz_cases import chance_of, chosen, content, fault, no_faults
+from tiny_detections import RUN, with_polygons
+from tiny_fine_tunings import finish
 
 OF_COCO = (  # values that belong nowhere else
     *('"05"', '"zzzzzzzz"', '"0é"', '"PP1"', "[4096.0]", "[0.5, 4095.5]", "[-1, 4097]", "[4097]", "1e10", "1e11", "2"),

@@ -12,11 +12,11 @@ import pytest
 from command_server import Said, Server
 from compmod.pretrain.data.class_names import CLASS_NAMES
 from compmod.transfer.data.digit_scenes import write_scenes
-from damage import SEED, fault
-from detections import RUN
-from fine_tunings import finish
+from fuzz_cases import SEED, fault
 from odd_images import ODD, Odd, Pixels, picture
 from PIL import Image
+from tiny_detections import RUN
+from tiny_fine_tunings import finish
 
 COPY = "mine"
 
@@ -45,7 +45,7 @@ def _classes(names: tuple[str, ...], height: int, width: int, suffix: str) -> Ca
 
 def _read(function: str, dataset: str) -> Callable[[Server, Path, Path], Said]:
     return lambda server, root, output: server.run(
-        dataset, str(root), COPY, str(output), function=f"pixels_read:{function}"
+        dataset, str(root), COPY, str(output), function=f"images_as_read:{function}"
     )
 
 

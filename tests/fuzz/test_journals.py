@@ -18,9 +18,9 @@ from compmod.slurm.submission.journal import Entry
 from compmod.slurm.task.failures import FOLDER as FAILURES
 from compmod.slurm.task.failures import Failure, note
 from compmod.tables.build import build_table
-from damage import chance_of, chosen, content, fault, no_faults
+from file_mutations import Mutation, of_bytes, of_json, of_place
+from fuzz_cases import chance_of, chosen, content, fault, no_faults
 from made_up_runs import make_up
-from mutations import Mutation, of_bytes, of_json, of_place
 
 TABLE = build_table(2, "demo")
 SCALE = ("2", "--scale", "demo")
@@ -174,7 +174,7 @@ def test_a_cluster_file_is_right_or_named(command: tuple[str, ...], runs: Path, 
 
     def judge(damaged: Path) -> str:
         words = command if command[0] == "cluster" else (*command, "--runs", str(runs))
-        said = server.run(str(path), *words, function="cluster_file:with_clusters")
+        said = server.run(str(path), *words, function="command_with_clusters:with_clusters")
         absurd = re.search(rb"= (-?inf|nan|-1|1e300|9{30})$|= .*\\(n|u001b)", content(damaged) or b"", re.MULTILINE)
         accepted = "is accepted" if absurd and said.status == 0 else ""
         return fault(said, (damaged.name,)) or accepted

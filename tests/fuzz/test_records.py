@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from command_server import Said, Server
+from compmod.pretrain.specs.measurement import Measurement
 from compmod.tables.build import build_table
-from compmod.tables.paper.table import Measurement
-from damage import TIMES, chance_of, chosen, content, fault, no_faults
+from file_mutations import Mutation, of_bytes, of_json, of_place
+from fuzz_cases import TIMES, chance_of, chosen, content, fault, no_faults
 from made_up_runs import make_up
-from mutations import Mutation, of_bytes, of_json, of_place
 
 TABLE = build_table(2, "demo")
 MEASUREMENT: Measurement = TABLE.rows[0].cells[0].specs[0]

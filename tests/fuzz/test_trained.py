@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from command_server import Server
 from compmod.pretrain.data.class_names import CLASS_NAMES
-from damage import chance_of, chosen, fault, no_faults
-from mutations import Mutation, of_bytes, of_place
+from file_mutations import Mutation, of_bytes, of_place
+from fuzz_cases import chance_of, chosen, fault, no_faults
 from odd_images import picture
 from PIL import Image
 from safetensors import safe_open
@@ -140,7 +140,7 @@ def test_a_damaged_pixel_cache_changes_no_pixel(server: Server, tmp_path: Path) 
     words = ("cifar10", str(tmp_path), "mine", str(tmp_path / "read.npz"))
 
     def read() -> bytes:
-        said = server.run(*words, function="pixels_read:small")
+        said = server.run(*words, function="images_as_read:small")
         assert said.status in (0, 2), said
         return np.load(tmp_path / "read.npz")["pixels"].tobytes() if said.status == 0 else said.err.encode()
 
@@ -150,7 +150,7 @@ def test_a_damaged_pixel_cache_changes_no_pixel(server: Server, tmp_path: Path) 
     cases = [case for path in files for case in _changes(path, f"cache {path.suffix}", max(2, 10 // len(files)))]
 
     def judge(damaged: Path) -> str:
-        said = server.run(*words, function="pixels_read:small")
+        said = server.run(*words, function="images_as_read:small")
         if wrong := fault(said, (damaged.name,)):
             return wrong
         same = said.status or np.load(tmp_path / "read.npz")["pixels"].tobytes() == right

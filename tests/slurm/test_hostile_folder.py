@@ -19,9 +19,9 @@ from compmod.slurm.clusters.cluster import CLUSTERS, Cluster
 from compmod.slurm.submission import local
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.task import Task, store, stored
+from one_cell_tables import tiny_run, tiny_table
 from paths import ROOT
 from printing_slurm import PrintingSlurm
-from small_tables import tiny_run, tiny_table
 
 PATH = os.environ["PATH"]
 PLAIN = Cluster(name="plain", gpus_per_node=0)

@@ -19,8 +19,8 @@ from compmod.slurm.submission import journal, local
 from compmod.slurm.submission.journal import JOURNALS, LOCK, Entry, append, entries, history
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import FOLDER, Failure, histories, note
+from one_cell_tables import tiny_run, tiny_table
 from printing_slurm import NAME, PrintingSlurm
-from small_tables import tiny_run, tiny_table
 
 PLAIN = Cluster(name="plain", gpus_per_node=0)
 ENTRY = Entry(

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 from compmod.pretrain.records.record import Record
-from small_tables import tiny_table
+from one_cell_tables import tiny_table
 from terminal import CTRL_C, Terminal, terminal
 
 ENDED_S = 15.0  # until all is over; workers that do not save are killed after ten
 HOW_TO_GO_ON = "run the same command again"
 EPOCHS = 30
 SCRIPT = """
+import os
 import sys
 from compmod import cli
 from compmod.tables.commands import demo
-from compmod.tables.render import render
-from compmod.tables import build as table
-from small_tables import tiny_table
+from compmod.tables.report import report
+from one_cell_tables import tiny_table
 
 made = tiny_table(range(int(sys.argv[1])), epochs=int(sys.argv[2]))
 demo.demo_table = lambda: made
-demo.write_report = lambda table, runs, path: path
-demo.os.sched_getaffinity = lambda process: range(int(sys.argv[3]))
+report.write_report = lambda table, runs, path: path
+os.sched_getaffinity = lambda process: range(int(sys.argv[3]))
 if __name__ == "__main__":
     cli.main(["demo", "--runs", "runs"])
 """

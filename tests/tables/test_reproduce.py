@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from compmod.pretrain.data import identity as data_identity
 from compmod.pretrain.records.record import Record
-from compmod.pretrain.specs.measurement import Evaluation, FineTuning
+from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from compmod.pretrain.specs.run import Run
 from compmod.tables.build import build_table
 from compmod.tables.commands.demo import demo_table
-from compmod.tables.paper.table import Measurement, Table
+from compmod.tables.paper.table import Table
 from compmod.tables.render.render import render
 from compmod.tables.reproduce import reproduce, run_table, run_tables
 
@@ -38,7 +38,7 @@ class Work:
         record.finish({}, {})
         return record
 
-    def evaluate(self, runs: Path, spec: Evaluation, root: Path, device: str, workers: int) -> Record:
+    def evaluate(self, runs: Path, spec: Evaluation, data: Path, session: Any) -> Record:
         self.calls.append(("evaluate", spec.folder))
         record = Record(runs, spec)
         record.start()

@@ -17,8 +17,8 @@ from compmod.slurm.task.failures import classify
 from compmod.transfer import fine_tune as engine
 from compmod.transfer.fine_tune import DetectorTrainer, build_optimizer, learning_rate, transfer
 from compmod.transfer.spec import Detector
-from detections import QUIET, RUN, SPEC, TINY, tiny_coco
-from fine_tunings import finish
+from tiny_detections import QUIET, RUN, SPEC, TINY, tiny_coco
+from tiny_fine_tunings import finish
 from torch import nn
 
 NAMES = [f"{task}/{figure}" for task in ("bbox", "segm") for figure in ("AP", "AP50", "AP75")]

@@ -13,7 +13,7 @@ import torch
 from compmod.transfer.data.coco import Split, read_folder
 from compmod.transfer.detector.detectron2 import data, evaluation, structures
 from compmod.transfer.scoring import FIGURES, TASKS, average_precision, detect
-from detections import TINY, tiny_coco
+from tiny_detections import TINY, tiny_coco
 
 
 @pytest.fixture

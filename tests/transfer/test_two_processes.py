@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from compmod.pretrain.records.record import Record
-from detections import RUN, SPEC, tiny_coco
-from fine_tunings import finish
 from paths import FIXTURES
+from tiny_detections import RUN, SPEC, tiny_coco
+from tiny_fine_tunings import finish
 
 
 def free_port() -> int:

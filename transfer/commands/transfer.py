@@ -11,31 +11,38 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ...pretrain.commands.options import Folder
+from ...pretrain.commands.options import CheckpointMinutesOption, DeviceOption, Folder, RunsOption, WorkersOption
+from ...pretrain.commands.parsing import resumable
+from ...pretrain.commands.results import print_results
 from ...pretrain.records.record import Record
 from ...pretrain.runtime.launch import launch_of
-from ...pretrain.specs.fields import ABOVE_ZERO, Range
+from ...pretrain.specs.fields import Range
 from ...pretrain.specs.run import Run
-from ..data.coco import Split, is_official, read_folder
-from ..spec import COCO, SCENES, Detection, Schedule, detector
+from ...pretrain.training.session import Session, resolve_device
+from ..spec import COCO, SCENES, Detection, ScheduleName, detector
 
 if TYPE_CHECKING:
     from ...pretrain.specs.run import Backbone
+    from ..data.coco import Split
 
 Stem = Literal["small", "small-pool", "large"]
 
 
+@resumable
 def transfer_command(
     source: Annotated[
         Positional[Path],
-        arg(help="folder of a finished run, or a file of weights: torchvision's names, or R-50.pkl", metavar="RUN_DIR"),
+        arg(
+            help="folder of a finished run, or a file of weights: torchvision's names, or R-50.pkl",
+            metavar="RUN_DIR|FILE",
+        ),
     ],
     coco: Annotated[
         Path | None,
         Folder(),
         arg(help="folder with annotations/, train2017/ and val2017/; without it the embedded digit scenes"),
     ] = None,
-    schedule: Annotated[Schedule | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
+    schedule: Annotated[ScheduleName | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
     architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",
     batch_size: Annotated[
         int, Range(0, 65_536), arg(help="images a step; rate and lengths follow it; 0 = the schedule's")
@@ -45,12 +52,14 @@ def transfer_command(
     ] = 1,
     stem: Annotated[Stem | None, arg(help="of a file of weights, where they leave it open")] = None,
     seed: Annotated[int, Range(0, 2**31 - 1), arg(help="with a file of weights; a run has its own")] = 0,
-    runs: Annotated[Path, Folder(), arg(help="folder of the runs, for a file of weights")] = Path("runs"),
-    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")] = "auto",
-    checkpoint_minutes: Annotated[float, Range(ABOVE_ZERO), arg(help="time between checkpoints")] = 10.0,
-    workers: Annotated[int, Range(-1, 1024), arg(help="processes that read images; -1 = one a core")] = -1,
+    runs: RunsOption = Path("runs"),
+    device: DeviceOption = "auto",
+    checkpoint_minutes: CheckpointMinutesOption = Session.checkpoint_minutes,
+    workers: WorkersOption = Session.workers,
 ) -> None:
     """Fine-tune Mask R-CNN on a trunk and print box and mask AP; the same command resumes a stopped one."""
+    from ..data.coco import read_folder
+
     runs, run, digest = _trunk(source, runs, stem, seed)
     settings = detector(schedule or ("1x" if coco else "demo"), COCO if coco else SCENES, architecture)
     settings = replace(settings.scaled(batch_size or settings.batch_size), pixels=_pixels(source, digest))
@@ -66,20 +75,18 @@ def transfer_command(
         if coco:
             read_folder(coco)  # a fault is named once, and not by every process
         _start(gpus, sys.argv[1:])
-    from ...pretrain.training.session import Session
     from ..fine_tune import transfer
 
     session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers)
     done = transfer(runs, spec, coco or Path(), session, source if digest else None)
-    if launch_of(os.environ).rank:  # the first process speaks for all
-        return
-    for name, value in (done.results or {}).items():
-        print(f"{name:14} {value:.4g}" if isinstance(value, int | float) else f"{name:14} {value}")
-    print(done.path)
+    if launch_of(os.environ).rank == 0:
+        print_results(done.path, done.results or {})
 
 
 def copy_name(folder: Path, splits: tuple[Split, Split]) -> str:
     """What a spec calls the data of a folder: nothing where they are the official ones, else the folder's name."""
+    from ..data.coco import is_official
+
     return "" if is_official(*splits) else folder.resolve().name
 
 
@@ -116,8 +123,6 @@ def foreign_run(backbone: Backbone, seed: int) -> Run:
 def _check_processes(processes: int, device: str, batch_size: int) -> None:
     """Raise ValueError on what every one of them would say: no GPU for each, or a batch that they cannot share."""
     import torch
-
-    from ...pretrain.training.session import resolve_device
 
     there = torch.cuda.device_count()
     if resolve_device(device) == "cuda" and processes > there:

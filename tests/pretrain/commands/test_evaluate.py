@@ -9,7 +9,7 @@ import pytest
 from compmod.cli import main
 from compmod.pretrain.recipes.evaluation import linear_protocol, semi_protocol
 from compmod.pretrain.records.record import Record
-from fine_tunings import RUN, finish
+from tiny_fine_tunings import RUN, finish
 
 
 def _command(runs: Path, *options: str) -> list[str]:

@@ -17,7 +17,7 @@ from compmod.pretrain.networks.build import build_backbone
 from compmod.pretrain.runtime import distributed
 from compmod.pretrain.specs.measurement import FineTuning
 from compmod.pretrain.specs.run import Backbone
-from fine_tunings import LINEAR, RUN, SEMI
+from tiny_fine_tunings import LINEAR, RUN, SEMI
 from torch import Tensor, nn
 from torch.nn import functional as F
 

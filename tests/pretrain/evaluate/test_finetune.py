@@ -29,8 +29,8 @@ from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.interruption import Interrupted
 from compmod.pretrain.training.session import Session
 from compmod.slurm.task.failures import classify
-from fine_tunings import LINEAR, QUIET, RUN, SEMI, finish
 from PIL import Image
+from tiny_fine_tunings import LINEAR, QUIET, RUN, SEMI, finish
 from torch import Tensor
 
 

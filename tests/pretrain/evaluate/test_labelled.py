@@ -15,8 +15,8 @@ from compmod.pretrain.evaluate.labelled import balanced, labelled, listed
 from compmod.pretrain.recipes import evaluation as protocols
 from compmod.pretrain.specs.measurement import FineTuning
 from compmod.pretrain.specs.run import Run
-from fine_tunings import LINEAR, RUN
 from numpy.typing import NDArray
+from tiny_fine_tunings import LINEAR, RUN
 
 WHOLE = replace(LINEAR, run=replace(RUN, train_images=0))
 

@@ -19,11 +19,13 @@ from compmod.pretrain.networks.build import build_backbone
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation
 from compmod.pretrain.specs.run import Backbone, Run
+from compmod.pretrain.training.session import Session
 from safetensors.torch import save_file
 from torch import Tensor
 
 RUN = Run(method="simclr", dataset="digits", backbone=Backbone(width=2), batch_size=100, train_images=300)
 SPEC = Evaluation(run=RUN, linear_epochs=2)
+CPU = Session(device="cpu")
 KEYS = {"linear/top1", "linear/top5", "linear/best_top1", "linear/best_epoch", "knn/top1"}
 
 
@@ -125,14 +127,14 @@ def test_an_evaluation_probes_the_stored_encoder(tmp_path: Path) -> None:
     weights = finish(tmp_path)
     backbone = build_backbone(RUN.backbone, 16)
     backbone.load_state_dict(weights)
-    record = evaluate(tmp_path, SPEC, Path(), "cpu")
+    record = evaluate(tmp_path, SPEC, Path(), CPU)
     assert record.results == probe(backbone, SPEC, Path(), "cpu")
     assert record.path.parent == Record(tmp_path, RUN).path
 
 
 def test_an_evaluation_says_where_its_numbers_come_from(tmp_path: Path) -> None:
     finish(tmp_path)
-    origin = evaluate(tmp_path, SPEC, Path(), "cpu").provenance
+    origin = evaluate(tmp_path, SPEC, Path(), CPU).provenance
     train, test = splits(SPEC, Path())
     assert origin is not None
     assert (origin["digest"], origin["seed"]) == (SPEC.digest, RUN.seed)
@@ -143,20 +145,20 @@ def test_an_evaluation_says_where_its_numbers_come_from(tmp_path: Path) -> None:
 def test_raw_pixels_need_no_weights(tmp_path: Path) -> None:
     floor = dataclasses.replace(RUN, backbone=Backbone(name="pixels"), epochs=0)
     finish(tmp_path, floor)
-    assert set(evaluate(tmp_path, Evaluation(run=floor, linear_epochs=1), Path(), "cpu").results or {}) == KEYS
+    assert set(evaluate(tmp_path, Evaluation(run=floor, linear_epochs=1), Path(), CPU).results or {}) == KEYS
 
 
 def test_a_finished_evaluation_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(tmp_path)
-    first = evaluate(tmp_path, SPEC, Path(), "cpu").results
+    first = evaluate(tmp_path, SPEC, Path(), CPU).results
     monkeypatch.setattr(room, "probe", None)
-    assert evaluate(tmp_path, SPEC, Path(), "cpu").results == first
+    assert evaluate(tmp_path, SPEC, Path(), CPU).results == first
 
 
 def test_an_unfinished_run_is_refused_with_the_command_that_finishes_it(tmp_path: Path) -> None:
     Record(tmp_path, RUN).start()
     with pytest.raises(ValueError, match=r"is unfinished, not done.*compmod pretrain simclr --dataset digits --seed 0"):
-        evaluate(tmp_path, SPEC, Path(), "cpu")
+        evaluate(tmp_path, SPEC, Path(), CPU)
     assert Record(tmp_path, SPEC).status == "absent"
 
 
@@ -165,7 +167,7 @@ def test_a_truncated_encoder_is_refused_by_its_name(tmp_path: Path) -> None:
     file = Record(tmp_path, RUN).path / "encoder.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(ValueError, match=r"cannot read .*encoder\.safetensors"):
-        evaluate(tmp_path, SPEC, Path(), "cpu")
+        evaluate(tmp_path, SPEC, Path(), CPU)
 
 
 def test_another_network_s_encoder_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_another_network_s_encoder_is_refused_in_one_line(tmp_path: Path) -> Non
     file = Record(tmp_path, RUN).path / "encoder.safetensors"
     save_file({"conv1.weight": torch.zeros(1)}, file, metadata={"digest": RUN.digest})
     with pytest.raises(ValueError, match="expected the weights of a resnet18") as caught:
-        evaluate(tmp_path, SPEC, Path(), "cpu")
+        evaluate(tmp_path, SPEC, Path(), CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -185,11 +187,11 @@ def test_a_failure_is_noted_and_raised(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(room, "probe", out_of_order)
     with pytest.raises(RuntimeError, match="out of order"):
-        evaluate(tmp_path, SPEC, Path(), "cpu")
+        evaluate(tmp_path, SPEC, Path(), CPU)
     assert Record(tmp_path, SPEC).status == "failed"
 
 
 def test_two_processes_do_not_evaluate_the_same_run(tmp_path: Path) -> None:
     finish(tmp_path)
     with Record(tmp_path, SPEC).lock(), pytest.raises(ValueError, match="in use by another process"):
-        evaluate(tmp_path, SPEC, Path(), "cpu")
+        evaluate(tmp_path, SPEC, Path(), CPU)

@@ -22,8 +22,8 @@ from compmod.pretrain.training.session import Session
 from compmod.transfer.commands.export import export
 from compmod.transfer.fine_tune import trunk_weights
 from compmod.transfer.spec import Detection
-from fine_tunings import LINEAR, QUIET, RUN, finish
 from safetensors.torch import load_file, save_file
+from tiny_fine_tunings import LINEAR, QUIET, RUN, finish
 
 SHORT = replace(RUN, epochs=1, train_images=40)
 OTHER = replace(SHORT, seed=1)
@@ -62,7 +62,7 @@ def take_another_runs_weights(runs: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "evaluate": lambda runs: evaluate(runs, Evaluation(run=SHORT, linear_epochs=1), Path(), "cpu"),
+    "evaluate": lambda runs: evaluate(runs, Evaluation(run=SHORT, linear_epochs=1), Path(), QUIET),
     "fine-tune": lambda runs: fine_tune(runs, replace(LINEAR, run=SHORT, epochs=1), Path(), QUIET),
     "export": lambda runs: export(runs / SHORT.folder, "detectron2", runs / "out.pth"),
     "transfer": lambda runs: trunk_weights(runs, Detection(run=SHORT), None),
@@ -99,7 +99,7 @@ def test_the_commands_end_with_status_2_and_one_line(runs: Path, capsys: pytest.
 
 
 def test_the_checksum_stands_in_the_provenance_of_the_run_and_of_what_is_measured_on_it(runs: Path) -> None:
-    found = evaluate(runs, Evaluation(run=SHORT, linear_epochs=1), Path(), "cpu").provenance or {}
+    found = evaluate(runs, Evaluation(run=SHORT, linear_epochs=1), Path(), QUIET).provenance or {}
     assert found["encoder_sha256"] == (Record(runs, SHORT).provenance or {})["encoder_sha256"] != ""
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.records import fingerprint as source
-from compmod.pretrain.records.fingerprint import FREE, MADE_BY, PACKAGE, changed, essences, files_of, fingerprint
+from compmod.pretrain.records.fingerprint import FREE, PACKAGE, changed, essences, files_of, fingerprint
 from compmod.pretrain.records.provenance import provenance
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.methods import METHODS, Entry
-from compmod.pretrain.specs.run import Run
+from compmod.pretrain.specs.performers import PERFORMS
+from compmod.pretrain.specs.run import KINDS, Run
 from compmod.pretrain.specs.spec import Spec
 from compmod.transfer.spec import Detection, detector
 
@@ -120,8 +121,9 @@ def test_a_change_in_any_file_that_counts_is_named(spec: Spec, monkeypatch: pyte
 
 
 def test_every_kind_of_spec_names_a_module_that_is_there() -> None:
-    assert [module for module in MADE_BY.values() if not source._path(f"compmod.{module}")] == []
-    assert {type(spec).__qualname__ for spec in SPECS} == set(MADE_BY)
+    modules = {performer.partition(":")[0] for performer in PERFORMS.values()}
+    assert [module for module in modules if not source._path(f"compmod.{module}")] == []
+    assert set(PERFORMS) == set(KINDS)
 
 
 def test_only_a_plus_run_depends_on_compmod() -> None:

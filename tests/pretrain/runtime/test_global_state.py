@@ -38,9 +38,9 @@ from compmod.pretrain.views.colour import (
     solarize,
 )
 from compmod.pretrain.views.geometry import gaussian_blur, resized_crop, rotate
+from one_cell_tables import tiny_run
 from safetensors.torch import load_file
 from small_runs import IMAGES, SIDE, small, small_batch
-from small_tables import tiny_run
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -220,7 +220,7 @@ def test_a_run_and_its_measurements_do_not_depend_on_what_the_caller_has_set(sta
         with elsewhere(around):
             record = train(run, there, tmp_path, session)
             results = [
-                evaluate(there, specs[0], tmp_path, "cpu").results,
+                evaluate(there, specs[0], tmp_path, session).results,
                 fine_tune(there, specs[1], tmp_path, session).results,
             ]
         found.append((load_file(record.path / "encoder.safetensors"), results))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from compmod.cli import main
 from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.measurement import Work
 from compmod.slurm.commands import status as status_commands
 from compmod.slurm.commands.cancel_retry import cut
 from compmod.slurm.submission import journal
@@ -19,7 +20,6 @@ from compmod.slurm.submission.journal import Entry
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import Failure, note
 from compmod.tables.build import build_table
-from compmod.tables.plan.default_rates import Work
 from made_up_runs import make_up
 from printing_slurm import NAME, PrintingSlurm, line
 

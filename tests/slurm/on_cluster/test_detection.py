@@ -15,9 +15,9 @@ from compmod.slurm.task.failures import histories
 from compmod.tables.paper.table import Cell, Column, Row, Table
 from compmod.tables.reproduce import reproduce
 from compmod.transfer.spec import Detection
-from detections import SPEC, TINY, tiny_coco
 from private_cluster import PrivateCluster, until
-from tiny_tables import tiny
+from tables_of_tiny_runs import tiny
+from tiny_detections import SPEC, TINY, tiny_coco
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

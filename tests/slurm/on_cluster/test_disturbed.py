@@ -17,7 +17,7 @@ from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import histories
 from compmod.tables.paper.table import Table
 from private_cluster import PrivateCluster, until
-from tiny_tables import differences, tiny, tiny_table, undisturbed
+from tables_of_tiny_runs import differences, tiny, tiny_table, undisturbed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

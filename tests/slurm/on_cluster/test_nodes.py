@@ -19,7 +19,7 @@ from compmod.slurm.task.failures import histories
 from private_cluster import PrivateCluster, until
 from safetensors.torch import load_file
 from small_runs import small
-from tiny_tables import tiny_table
+from tables_of_tiny_runs import tiny_table
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

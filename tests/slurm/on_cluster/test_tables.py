@@ -19,7 +19,7 @@ from compmod.slurm.submission.submit import submit
 from compmod.tables.paper.table import Table
 from compmod.tables.results.results import Results
 from private_cluster import NODES, PrivateCluster, until
-from tiny_tables import differences, tiny, tiny_table, tiny_table_1, undisturbed
+from tables_of_tiny_runs import differences, tiny, tiny_table, tiny_table_1, undisturbed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -28,7 +28,7 @@ import json, sys
 from pathlib import Path
 from compmod.slurm.submission.submit import submit
 from private_cluster import PrivateCluster
-from tiny_tables import tiny, tiny_table
+from tables_of_tiny_runs import tiny, tiny_table
 folder, runs = map(Path, sys.argv[1:3])
 table = tiny_table(tiny("simclr", epochs=1, seed=seed) for seed in range(int(sys.argv[3])))
 print("ready", flush=True)

@@ -17,13 +17,13 @@ from compmod.pretrain.data.locate import _unpacking
 from compmod.pretrain.networks.encoder import finished_backbone
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.pace import Pace
-from compmod.slurm.status.status import Status, Task
+from compmod.slurm.status.status import Status, TaskStatus
 from compmod.slurm.status.terminal import shown
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import Entry
+from one_cell_tables import tiny_run
 from printing_slurm import PrintingSlurm
 from rich.console import Console
-from small_tables import tiny_run
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2Jx\x9b2J\x7f\u202ey"
 ENTRY = Entry(
@@ -56,7 +56,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("width", [80, 160])
 @pytest.mark.parametrize("state", ["queued", "failed", "running", "lost"])
 def test_status_shows_escape_sequences_instead_of_obeying_them(state: Any, width: int) -> None:
-    task = Task(
+    task = TaskStatus(
         spec=tiny_run(),
         tables=(1,),
         state=state,
@@ -95,7 +95,7 @@ def _refuse(constant: str) -> None:
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_status_for_programs_is_json_whatever_was_measured(number: float) -> None:
     pace = Pace(epoch=number, epochs=3, images_per_second=number, seconds_left=number)
-    task = Task(spec=tiny_run(), tables=(1,), state="running", reason=ESCAPES, entry=ENTRY, pace=pace)
+    task = TaskStatus(spec=tiny_run(), tables=(1,), state="running", reason=ESCAPES, entry=ENTRY, pace=pace)
     text = Status(numbers=(1,), tasks=(task,)).to_json()
     (found,) = json.loads(text, parse_constant=_refuse)["tasks"]
     assert (found["epoch"], found["images_per_second"], found["seconds_left"]) == (None, None, None)

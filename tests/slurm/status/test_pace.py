@@ -11,7 +11,6 @@ import pytest
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.pace import LINES, TAIL_BYTES, Pace, pace
-from compmod.tables.plan.default_rates import images_of
 
 RUN = Run(method="simclr", dataset="cifar10", epochs=100)
 FINE_TUNING = FineTuning(run=RUN, epochs=10, batch_size=1000)  # 50 updates an epoch
@@ -38,7 +37,7 @@ def test_a_pretrainings_last_line_gives_epoch_rate_and_time_left(tmp_path: Path)
     _metrics(tmp_path, _line(1.0) + _line(25.0))
     found = _found(tmp_path)
     assert (found.epoch, found.epochs, found.share, found.images_per_second) == (25.0, 100, 0.25, 1000.0)
-    assert found.seconds_left == pytest.approx(75 * images_of(RUN) / 1000)
+    assert found.seconds_left == pytest.approx(75 * RUN.images_per_epoch / 1000)
 
 
 @pytest.mark.parametrize("torn", ['{"kind": "train", "epo', '{"kind": "train"}\n', "[1]\n", "\x00\x00\n", "\n"])

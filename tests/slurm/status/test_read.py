@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.records.record import Record
-from compmod.pretrain.specs.measurement import Evaluation
+from compmod.pretrain.specs.measurement import Evaluation, Work
 from compmod.pretrain.specs.run import Run
-from compmod.slurm.status.read import Board, log_tail, wanted
-from compmod.slurm.status.status import Status, Task, counted
+from compmod.slurm.status.read import Board, wanted
+from compmod.slurm.status.status import Status, TaskStatus, counted
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import Entry
-from compmod.slurm.task.failures import Failure, Kind, note
+from compmod.slurm.task.failures import Failure, FailureKind, note
+from compmod.slurm.task.log import log_tail
 from compmod.tables.build import build_table
 from compmod.tables.paper.table import Cell, Column, Row, Table
-from compmod.tables.plan.default_rates import Work
 from printing_slurm import NAME, PrintingSlurm, line
 
 RUN = Run(method="simclr", dataset="digits", epochs=10, batch_size=64)
@@ -59,12 +59,12 @@ def _read(runs: Path, *specs: Evaluation) -> Status:
     return Board([_table(1, *(specs or (PROBES,)))], runs).read()
 
 
-def _run(runs: Path) -> Task:
+def _run(runs: Path) -> TaskStatus:
     """Where the pretraining stands."""
     return _read(runs).tasks[0]
 
 
-def _standing(task: Task) -> tuple[str, Kind | None, str]:
+def _standing(task: TaskStatus) -> tuple[str, FailureKind | None, str]:
     return task.state, task.kind, task.reason
 
 
@@ -127,7 +127,7 @@ def test_a_task_that_was_stopped_and_waits_again_is_queued_and_its_stops_are_cou
     runs: Path, slurm: PrintingSlurm
 ) -> None:
     _submit(runs, RUN)
-    kinds: tuple[Kind, ...] = ("preempted", "preempted", "time limit")
+    kinds: tuple[FailureKind, ...] = ("preempted", "preempted", "time limit")
     for when, kind in enumerate(kinds):
         note(runs, RUN.digest, Failure(kind=kind, error="", job_id="7_0", when=float(when)))
     slurm.has(line("7_0", "PENDING", "BeginTime"))
@@ -164,7 +164,7 @@ def test_a_failure_of_an_earlier_submission_is_not_this_ones(runs: Path, slurm: 
     "state, kind",
     [("OUT_OF_MEMORY", "out of memory"), ("TIMEOUT", "time limit"), ("NODE_FAIL", "node failure")],
 )
-def test_without_a_note_slurms_state_says_why(runs: Path, slurm: PrintingSlurm, state: str, kind: Kind) -> None:
+def test_without_a_note_slurms_state_says_why(runs: Path, slurm: PrintingSlurm, state: str, kind: FailureKind) -> None:
     _submit(runs, RUN, log="loading\n")
     slurm.has(line("7_0", state))
     assert _standing(_run(runs)) == ("failed", kind, "loading")

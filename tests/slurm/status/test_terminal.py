@@ -1,7 +1,7 @@
 """What `compmod status` shows, narrow and wide: golden files, and what changes while one watches.
 
-Renew the golden files after a meant change with `COMPMOD_RENEW_GOLDEN=1 pytest tests/slurm/test_watch.py`, and read
-the difference.
+After a meant change, renew the golden files with `COMPMOD_RENEW_GOLDEN=1 pytest tests/slurm/status/test_terminal.py`,
+and read the difference.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.specs.measurement import Evaluation, FineTuning
+from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Work
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status import terminal as watching
 from compmod.slurm.status.pace import Pace
 from compmod.slurm.status.read import Board
-from compmod.slurm.status.status import State, Status, Task
-from compmod.slurm.status.terminal import ROWS, SILENT_S, console, duration, shown, watch, what
+from compmod.slurm.status.status import State, Status, TaskStatus
+from compmod.slurm.status.terminal import ROWS, SILENT_S, console, shown, units_of_time, watch
 from compmod.slurm.submission.journal import Entry
-from compmod.tables.plan.default_rates import Work
 from paths import GOLDEN as GOLDEN_FOLDER
 from rich.console import Console
 
@@ -32,7 +31,7 @@ def _run(method: str, seed: int = 0) -> Run:
     return Run(method=method, dataset="cifar10", epochs=1000, seed=seed)
 
 
-def _task(spec: Work, state: State, tables: tuple[int, ...] = (1,), job: str = "7_0", **fields: object) -> Task:
+def _task(spec: Work, state: State, tables: tuple[int, ...] = (1,), job: str = "7_0", **fields: object) -> TaskStatus:
     entry = Entry(
         digest=spec.digest,
         folder=spec.folder,
@@ -43,7 +42,7 @@ def _task(spec: Work, state: State, tables: tuple[int, ...] = (1,), job: str = "
         submitted=0.0,
         logs="/logs",
     )
-    return Task(spec=spec, tables=tables, state=state, entry=entry, **fields)  # type: ignore[arg-type]
+    return TaskStatus(spec=spec, tables=tables, state=state, entry=entry, **fields)  # type: ignore[arg-type]
 
 
 def _text(status: Status, width: int) -> str:
@@ -129,14 +128,14 @@ def test_a_table_without_any_task_is_shown() -> None:
     [(0.0, "0m 00s"), (59.6, "1m 00s"), (61, "1m 01s"), (3_599.6, "1h 00m"), (15_000, "4h 10m"), (270_000, "3d 3h")],
 )
 def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert units_of_time(seconds) == text
 
 
 def test_work_is_named_by_what_it_does() -> None:
     run = _run("simclr")
     semi = FineTuning(run=run, share=0.1, backbone_lr=0.01)
     specs = (run, Evaluation(run=run), FineTuning(run=run), semi)
-    assert [what(spec) for spec in specs] == ["pretrain", "probes", "linear", "semi 10%"]
+    assert [spec.protocol for spec in specs] == ["pretraining", "probes", "linear", "fine-tuning on 10 %"]
 
 
 def test_silence_is_told_in_place_of_a_time_that_was_true_once() -> None:

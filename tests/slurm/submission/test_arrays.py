@@ -14,21 +14,20 @@ from compmod.slurm.submission.arrays import (
     Resources,
     Wish,
     arrange,
-    kind_of,
     limit_minutes,
     resources,
 )
 from compmod.tables.build import build_table
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.plan import Plan, lacking, plan
-from compmod.tables.plan.progress import Standing
-from small_tables import tiny_run, tiny_table
+from compmod.tables.plan.progress import Progress
+from one_cell_tables import tiny_run, tiny_table
 
 BIG = Cluster(name="big", gpus_per_node=8, nodes=2, hours=48)
 
 
 def _plan(*numbers: int, **found: str) -> Plan:
-    standings = {digest: Standing(state) for digest, state in found.items()}  # type: ignore[arg-type]
+    standings = {digest: Progress(state) for digest, state in found.items()}  # type: ignore[arg-type]
     return lacking([build_table(number) for number in numbers], standings, Rates())
 
 
@@ -61,7 +60,7 @@ def test_a_measurement_stands_where_its_pretraining_stands_in_the_array_it_follo
     assert followers
     for job in followers:
         before = jobs[job.corresponds or 0]
-        assert before.kind == "pretrain"
+        assert before.kind == "pretraining"
         assert [step.run.digest for step in job.steps] == [step.spec.digest for step in before.steps]
 
 
@@ -73,13 +72,13 @@ def test_no_measurement_starts_before_its_pretraining() -> None:
 
 def test_steps_of_an_array_ask_for_the_same() -> None:
     for job in arrange(_plan(2, 4), BIG).jobs:
-        assert {kind_of(step) for step in job.steps} == {job.kind}
+        assert {step.spec.kind for step in job.steps} == {job.kind}
         assert {resources(step, BIG, Wish()) for step in job.steps} == {job.resources}
 
 
 def test_pretraining_on_large_images_takes_the_whole_of_what_the_cluster_gives() -> None:
     jobs = arrange(_plan(2), BIG).jobs
-    large = {(job.resources.nodes, job.resources.gpus_per_node) for job in jobs if job.kind == "pretrain"}
+    large = {(job.resources.nodes, job.resources.gpus_per_node) for job in jobs if job.kind == "pretraining"}
     assert (2, 8) in large
 
 
@@ -102,7 +101,7 @@ def test_digits_need_no_gpu_and_one_core(tiny: Plan) -> None:
 
 def test_a_wish_holds_for_pretrainings_alone(tiny: Plan) -> None:
     nodes = {job.kind: job.resources.nodes for job in arrange(tiny, BIG, wish=Wish(nodes=2)).jobs}
-    assert nodes == {"pretrain": 2, "evaluate": 1}
+    assert nodes == {"pretraining": 2, "probes": 1}
 
 
 def test_a_batch_that_cannot_be_shared_as_wished_is_an_error(tiny: Plan) -> None:
@@ -114,7 +113,7 @@ def test_what_is_queued_is_not_submitted_again_and_can_be_waited_for(tiny: Plan)
     first = arrange(tiny, BIG)
     pretrainings = {spec.digest: f"7_{place}" for place, spec in enumerate(first.jobs[0].specs)}
     second = arrange(tiny, BIG, pretrainings)
-    assert [job.kind for job in second.jobs] == ["evaluate"]
+    assert [job.kind for job in second.jobs] == ["probes"]
     assert second.jobs[0].after == ("7_0", "7_1", "7_2")
     assert {step.spec.digest for step in second.under_way} == set(pretrainings)
 
@@ -126,7 +125,7 @@ def test_nothing_is_left_when_everything_is_queued(tiny: Plan) -> None:
 
 def test_measurements_of_a_run_that_no_queue_holds_wait_for_another_submission(tmp_path: Path) -> None:
     run = tiny_run(0)
-    found = lacking([tiny_table([0])], {run.digest: Standing("running")}, Rates())
+    found = lacking([tiny_table([0])], {run.digest: Progress("running")}, Rates())
     arranged = arrange(found, BIG)
     assert arranged.jobs == ()
     assert [step.run.digest for step in arranged.waiting] == [run.digest]
@@ -140,14 +139,14 @@ def test_a_job_of_another_cluster_is_not_waited_for_by_number(tiny: Plan) -> Non
 
 
 def test_measurements_of_finished_runs_need_no_dependency() -> None:
-    found = lacking([tiny_table(range(2))], {tiny_run(seed).digest: Standing("done") for seed in range(2)}, Rates())
+    found = lacking([tiny_table(range(2))], {tiny_run(seed).digest: Progress("done") for seed in range(2)}, Rates())
     (job,) = arrange(found, BIG).jobs
-    assert (job.kind, job.corresponds, job.after) == ("evaluate", None, ())
+    assert (job.kind, job.corresponds, job.after) == ("probes", None, ())
 
 
 def test_a_failed_run_is_submitted_again() -> None:
-    found = lacking([tiny_table([0])], {tiny_run(0).digest: Standing("failed")}, Rates())
-    assert [job.kind for job in arrange(found, BIG).jobs] == ["pretrain", "evaluate"]
+    found = lacking([tiny_table([0])], {tiny_run(0).digest: Progress("failed")}, Rates())
+    assert [job.kind for job in arrange(found, BIG).jobs] == ["pretraining", "probes"]
 
 
 def test_an_array_has_no_more_tasks_than_the_cluster_takes(tiny: Plan) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import FOLDER, Entry, append, entries, history, new_entries, submitting
-from small_tables import tiny_run
+from one_cell_tables import tiny_run
 
 ENTRY = Entry(
     digest="0123456789ab",

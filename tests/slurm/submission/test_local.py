@@ -23,7 +23,7 @@ from compmod.slurm.submission.local_driver import Driver
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.task import Task
 from compmod.tables.results.results import Results
-from small_tables import tiny_run, tiny_table
+from one_cell_tables import tiny_run, tiny_table
 
 MACHINE = replace(CLUSTERS["local"], max_parallel=2)
 

@@ -1,7 +1,7 @@
 """What sbatch is given, and that nothing is given to it twice; sbatch itself only prints here (test_on_cluster*.py).
 
-Renew the golden files after a meant change with `COMPMOD_RENEW_GOLDEN=1 pytest tests/slurm/test_submit.py`, and read
-the difference before committing it.
+After a meant change, renew the golden files with `COMPMOD_RENEW_GOLDEN=1 pytest tests/slurm/submission/test_submit.py`,
+and read the difference before committing it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from compmod.slurm.submission.submit import Submission, dependency, sbatch_text,
 from compmod.tables.build import build_table
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.plan import lacking
+from one_cell_tables import tiny_run, tiny_table
 from paths import FIXTURES
 from paths import GOLDEN as GOLDEN_FOLDER
 from printing_slurm import NAME, PrintingSlurm, line
-from small_tables import tiny_run, tiny_table
 
 GOLDEN = GOLDEN_FOLDER / "slurm"
 BIG = Cluster(
@@ -222,7 +222,7 @@ def test_when_sbatch_refuses_an_array_those_before_it_stay_in_the_journal(
         f"#!{slurm.shell}\n[ -e {tmp_path}/once ] || {{ > {tmp_path}/once; echo Submitted batch job 41; exit; }}\n"
         "echo sbatch: error: QOSMaxSubmitJobPerUserLimit >&2; exit 1\n"
     )
-    with pytest.raises(SlurmError, match=r"array 2 of 2 \(evaluate, 2 tasks\): .*PerUserLimit; 1 were submitted"):
+    with pytest.raises(SlurmError, match=r"array 2 of 2 \(probes, 2 tasks\): .*PerUserLimit; 1 were submitted"):
         submit([tiny_table(range(2))], runs, tmp_path, PLAIN)
     assert sorted(entries(runs)) == sorted(tiny_run(seed).digest for seed in range(2))
     assert capsys.readouterr().err == ""
@@ -281,7 +281,7 @@ def test_a_dry_run_submits_and_writes_nothing(
 def test_the_dry_run_of_a_measurement_of_large_images_names_its_shape() -> None:
     job: Job = _large_jobs().jobs[0]
     said = told(Submission(lacking([], {}, Rates()), Arranged(jobs=(job,))), BIG, dry_run=True)
-    assert f"{len(job.steps)} x pretrain, each 2 nodes, 8 GPUs, at most" in said
+    assert f"{len(job.steps)} x pretraining, each 2 nodes, 8 GPUs, at most" in said
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_two_people_who_submit_at_once_submit_nothing_twice(slurm: PrintingSlurm
         "import sys; from pathlib import Path\n"
         "from compmod.slurm.clusters.cluster import Cluster\n"
         "from compmod.slurm.submission.submit import submit\n"
-        "from small_tables import tiny_table\n"
+        "from one_cell_tables import tiny_table\n"
         "cluster = Cluster(name='plain', gpus_per_node=0)\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "submit([tiny_table(range(2))], Path(sys.argv[1]), Path(sys.argv[1]), cluster)\n"

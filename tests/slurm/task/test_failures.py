@@ -22,10 +22,10 @@ from compmod.slurm.task.failures import (
     classify,
     histories,
     kind_in,
-    last_line,
     note,
     retried,
 )
+from compmod.slurm.task.log import last_line
 from compmod.transfer.data.coco import read_folder
 from PIL import Image
 

@@ -23,9 +23,9 @@ from compmod.slurm.task import signals, task
 from compmod.slurm.task.failures import RETRIES, Failure, histories, note
 from compmod.slurm.task.task import Task, newest_update, store
 from compmod.tables.reproduce import reproduce
+from one_cell_tables import tiny_run, tiny_table
 from printing_slurm import PrintingSlurm
 from safetensors.torch import load_file
-from small_tables import tiny_run, tiny_table
 
 PATIENCE_S = 120.0
 NUMBER = "5_3"

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.tables.claims.gains import Gain, gain_sentences, gains
-from compmod.tables.commands import demo
 from compmod.tables.commands.demo import demo_table, run_demo
 from compmod.tables.results.cells import cell_results
 from compmod.tables.results.results import Results
@@ -43,8 +42,8 @@ def test_the_demo_s_words_about_plus_follow_from_its_numbers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     filled(finish, accuracies)
-    monkeypatch.setattr(demo, "run_table", lambda *_, **__: None)
-    monkeypatch.setattr(demo, "write_report", lambda *_: "report.md")
+    monkeypatch.setattr("compmod.tables.reproduce.run_table", lambda *_, **__: None)
+    monkeypatch.setattr("compmod.tables.report.report.write_report", lambda *_: "report.md")
     run_demo(tmp_path / "runs")
     lines = capsys.readouterr().out.splitlines()
     for name, (difference, among) in (("SimCLR", simclr), ("BYOL", byol)):

@@ -23,7 +23,7 @@ from compmod.pretrain.training import checkpoint
 from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.training.session import Session
 from compmod.tables.plan import cost
-from compmod.tables.plan.cost import disk_bytes, images_per_second, measured_rates, online_probes, predict, updates_of
+from compmod.tables.plan.cost import disk_bytes, images_per_second, measured_rates, online_probes, predict
 from compmod.tables.plan.default_rates import UNMEASURED, UNMEASURED_PLUS, relative_cost
 from compmod.tables.plan.measured_rates import SAMPLED, Rates
 from compmod.tables.plan.network_size import encoder_bytes, forward_operations, trunk_parameters
@@ -167,8 +167,8 @@ def test_a_frozen_backbone_is_fine_tuned_in_a_third_of_the_time_of_a_trained_one
 
 def test_a_hundredth_of_the_labels_takes_fewer_updates() -> None:
     run = preset("simclr", "imagenet")
-    assert updates_of(semi_protocol(run, 0.01)) == 20 * 51  # 12,812 images in batches of 256, the last one smaller
-    assert updates_of(replace(run, epochs=3)) == 3 * (1_281_167 // run.batch_size)
+    assert semi_protocol(run, 0.01).updates == 20 * 51  # 12,812 images in batches of 256, the last one smaller
+    assert replace(run, epochs=3).updates == 3 * (1_281_167 // run.batch_size)
 
 
 def test_a_run_like_a_finished_one_takes_its_measured_rate(tmp_path: Path) -> None:

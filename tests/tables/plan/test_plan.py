@@ -1,7 +1,7 @@
 """The plan: what is missing, each once, in order, whatever state the records are in.
 
-Renew the golden files after a meant change with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/test_plan.py`, and read the
-difference before committing it.
+After a meant change, renew the golden files with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/plan/test_plan.py`,
+and read the difference before committing it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from compmod.pretrain.specs.run import Run
 from compmod.tables.build import build_table
 from compmod.tables.commands.plan import plan_text
 from compmod.tables.paper.table import Table
-from compmod.tables.plan.cost import updates_of
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.plan import Plan, Step, lacking, plan
-from compmod.tables.plan.progress import Standing
+from compmod.tables.plan.progress import Progress
 from paths import GOLDEN as GOLDEN_FOLDER
 
 GOLDEN = GOLDEN_FOLDER / "tables"
@@ -142,7 +141,7 @@ def test_an_unfinished_run_says_how_far_it_is_and_costs_what_is_left(table: Tabl
     record = Record(tmp_path, table.specs[0].run)
     whole = _run_step(plan([table], tmp_path, RATES), table).gpu_hours
     record.start()
-    _checkpoint(record, updates_of(record.spec) // 4)
+    _checkpoint(record, record.spec.updates // 4)
     found = plan([table], tmp_path, RATES)
     step = _run_step(found, table)
     assert (step.state, step.progress) == ("unfinished", pytest.approx(0.25))
@@ -155,9 +154,9 @@ def test_the_plan_needs_no_folder_given_how_far_everything_is(table: Table) -> N
     found = lacking(
         [table],
         {
-            first.digest: Standing("done"),
-            second.run.digest: Standing("unfinished", updates_of(second.run)),
-            second.digest: Standing("failed"),
+            first.digest: Progress("done"),
+            second.run.digest: Progress("unfinished", second.run.updates),
+            second.digest: Progress("failed"),
         },
         RATES,
     )
@@ -233,7 +232,7 @@ def test_the_plan_of_two_tables_reads_as_the_golden_file_has_it(scale: Any, tmp_
             record.fail("loss is not finite")
         elif count == 2:
             record.start()
-            _checkpoint(record, updates_of(spec.run) // 3)
+            _checkpoint(record, spec.run.updates // 3)
         elif count == 3:
             (finish(spec).path / "results.json").write_text("{")
     found = plan(tables, runs, RATES)

@@ -1,7 +1,7 @@
 """Rendered tables: golden text in every format, and honest cells whatever state the records are in.
 
-Renew the golden files after a meant change with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/test_render.py`, and read
-the difference before committing it. Digests are masked in them: the recipes may move, the form may not.
+After a meant change, renew the golden files with `COMPMOD_RENEW_GOLDEN=1 pytest tests/tables/render/test_render.py`,
+and read the difference before committing it. Digests are masked in them: the recipes may move, the form may not.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.records.record import Record
-from compmod.pretrain.specs.measurement import Evaluation, FineTuning
+from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from compmod.pretrain.specs.run import Backbone
 from compmod.tables.build import build_table
-from compmod.tables.paper.table import Measurement, Table
+from compmod.tables.paper.table import Table
 from compmod.tables.render.render import FORMATS, render
 from compmod.tables.results.comparability import condition_warnings
 
@@ -58,7 +58,7 @@ def test_a_table_of_one_setting_a_column_has_no_such_note() -> None:
             _of_run(backbone=Backbone(width=9)),
             "backbone: resnet18 of width 64 on rgb, but resnet18 of width 9 on rgb",
         ),
-        (lambda spec: FineTuning(run=spec.run, share=0.1), "measurement: Evaluation, but frozen backbone on 10 %"),
+        (lambda spec: FineTuning(run=spec.run, share=0.1), "measurement: probes, but linear on 10 %"),
         (lambda spec: replace(spec, split="validation"), "images scored: test set, but validation set"),
     ],
     ids=["copy", "subset", "epochs", "width", "protocol", "split"],

@@ -16,9 +16,9 @@ from compmod.pretrain.specs.measurement import Evaluation
 from compmod.pretrain.specs.run import Backbone, Run
 from compmod.transfer.commands.export import TARGETS, Target, check_holds, export
 from compmod.transfer.detector import detectron2 as detectron
-from detections import draw_norms
 from safetensors.torch import save_file
 from small_runs import small
+from tiny_detections import draw_norms
 from torch import Tensor, nn
 
 RESNET18 = Backbone(name="resnet18", stem="large")

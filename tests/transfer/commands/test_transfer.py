@@ -17,8 +17,8 @@ from compmod.transfer import fine_tune as engine
 from compmod.transfer.commands import transfer as command
 from compmod.transfer.commands.transfer import copy_name, foreign_run
 from compmod.transfer.spec import Detection, Detector, detector
-from detections import RUN, tiny_coco
-from fine_tunings import finish
+from tiny_detections import RUN, tiny_coco
+from tiny_fine_tunings import finish
 
 RESNET18 = Backbone(name="resnet18", width=4, stem="large")
 

@@ -13,8 +13,8 @@ import torch
 from compmod.transfer.data.coco import Split, check_header
 from compmod.transfer.data.examples import order, read_pixels, scored_images, training_batches, usable
 from compmod.transfer.detector.detectron2 import data
-from detections import TINY, tiny_coco, with_polygons
 from PIL import Image
+from tiny_detections import TINY, tiny_coco, with_polygons
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from compmod.transfer.data.coco import Split
 from compmod.transfer.data.pictures import LEAST_SCORE, SHOWN, SIDE, drawn, sheet, shown
-from detections import tiny_coco
 from PIL import Image
+from tiny_detections import tiny_coco
 
 
 @pytest.fixture

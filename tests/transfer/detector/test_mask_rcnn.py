@@ -13,7 +13,7 @@ from compmod.pretrain.specs.run import Backbone
 from compmod.transfer.detector.mask_rcnn import build_detector, pixel_statistics
 from compmod.transfer.spec import Detection, Detector, detector
 from compmod.transfer.weights.convert import to_detectron2
-from detections import RUN, SPEC, TINY
+from tiny_detections import RUN, SPEC, TINY
 from torch import nn
 
 NARROW = Backbone(name="resnet50", width=2, stem="large")

@@ -11,7 +11,7 @@ from compmod.pretrain.networks.resnet import ResNet
 from compmod.pretrain.specs.run import Backbone
 from compmod.transfer.detector.trunk import build_res5, build_trunk
 from compmod.transfer.weights.convert import load_trunk, to_detectron2
-from detections import draw_norms
+from tiny_detections import draw_norms
 from torch import Tensor, nn
 
 STEMS = ("small", "small-pool", "large")

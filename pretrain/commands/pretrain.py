@@ -1,0 +1,118 @@
+"""The command behind `compmod pretrain`: the method first, for the defaults of all options are those of its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, arg
+
+from ..recipes.scales import SCALES, Scale, scaled
+from ..runtime.launch import launch_of
+from ..specs.datasets import DATASETS
+from ..specs.fields import Range
+from ..specs.methods import METHODS
+from ..specs.run import Run
+from ..training.session import Session
+from .options import CheckpointMinutesOption, DataOption, DeviceOption, RunsOption, WorkersOption, check_fields
+from .parsing import parse_errors_in_one_line, parsed_by, resumable
+from .results import print_results
+
+FIRST = "METHOD[+] --dataset NAME"  # how its command line begins
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """Every option of `compmod pretrain`: the spec, and what does not belong to it."""
+
+    run: Annotated[Run, arg(name="")]  # its fields are options without a prefix
+    scale: Annotated[Scale, arg(help="recipe to start from; every option changes one field of it")] = "paper"
+    preset: Annotated[str, arg(help="another of its recipes, of those that compmod methods METHOD lists")] = ""
+    runs: RunsOption = Path("runs")
+    data: DataOption = Path("data")
+    device: DeviceOption = "auto"
+    checkpoint_minutes: CheckpointMinutesOption = Session.checkpoint_minutes
+    checkpoint_epochs: Annotated[
+        int, Range(0), arg(help="also a checkpoint every so many epochs; 0 = by time alone")
+    ] = Session.checkpoint_epochs
+    online_every: Annotated[
+        int, Range(0), arg(help="epochs between probes while training; 0 = only after the last")
+    ] = Session.online_every
+    linear_epochs: Annotated[int, Range(1, 100_000), arg(help="epochs of those linear probes")] = Session.linear_epochs
+    log_every: Annotated[int, Range(1), arg(help="steps a line of metrics.jsonl averages over")] = Session.log_every
+    workers: WorkersOption = Session.workers
+    memory_format: Annotated[Literal["channels-last", "contiguous"], arg(help="layout of images in memory")] = (
+        Session.memory_format
+    )
+
+
+def parse(arguments: Sequence[str]) -> Callable[[], None]:
+    """The call that the words after `compmod pretrain` ask for. Raises ValueError, in one line, on a mistake."""
+    method, rest = (arguments[0], arguments[1:]) if arguments and not arguments[0].startswith("-") else ("", arguments)
+    dataset, scale = _value(rest, "--dataset"), _value(rest, "--scale") or "paper"
+    if "-h" not in rest and "--help" not in rest:
+        if not method:
+            known = ", ".join(METHODS)
+            raise ValueError(f"pretrain needs a METHOD before its options; known: {known}, each also with '+'")
+        if not dataset:
+            raise ValueError(f"pretrain needs --dataset NAME; known: {', '.join(DATASETS)}")
+    if other := _value(rest, "--method"):
+        raise ValueError(f"the method is the first word, for its recipe depends on it: compmod pretrain {other} ...")
+    method, dataset = method or "simclr", dataset or "digits"
+    with parse_errors_in_one_line(known="those of compmod pretrain METHOD --dataset NAME --help"):
+        options = tyro.cli(
+            PretrainOptions,
+            prog=f"compmod pretrain {FIRST}",
+            description=f"{pretrain_command.__doc__} The defaults shown are those of {method} on {dataset}.",
+            default=PretrainOptions(run=_recipe(method, dataset, scale, _value(rest, "--preset"))),
+            config=(FlagCreatePairsOff,),
+            args=list(rest),
+        )
+    return functools.partial(pretrain_command, options)
+
+
+@resumable
+@parsed_by(parse, FIRST)
+def pretrain_command(options: PretrainOptions) -> None:
+    """Pretrain METHOD (or METHOD+, with CompMod around it) on a data set; the same command resumes a stopped run."""
+    check_fields(options)
+    from ..trainer import train
+
+    names = {field.name for field in dataclasses.fields(Session)}
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name in names}
+    record = train(options.run, options.runs, options.data, Session(**given))
+    if launch_of(os.environ).rank:
+        return
+    results = record.results or {}
+    last, online = results.get("last"), results.get("online")
+    parts = [last, *(online[-1:] if isinstance(online, list) else [])]  # another person may have written the record
+    print_results(
+        record.path, {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
+    )
+
+
+def _recipe(method: str, dataset: str, scale: str, preset: str) -> Run:
+    """The Run whose fields are the defaults. Raises ValueError on a name that is not known."""
+    known = next((name for name in SCALES if name == scale), None)
+    if known is None:
+        raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
+    if known == "demo" and dataset != "digits":
+        raise ValueError(f"scale demo is for --dataset digits, not {dataset!r}; for it use --scale paper or short")
+    return scaled(method, dataset, "demo" if dataset == "digits" else known, preset)
+
+
+def _value(arguments: Sequence[str], option: str) -> str:
+    """Value of the last `--option VALUE` or `--option=VALUE`, as tyro reads it; "" when it is not there."""
+    value = ""
+    for argument, following in pairwise([*arguments, ""]):
+        if argument == option:
+            value = following
+        elif argument.startswith(option + "="):
+            value = argument.partition("=")[2]
+    return value

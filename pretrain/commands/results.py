@@ -1,0 +1,16 @@
+"""Results: how a command prints the results of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..files.printable import printable
+
+
+def print_results(folder: Path, results: Mapping[str, object]) -> None:
+    """A line for every result, its name and its value to four digits, then the record's folder."""
+    for name, value in results.items():
+        text = f"{value:.4g}" if isinstance(value, int | float) else printable(str(value))
+        print(f"{printable(name):18} {text}")
+    print(folder)
