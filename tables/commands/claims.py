@@ -11,7 +11,6 @@ from tyro.conf import arg
 from ...pretrain.commands.options import RunsOption
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
-from ..results.results import Results
 from .options import CopiesOption, named_copies
 
 
@@ -27,6 +26,7 @@ def claims_command(
     Raises ValueError on a wrong argument.
     """
     from ..claims.checked_claims import claims_frame, claims_markdown
+    from ..results.results import Results
 
     results, named = Results(runs), named_copies(copies)
     if format == "csv":
