@@ -48,8 +48,8 @@ class Record:
             stored = read_object(spec_file)
             spec = Spec.from_dict(stored) if stored is not None else None
         except (ValueError, TypeError, AttributeError) as error:
-            said = shortened(str(error).removeprefix(f"{spec_file}: "))
-            raise ValueError(f"damaged spec {spec_file}: {said}") from error
+            reason = shortened(str(error).removeprefix(f"{spec_file}: "))
+            raise ValueError(f"damaged spec {spec_file}: {reason}") from error
         if spec is None:
             raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
         if not isinstance(spec, Work):
@@ -89,7 +89,7 @@ class Record:
         if results is not None:
             try:
                 provenance = self.provenance or {}
-            except ValueError:  # who asks for it is told
+            except ValueError:  # the error appears when provenance itself is read
                 provenance = {}
             check_unchanged(results, provenance, f"damaged record {self.path / 'results.json'}")
         return results
@@ -181,7 +181,7 @@ def check_unchanged(results: Mapping[str, Any], provenance: Mapping[str, Any], w
 
 
 def step_of(checkpoint: str) -> int | None:
-    """Updates that a checkpoint holds, by its file's name; None for a name that we do not give."""
+    """Updates that a checkpoint holds, by its file's name; None for any other name."""
     named = re.fullmatch(r"step-([0-9]{9,18})\.pt", checkpoint)
     return int(named[1]) if named else None
 
