@@ -24,7 +24,7 @@ HERE = "compmod.toml"
 HOME = ".config/compmod/clusters.toml"
 SECTION = "cluster"  # of the file: [cluster.NAME]
 
-Setting = str | int | float | bool
+OptionValue = str | int | float | bool
 
 
 LIMITS: Mapping[str, tuple[float, float]] = {  # of numbers, both ends included; no cluster asks for more
@@ -47,7 +47,7 @@ def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above 
     if name == "setup":
         right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
     elif name == "sbatch":
-        right = isinstance(value, tuple) and all(isinstance(each, Setting) for _, each in value)
+        right = isinstance(value, tuple) and all(isinstance(each, OptionValue) for _, each in value)
         expected = "a table of options"
     elif isinstance(default, bool):
         right, expected = isinstance(value, bool), "true or false"
@@ -125,7 +125,7 @@ class Cluster:
     max_array: int = 1000  # tasks of an array; SLURM's MaxArraySize less one, 1000 unless the cluster says otherwise
     python: str = ""  # of the compute nodes; "" = the one that submits
     setup: tuple[str, ...] = ()  # lines of shell before the task, such as module load cuda
-    sbatch: tuple[tuple[str, Setting], ...] = ()  # any other option of sbatch; true = without a value
+    sbatch: tuple[tuple[str, OptionValue], ...] = ()  # any other option of sbatch; true = without a value
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -16,11 +16,11 @@ from ...tables.commands.options import CopiesOption, ScaleOption, SeedsOption
 from ...tables.commands.table import ALL, numbers
 from ...tables.paper.table import Table
 from ..clusters.squeue import NEVER
-from ..status.read import Board, wanted
-from ..status.schedulers import Places
+from ..status.read import StatusReader, wanted
+from ..status.schedulers import Schedulers
 from ..status.status import Status, TaskStatus
 from ..submission import journal
-from ..submission.journal import Entry
+from ..submission.journal import JournalEntry
 from .options import GpusOption, NodesOption
 from .status import SHORTEST, built, named
 
@@ -49,19 +49,19 @@ def cancel_command(
         for digest, entry in journal.entries(runs, remarks).items()
         if not os.path.exists(Path(runs) / entry.folder / "results.json")
     }
-    places = Places(runs)
-    places.ask(submitted.values())
-    live = {digest: entry for digest, entry in submitted.items() if places.live(entry)}
+    schedulers = Schedulers(runs)
+    schedulers.ask(submitted.values())
+    live = {digest: entry for digest, entry in submitted.items() if schedulers.live(entry)}
     chosen = {named(word, submitted.values()).digest for word in beginnings}
     chosen |= {digest for digest, entry in live.items() if _trained(entry) in _folders(chosen, submitted)}
     asked = set(wanted(built(of_tables, scale, seeds, copies))) if of_tables else set[str]()
     kept = _waited_for(asked - chosen, chosen | asked, live)
     ended = [live[digest] for digest in live if digest in (chosen | asked) - kept]
-    places.cancel(ended)
+    schedulers.cancel(ended)
     print(f"cancelled {_said(ended)}", flush=True)
     if kept:
         print(f"left {_said([live[digest] for digest in kept])}, which jobs of other tables wait for", flush=True)
-    for remark in (*places.remarks, *remarks):
+    for remark in (*schedulers.remarks, *remarks):
         print(f"warning: {printable(remark)}", flush=True)
 
 
@@ -86,8 +86,8 @@ def retry_command(
         cluster_named(cluster)  # an unknown one is an error whether or not something failed
     of_tables, beginnings = _parted(words)
     tables = built(of_tables, scale, seeds, copies)
-    board = Board(tables, runs)
-    status = board.read()
+    reader = StatusReader(tables, runs)
+    status = reader.read()
     failed = [task for task in status.tasks if task.state in ("failed", "lost")]
     if beginnings and not of_tables:
         known = {task.spec.digest: task for task in failed}
@@ -102,7 +102,7 @@ def retry_command(
     clusters = {name: cluster_named(name) for name in groups}
     again = set().union(*groups.values())
     stuck = [task.entry for task in status.tasks if task.entry and task.reason == NEVER and task.spec.digest in again]
-    board.places.cancel(stuck)
+    reader.schedulers.cancel(stuck)
     for name, digests in groups.items():
         sent = submit(cut(tables, digests), runs, data, clusters[name], wish)
         steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
@@ -164,22 +164,22 @@ def _measurements(task: TaskStatus, status: Status) -> set[str]:
     }
 
 
-def _trained(entry: Entry) -> str:
+def _trained(entry: JournalEntry) -> str:
     """Folder of the pretraining that a measurement needs; "" for a pretraining."""
     return entry.folder.rpartition("/")[0]
 
 
-def _folders(digests: Iterable[str], entries: Mapping[str, Entry]) -> set[str]:
+def _folders(digests: Iterable[str], entries: Mapping[str, JournalEntry]) -> set[str]:
     return {entries[digest].folder for digest in digests}
 
 
-def _waited_for(asked: Collection[str], ended: Collection[str], live: Mapping[str, Entry]) -> set[str]:
+def _waited_for(asked: Collection[str], ended: Collection[str], live: Mapping[str, JournalEntry]) -> set[str]:
     """Those of `asked` that live jobs wait for which are not to end."""
     needed = {_trained(entry) for digest, entry in live.items() if digest not in ended}
     return {digest for digest in asked if digest in live and live[digest].folder in needed}
 
 
-def _said(entries: Sequence[Entry]) -> str:
+def _said(entries: Sequence[JournalEntry]) -> str:
     return _counted(sum(not _trained(entry) for entry in entries), len(entries))
 
 

@@ -19,10 +19,10 @@ from ...tables.build import TABLES, build_table
 from ...tables.commands.options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
 from ...tables.paper.table import Table
 from ..shared_files import open_regular
-from ..status.read import Board
-from ..status.schedulers import Places
+from ..status.read import StatusReader
+from ..status.schedulers import Schedulers
 from ..submission import journal
-from ..submission.journal import Entry
+from ..submission.journal import JournalEntry
 
 SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
 LISTED = 10  # matches that an error names
@@ -43,14 +43,14 @@ def status_command(
 
     if watch_ and json:
         raise ValueError("watch is for reading and json for programs; ask for one of them")
-    board = Board(built(numbers, scale, seeds, copies), runs)
+    reader = StatusReader(built(numbers, scale, seeds, copies), runs)
     if json:
-        print(board.read().to_json(), flush=True)
+        print(reader.read().to_json(), flush=True)
         return
     screen = console()
     if watch_:
-        watch(board, screen)
-    screen.print(shown(board.read(), screen.width))
+        watch(reader, screen)
+    screen.print(shown(reader.read(), screen.width))
 
 
 def logs_command(
@@ -84,7 +84,7 @@ def built(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str
     return [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
 
 
-def named(word: str, entries: Iterable[Entry]) -> Entry:
+def named(word: str, entries: Iterable[JournalEntry]) -> JournalEntry:
     """The one entry whose digest begins with `word`, which may also be a folder's name. Raises ValueError otherwise."""
     known, start = list(entries), Path(word).name.rpartition("-")[2]
     found = [entry for entry in known if entry.digest.startswith(start)] if len(start) >= SHORTEST else []
@@ -97,7 +97,7 @@ def named(word: str, entries: Iterable[Entry]) -> Entry:
     raise ValueError(f"no digest begins with {word!r}, of {SHORTEST} characters at least; submitted: {_listed(known)}")
 
 
-def _listed(entries: Sequence[Entry]) -> str:
+def _listed(entries: Sequence[JournalEntry]) -> str:
     named = [f"{entry.digest} ({printable(entry.folder.rpartition('-')[0])})" for entry in entries[:LISTED]]
     return ", ".join(named) + (f" and {len(entries) - LISTED} more" if len(entries) > LISTED else "")
 
@@ -108,7 +108,7 @@ def _shown(text: str) -> str:
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
-def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
+def _wait_for(path: Path, entry: JournalEntry, runs: Path) -> None:
     asked = time.monotonic()
     while not path.is_file():
         time.sleep(POLL_S)
@@ -118,7 +118,7 @@ def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
                 raise ValueError(f"job {entry.job_id} ended and left no log at {printable(str(path))}")
 
 
-def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
+def _follow(file: TextIO, entry: JournalEntry, runs: Path) -> None:
     """Print what is added until the job neither waits nor runs and nothing more comes."""
     asked, over = time.monotonic(), not _live(entry, runs)
     while True:
@@ -132,7 +132,7 @@ def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
             asked, over = time.monotonic(), not _live(entry, runs)
 
 
-def _live(entry: Entry, runs: Path) -> bool:
-    places = Places(runs)
-    places.ask([entry])
-    return places.live(entry)
+def _live(entry: JournalEntry, runs: Path) -> bool:
+    schedulers = Schedulers(runs)
+    schedulers.ask([entry])
+    return schedulers.live(entry)

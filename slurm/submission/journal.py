@@ -45,7 +45,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One spec that was sent to a cluster once."""
 
     digest: str
@@ -79,11 +79,11 @@ _FIELDS: Mapping[str, Field] = {  # of a line; other people wrote it
 
 def new_entries(
     specs: Iterable[Work], job_ids: Iterable[str], runs: Path, *, cluster: str, where: str, logs: Path
-) -> list[Entry]:
+) -> list[JournalEntry]:
     """Of specs that this user submits now."""
     before = entries(runs)
     return [
-        Entry(
+        JournalEntry(
             digest=spec.digest,
             folder=spec.folder,
             job_id=job_id,
@@ -98,7 +98,7 @@ def new_entries(
     ]
 
 
-def append(runs: Path, entries: Iterable[Entry]) -> None:
+def append(runs: Path, entries: Iterable[JournalEntry]) -> None:
     """Add lines to this user's journal, on disk when this returns. Raises Unreadable where that cannot be."""
     lines = (json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
     append_text(runs, _own(runs), "".join(lines))
@@ -109,21 +109,21 @@ def ready(runs: Path) -> None:
     append_text(runs, _own(runs), "\n")
 
 
-def entries(runs: Path, remarks: list[str] | None = None) -> Mapping[str, Entry]:
+def entries(runs: Path, remarks: list[str] | None = None) -> Mapping[str, JournalEntry]:
     """The newest entry of every digest, whoever wrote it; nothing where nothing was ever submitted; as `history`."""
-    found: dict[str, Entry] = {}
+    found: dict[str, JournalEntry] = {}
     for entry in history(runs, remarks):
         if entry.digest not in found or found[entry.digest].submitted <= entry.submitted:
             found[entry.digest] = entry
     return found
 
 
-def history(runs: Path, remarks: list[str] | None = None) -> list[Entry]:
+def history(runs: Path, remarks: list[str] | None = None) -> list[JournalEntry]:
     """Every entry, in the order of each file; damaged lines are passed over, with a remark a file.
 
     Raises Unreadable where a journal cannot be read; with `remarks`, that becomes one of them.
     """
-    found: list[Entry] = []
+    found: list[JournalEntry] = []
     said: list[str] = []
     try:
         names = names_in(Path(runs) / JOURNALS)
@@ -160,8 +160,8 @@ def _own(runs: Path) -> Path:
     return folder / f"{user()}.jsonl"
 
 
-def _entry(fields: dict[str, Any], where: str) -> Entry:
-    return Entry(**fields_of(fields, _FIELDS, where, optional=("attempt",)))
+def _entry(fields: dict[str, Any], where: str) -> JournalEntry:
+    return JournalEntry(**fields_of(fields, _FIELDS, where, optional=("attempt",)))
 
 
 def _remark(error: Unreadable, remarks: list[str] | None) -> None:

@@ -24,7 +24,7 @@ Fate = Literal["running", "time limit", "requeued", "cancelled", "unknown", "no 
 _ASKED_S = 60.0  # how long a controller may take to answer
 
 
-class _Heard:
+class _Received:
     """What this process heard, and what it does about it."""
 
     name = ""  # of the first signal
@@ -47,9 +47,9 @@ def listen() -> None:
     threading.Thread(target=_watch, args=(receiving,), daemon=True, name="signals").start()
 
 
-def heard() -> str:
+def received() -> str:
     """The name of the first signal that asked to stop; "" while none has."""
-    return _Heard.name
+    return _Received.name
 
 
 def at_deadline(act: Callable[[], None], warning_s: float = 0.0) -> None:
@@ -58,17 +58,17 @@ def at_deadline(act: Callable[[], None], warning_s: float = 0.0) -> None:
     That happens when the task does not heed a signal, for it may wait inside a library: GRACE_S after SIGTERM, later
     after SIGUSR2, which is a warning of so many seconds.
     """
-    _Heard.deadline, _Heard.grace_s = act, max(GRACE_S, 0.7 * warning_s)
+    _Received.deadline, _Received.grace_s = act, max(GRACE_S, 0.7 * warning_s)
 
 
 def settle() -> None:
     """What follows is not to be disturbed by more signals; `scontrol requeue` sends this very process one."""
-    _Heard.raised = True
+    _Received.raised = True
 
 
 def leave_early() -> None:
     """Queue the job again if a signal came before the task had begun."""
-    if _Heard.name and _Heard.deadline is None:
+    if _Received.name and _Received.deadline is None:
         settle()
         requeue(fate())
 
@@ -104,14 +104,14 @@ def requeue(found: Fate) -> str:
 
     SLURM then ends this process. Returns why the job is not queued again, or "".
     """
-    if found == "requeued" or _Heard.requeued:
+    if found == "requeued" or _Received.requeued:
         return ""
-    if found in ("no job", "cancelled") or (found == "unknown" and _Heard.name != signal.SIGUSR2.name):
+    if found in ("no job", "cancelled") or (found == "unknown" and _Received.name != signal.SIGUSR2.name):
         return {"no job": "it is no SLURM job", "cancelled": "it was cancelled"}.get(found, "scontrol does not answer")
     status, said = _scontrol("requeue", job_id())
     if status and "pending" not in said.lower():  # pending: SLURM itself was faster
         return said or f"scontrol requeue ended with status {status}"
-    _Heard.requeued = True
+    _Received.requeued = True
     return ""
 
 
@@ -132,18 +132,18 @@ def _scontrol(*arguments: str) -> tuple[int, str]:
 
 
 def _stop(number: int, frame: Any) -> None:
-    _Heard.name = _Heard.name or signal.Signals(number).name
-    if not _Heard.raised:  # a second signal must not disturb what the first one set off
-        _Heard.raised = True
+    _Received.name = _Received.name or signal.Signals(number).name
+    if not _Received.raised:  # a second signal must not disturb what the first one set off
+        _Received.raised = True
         raise SystemExit(INTERRUPTED)
 
 
 def _watch(receiving: int) -> None:
     while number := os.read(receiving, 1):
         if number[0] in STOPS:
-            _Heard.name = _Heard.name or signal.Signals(number[0]).name
-            time.sleep(_Heard.grace_s if number[0] == signal.SIGUSR2 else GRACE_S)
-            (_Heard.deadline or leave_early)()
+            _Received.name = _Received.name or signal.Signals(number[0]).name
+            time.sleep(_Received.grace_s if number[0] == signal.SIGUSR2 else GRACE_S)
+            (_Received.deadline or leave_early)()
 
 
 def _hold() -> None:

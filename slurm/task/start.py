@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .signals import job_id, leave_early, listen
 
-SEEN_S = 60.0  # until a file that another node wrote is seen here: caches of NFS last a minute
+VISIBLE_S = 60.0  # until a file that another node wrote is seen here: caches of NFS last a minute
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def _work() -> None:
         print(f"{START}(job_id={job_id() or 'none'}, hostname={socket.gethostname()})", flush=True)
         if len(sys.argv) != 3:
             raise ValueError("usage: python -m compmod.slurm.task.start FILE PLACE")
-        file, until = Path(sys.argv[1]), time.monotonic() + SEEN_S
+        file, until = Path(sys.argv[1]), time.monotonic() + VISIBLE_S
         print(f"Reading task {sys.argv[2]} of {file}", flush=True)
         while not os.path.lexists(file) and time.monotonic() < until:
             time.sleep(0.2)

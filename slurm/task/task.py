@@ -34,7 +34,7 @@ from .failures import Failure, FailureKind, classify, histories, note, retried
 PROGRAM = (
     "-P -u -m compmod.slurm.task.start"  # of Python; -P: it imports nothing from the folder that the job starts in
 )
-SEEN_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
+VISIBLE_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
 OTHER_S = 1_800.0  # how long another process on the same spec is waited for: a node that was given up may go on
 LATER_S = 5.0  # the other processes leave after the first, whose exit must not be cut short by theirs
 SLACK_S = 90.0  # SLURM may send its warning a minute early (man sbatch, --signal)
@@ -93,7 +93,7 @@ class Task:
                 stopped()
             raise
         except Exception as error:
-            if signals.heard():  # what the first signal set off, such as the end of another process
+            if signals.received():  # what the first signal set off, such as the end of another process
                 stopped()
                 raise SystemExit(INTERRUPTED) from error
             self._failed(record, rank, error)
@@ -117,7 +117,7 @@ class Task:
         """The record's work, after whatever has to be waited for."""
         if record.spec.kind != "pretraining":
             trained = Record(record.path.parent.parent, record.spec.run)
-            if not _until(lambda: trained.status == "done", SEEN_S):
+            if not _until(lambda: trained.status == "done", VISIBLE_S):
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
         if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
             raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
@@ -130,7 +130,7 @@ class Task:
         kind: FailureKind = "cancelled" if fate == "cancelled" else "preempted"
         if fate == "time limit" or (warned and fate in ("running", "unknown")):
             kind = "time limit"
-        said = f"stopped by {signals.heard() or 'a signal to another process'} after {seconds:.0f} s"
+        said = f"stopped by {signals.received() or 'a signal to another process'} after {seconds:.0f} s"
         self._again(record, kind, said, fate)
 
     def _failed(self, record: Record, rank: int, error: Exception) -> None:

@@ -211,10 +211,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(signals, "requeue", requeue)
     monkeypatch.setattr(signals, "fate", lambda: "running")
-    for name in ("SEEN_S", "OTHER_S", "LATER_S"):
+    for name in ("VISIBLE_S", "OTHER_S", "LATER_S"):
         monkeypatch.setattr(task, name, 0.0)
-    monkeypatch.setattr(signals._Heard, "raised", False)
-    monkeypatch.setattr(signals._Heard, "deadline", None)
+    monkeypatch.setattr(signals._Received, "raised", False)
+    monkeypatch.setattr(signals._Received, "deadline", None)
     return found
 
 
