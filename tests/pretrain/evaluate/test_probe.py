@@ -12,6 +12,7 @@ import torch
 from compmod.pretrain.data.images import Images
 from compmod.pretrain.data.load import load
 from compmod.pretrain.evaluate import probe as room
+from compmod.pretrain.evaluate import splits as drawing
 from compmod.pretrain.evaluate.linear import LinearResult
 from compmod.pretrain.evaluate.probe import evaluate, probe
 from compmod.pretrain.evaluate.splits import splits
@@ -35,8 +36,8 @@ def _digits_once(monkeypatch: pytest.MonkeyPatch) -> None:
         found = load(dataset, split, root, copy=copy)
         return found.take(np.arange(200)) if split == "test" else found
 
-    monkeypatch.setattr(room, "read", few)
-    room._read.cache_clear()
+    monkeypatch.setattr(drawing, "read", few)
+    drawing._read.cache_clear()
 
 
 def finish(runs: Path, run: Run = RUN) -> dict[str, Tensor]:
@@ -91,7 +92,7 @@ def test_the_probes_are_set_by_the_evaluation_and_seeded_by_its_run(monkeypatch:
 def test_a_validation_probe_never_reads_the_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        room, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
+        drawing, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
     )
     train, held_out = splits(dataclasses.replace(SPEC, split="validation"), Path())
     assert asked == ["train"]
@@ -114,7 +115,7 @@ def test_a_subset_larger_than_the_labelled_images_takes_them_all() -> None:
 def test_images_are_read_once_for_many_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        room, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
+        drawing, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
     )
     splits(SPEC, Path())
     splits(SPEC, Path())

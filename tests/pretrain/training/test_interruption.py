@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.training import session
+from compmod.pretrain.training import interruption
 from compmod.pretrain.training.interruption import BY_HAND, INTERRUPTED, Interrupted, stop_signals
 
 
@@ -28,7 +28,7 @@ def test_a_second_ctrl_c_interrupts_at_once() -> None:
 
 
 def test_ctrl_c_interrupts_a_step_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(interruption, "PATIENCE_S", 0.05)
     with stop_signals():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
