@@ -1,6 +1,7 @@
-"""Build: the tables that there are (TABLES), and each made for a scale, seeds and copies of data.
+"""Build: the list of tables (TABLES), and the function that builds one for a scale, seeds and copies of data.
 
-Adding a table is one file `tableN.py` with a function of that name, and one line in TABLES.
+Adding a table is one file `tableN.py` with a function of that name (see
+`paper/builder.py`), and one line in TABLES.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which 
 
 
 def build_table(number: int, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
-    """Table `number` of the paper at `scale`, its cells over the seeds 0 to `seeds` - 1.
+    """Table `number` of the paper at `scale`, each cell measured with the seeds 0 to `seeds` - 1.
 
-    `copies` maps a data set to the name of a re-encoded copy of it; without it only official data fills a cell.
+    `copies` maps a data set to the name of a re-encoded copy of it; without an entry a cell uses the official data.
     Raises ValueError on an unknown number, scale or data set.
     """
     if number not in TABLES:

@@ -27,9 +27,10 @@ ERRATA = (
     "The paper's W-MSE row is W-MSE 4 (four crops an image); every other row uses two. Its text spells it W-MES.",
     "The sources of the SimCLR and W-MSE rows print 48.84 and 49.20 for the linear classifier on Tiny ImageNet.",
     "Only the SimCLR, BYOL and W-MSE rows have a known source (the W-MSE paper's table, with a 2-layer projector; the "
-    "paper states 3 layers, which ours have); which recipe made the others is not established.",
-    "The paper's text also names MoCo and CMC as baselines here; its table has neither.",
-    "SimCLR+ and BYOL+ are said to gain more than 2 % on CIFAR-10 and CIFAR-100: not so by 5-nn on CIFAR-100.",
+    "paper states 3 layers, which ours have); the recipe of the other rows is not known.",
+    "The paper's text also names MoCo and CMC as baselines of this table; the table has neither.",
+    "The text says that SimCLR+ and BYOL+ gain more than 2 % on CIFAR-10 and CIFAR-100; by 5-nn on CIFAR-100 they "
+    "do not.",
 )
 
 

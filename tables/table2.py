@@ -35,8 +35,10 @@ ERRATA = (
     "SSL-HSIC: its authors' code states about 74.8 on ImageNet with a target network, above what the paper prints.",
     "MoCo on ImageNet-100 is 72.80 in its source, SimCLR's top-5 on ImageNet 89.0. The second decimals of top-1 on "
     "ImageNet that stand for published 69.3, 71.1, 73.2, 74.3 and 75.3 have no published source.",
-    "SimCLR+ and BarlowTwins+ are said to gain more than 2 % on ImageNet: so in top-1; BarlowTwins+ not in top-5.",
-    "Published rows were scored by several protocols and partly at their best epoch; ours follow one, at the last.",
+    "The text says that SimCLR+ and BarlowTwins+ gain more than 2 % on ImageNet: they do in top-1, but "
+    "BarlowTwins+ not in top-5.",
+    "Published rows were scored by several protocols and some at their best epoch; ours follow one protocol, at "
+    "the last epoch.",
 )
 
 

@@ -18,7 +18,9 @@ from .paper.printed import method_name
 from .paper.scales import semi
 
 SHARES = {"1%": 0.01, "10%": 0.1}  # printed column group -> share of the labelled images
-LISTS = "ImageNet's 1 % and 10 % are those of the lists that SimCLR's authors published; of copies, a balanced draw."
+LISTS = (
+    "Our 1 % and 10 % of ImageNet are the lists that SimCLR's authors published; of a copy they are a balanced draw."
+)
 COSTS: dict[Scale, str] = {
     "paper": "about 7.6 GPU-hours a seed on one H100 after Table 2, 11,500 with its runs (estimate, not measured)",
     "short": "about 0.8 GPU-hours a seed on one H100 after Table 2, 1,150 with its runs (estimate, not measured)",
@@ -29,8 +31,8 @@ ERRATA = (
     "pre-trained models, but three rows have CompMod.",
     "The paper prints 1000 epochs for SwAV; the row's numbers are those of SwAV's published model of 800 epochs, which "
     "ours follows at the paper's scale.",
-    "Theirs are tied in both columns of 10 %: SwAV and Barlow Twins+ are both printed in bold.",
-    "The protocol's source gives its settings for 1 % alone; ours use them for 10 % too, and count the last epoch.",
+    "The best printed numbers of 10 % are tied in both columns: SwAV and Barlow Twins+ are both in bold.",
+    "The source of the protocol gives settings for 1 % only; ours use them for 10 % too, and take the last epoch.",
 )
 
 

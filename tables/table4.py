@@ -3,7 +3,8 @@
 Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 325 GPU-hours for 24
 runs; scale `short` a tenth; scale `demo` about 65 seconds on two CPU cores.
 Expected, as printed: SimCLR+ 92.31 to 93.91, BYOL+ 92.64 to 93.96, Barlow Twins+ 91.75 to 92.54, each best with all
-five operations. Ours are expected to be much lower in the rows without a crop, which others found to matter most.
+five operations. We expect much lower numbers of ours in the rows without a crop, since other studies find that the
+crop matters most.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from .paper.builder import PrintedColumn, TableBuilder
 from .paper.printed import method_name
 
 SETTINGS = (
-    "An operation of ours that is off is not applied; without the crop the whole image is used. Ours states the share "
-    "of images it is applied to; every method has both views alike here, Barlow Twins+ too."
+    "Where an operation is off, ours do not apply it; without the crop they use the whole image. A number of ours is "
+    "the share of images that the operation changes. Both views of every method are made alike, also of Barlow Twins+."
 )
 COSTS: dict[Scale, str] = {
     "paper": "about 325 GPU-hours a seed on one H100 (estimate, not measured)",
@@ -26,7 +27,7 @@ COSTS: dict[Scale, str] = {
     "demo": "about 65 seconds a seed on two CPU cores",
 }
 ERRATA = (
-    "Row 8, with all five operations, prints the very numbers of Table 1, whose list of default operations has no "
+    "Row 8, with all five operations, prints the same numbers as Table 1, whose list of default operations has no "
     "rotation and has a blur, which is no switch here. Ours has the rotation; Table 1 holds the runs without it.",
     "The angle of the rotation is not given; ours is drawn from -15 to 15 degrees.",
     "The text sees no significant difference between the rows. Known ablations find crop and colour together to matter "
@@ -51,7 +52,7 @@ class Table4(TableBuilder):
         return augmented(self.ablated(method_name(column.name)), int(row))
 
     def fact(self, row: str, column: PrintedColumn) -> str:
-        """How often an operation of ours is applied, and how far a rotation goes; empty where it is off."""
+        """How often ours apply an operation, or how far they rotate; empty where the operation is off."""
         view = augmented(self.ablated("simclr+"), int(row)).views[0]
         share = getattr(view, SWITCHES[column.name])
         if not share:
@@ -70,7 +71,7 @@ class Table4(TableBuilder):
 
 
 def augmented(run: Run, number: int) -> Run:
-    """`run` with both views of row `number`; how strong an operation is stays as in recipe S, or as in the digits'."""
+    """`run` with both views of row `number`; an operation is as strong as in recipe S, or as in the digits' recipe."""
     view = run.views[0] if run.dataset == "digits" else Augmentation()
     return replace(run, views=(augmentation_row(number, view),) * 2)
 

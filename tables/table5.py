@@ -35,10 +35,10 @@ ERRATA = (
     "The paper does not state the detector; the Supervised row is known from a C4 backbone with the 1x schedule.",
     "The sources print mask AP 33.3 for SimCLR, 33.1 for SwAV, 33.2 for BYOL, 33.2 for SimSiam and 34.3 for Barlow "
     "Twins, and box AP75 40.3 for SwAV.",
-    "The SimCLR, SwAV, BYOL and SimSiam rows are believed to be of 200 epochs of pretraining, the rows with CompMod of "
-    "more: theirs mixes budgets.",
-    "CompMod is said to improve every task: SimCLR+ has less mask AP75 than SimCLR and the same mask AP50, Barlow "
-    "Twins+ less box AP than Barlow Twins.",
+    "The SimCLR, SwAV, BYOL and SimSiam rows probably have 200 epochs of pretraining, the rows with CompMod "
+    "more: the paper's table mixes budgets.",
+    "The text says that CompMod improves every task, but SimCLR+ has less mask AP75 than SimCLR and the same mask "
+    "AP50, Barlow Twins+ less box AP than Barlow Twins.",
 )
 
 

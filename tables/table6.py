@@ -21,9 +21,9 @@ COSTS: dict[Scale, str] = {
 }
 ERRATA = (
     "The paper prints no number of this table in bold; the best is at lambda1 = 0.01, lambda2 = 0.1.",
-    "The text calls the variation minimal: it is 3.83 points, more than SimCLR+ gains over SimCLR, and 6 of 16 numbers "
-    "are below plain SimCLR.",
-    "92.77 stands twice in the column of lambda2 = 0.1.",
+    "The text calls the variation minimal, but it is 3.83 points, more than SimCLR+ gains over SimCLR, and 6 of 16 "
+    "numbers are below plain SimCLR.",
+    "92.77 is printed twice in the column of lambda2 = 0.1.",
 )
 
 
@@ -51,7 +51,7 @@ class Table6(TableBuilder):
 
 
 def weighted(run: Run, row: str, column: str) -> Run:
-    """`run` with the weights that a printed row and column name, such as lambda1=0.01 and lambda2=0.1."""
+    """`run` with the weights in the names of a printed row and column, such as lambda1=0.01 and lambda2=0.1."""
     weights = {name: float(value) for name, value in (text.split("=") for text in (row, column))}
     return replace(run, compmod=replace(run.compmod, lambda1=weights["lambda1"], lambda2=weights["lambda2"]))
 

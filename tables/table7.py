@@ -24,9 +24,9 @@ COSTS: dict[Scale, str] = {
     "demo": "about 20 seconds a seed on two CPU cores",
 }
 ERRATA = (
-    "No bi-level is printed under the last column, M(z), and its fusion is not stated; ours fuses as M(h) does.",
-    "The text draws alpha from U(0, 1), the table fixes it; the width of g_xi under Mixup is not given. Ours fix "
-    "alpha, and g_xi takes representations of one view's width.",
+    "The paper prints No bi-level under the last column, M(z); its fusion is not stated, and ours fuses as M(h) does.",
+    "The text draws alpha from U(0, 1), the table fixes it; the width of g_xi under Mixup is not given. In ours "
+    "alpha is fixed and g_xi takes representations of one view's width.",
     "Four of the five Mixup numbers are below plain BYOL in Table 1; only alpha = 0.5 is above.",
 )
 
@@ -44,7 +44,7 @@ class Table7(TableBuilder):
         return f"{column.group}, {self.data_label(self.ablated(METHOD))}"
 
     def run(self, row: str, column: PrintedColumn) -> Run | None:
-        """Fused as the column says, or as the row does; the paper's last line has one number of its own."""
+        """BYOL+ with the fusion that the column names; in the last column, with the optimisation of the row."""
         base = self.ablated(METHOD)
         return fused(base, column.name or row) if self.printed(row, column) else None
 

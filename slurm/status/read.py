@@ -25,13 +25,13 @@ from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, 
 from ..task.log import last_line, log_tail
 from .pace import pace
 from .schedulers import Schedulers
-from .status import State, Status, TaskStatus
+from .status import Status, TaskState, TaskStatus
 
 WAITS = "Dependency"  # squeue's reason; also where squeue gives none yet, and for a driver on this machine
 
 
-class _Standing(NamedTuple):
-    state: State
+class _StateWithReason(NamedTuple):
+    state: TaskState
     kind: FailureKind | None = None
     reason: str = ""
 
@@ -84,62 +84,62 @@ class StatusReader:
         if status == "done":
             return TaskStatus(spec=spec, tables=tables, state="done")
         trained = spec.kind == "pretraining" or statuses[spec.run.digest] == "done"
-        standing = self._standing(spec, status, entry, history, trained=trained)
+        judged = self._state(spec, status, entry, history, trained=trained)
         job = self.schedulers.job(entry) if entry and self.schedulers.live(entry) else None
         return TaskStatus(
             spec=spec,
             tables=tables,
-            state=standing.state,
-            kind=standing.kind,
-            reason=standing.reason,
+            state=judged.state,
+            kind=judged.kind,
+            reason=judged.reason,
             entry=entry,
             elapsed=job.elapsed if job else "",
             nodes=job.nodes if job else "",
-            pace=pace(self.runs, spec) if standing.state in ("running", "queued", "stopped") else None,
-            stops=_stops(history[:-1] if standing.state == "failed" else history),
+            pace=pace(self.runs, spec) if judged.state in ("running", "queued", "stopped") else None,
+            stops=_stops(history[:-1] if judged.state == "failed" else history),
         )
 
-    def _standing(
+    def _state(
         self, spec: Work, status: str, entry: JournalEntry | None, history: Sequence[Failure], *, trained: bool
-    ) -> _Standing:
+    ) -> _StateWithReason:
         job = self.schedulers.job(entry) if entry else None
         if status == "damaged":
-            return _Standing("damaged", None, "remove its folder to have it done again")
+            return _StateWithReason("damaged", None, "remove its folder to have it done again")
         if job and job.live:
             if not job.waiting:
-                return _Standing("running")
+                return _StateWithReason("running")
             given = "" if job.reason == "None" else job.reason
-            return _Standing("queued", None, given or ("" if trained else WAITS))
+            return _StateWithReason("queued", None, given or ("" if trained else WAITS))
         if status == "running":
-            return _Standing("running")
+            return _StateWithReason("running")
         if entry and not self.schedulers.answers(entry):
-            return _Standing("unknown", None, f"on {entry.cluster}, which does not answer")
+            return _StateWithReason("unknown", None, f"on {entry.cluster}, which does not answer")
         if entry:
             return self._ending(spec, entry, job, history, trained=trained)
         if status == "failed" or history:
             error = _error(self.runs, spec, since=0.0)
             kind = history[-1].kind if history else classify(log=error)
             noted = history[-1].error if history else "failed.json does not say why"
-            return _Standing("failed", kind, error or noted)
-        return _Standing("stopped" if status == "unfinished" else "to do")
+            return _StateWithReason("failed", kind, error or noted)
+        return _StateWithReason("stopped" if status == "unfinished" else "to do")
 
     def _ending(
         self, spec: Work, entry: JournalEntry, job: Queued | None, history: Sequence[Failure], *, trained: bool
-    ) -> _Standing:
+    ) -> _StateWithReason:
         """How a job ended that neither waits nor runs: by the failure it noted, by SLURM, by record and log."""
         if history and _is_of(history[-1], entry) and not retried(history):
-            return _Standing("failed", history[-1].kind, history[-1].error)
+            return _StateWithReason("failed", history[-1].kind, history[-1].error)
         ended = self.schedulers.ended(entry)
         state = job.state if job else ended.state if ended else ""
         error, log = _error(self.runs, spec, since=entry.submitted), log_tail(entry.log)
         if state in ("", "CANCELLED") and not trained and not log:  # it never started: its pretraining failed
-            return _Standing("to do")
+            return _StateWithReason("to do")
         if state in ("", "COMPLETED") and not error:
             why = history[-1].error if history and _is_of(history[-1], entry) else last_line(log)
-            return _Standing("lost", None, f"job {entry.job_id} is gone; {why}".rstrip("; "))
+            return _StateWithReason("lost", None, f"job {entry.job_id} is gone; {why}".rstrip("; "))
         code, signal = (ended.exit_code, ended.signal) if ended else (0, 0)
         kind = classify(state=state, exit_code=code, signal=signal, log=f"{log}\n{error}")
-        return _Standing("failed", kind, error or last_line(log) or f"SLURM says {state}")
+        return _StateWithReason("failed", kind, error or last_line(log) or f"SLURM says {state}")
 
 
 def wanted(tables: Iterable[Table]) -> dict[str, tuple[Work, tuple[int, ...]]]:

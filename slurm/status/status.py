@@ -15,13 +15,23 @@ from ..submission.journal import JournalEntry
 from ..task.failures import FailureKind
 from .pace import Pace
 
-State = Literal["done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do"]
-STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do")
+TaskState = Literal["done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do"]
+STATES: tuple[TaskState, ...] = (
+    "done",
+    "running",
+    "queued",
+    "failed",
+    "lost",
+    "stopped",
+    "damaged",
+    "unknown",
+    "to do",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskStatus:
-    """One pretraining or measurement, and where it stands.
+    """One pretraining or measurement, and its state.
 
     lost: submitted, not finished, and SLURM has forgotten it. stopped: begun, and never submitted. unknown:
     submitted, and SLURM does not answer.
@@ -29,7 +39,7 @@ class TaskStatus:
 
     spec: Work
     tables: tuple[int, ...]
-    state: State
+    state: TaskState
     kind: FailureKind | None = None  # of what failed
     reason: str = ""  # why it waits, or the line that says why it failed
     entry: JournalEntry | None = None  # its newest submission
@@ -64,10 +74,10 @@ class Status:
             "remarks": list(self.remarks),
             "tasks": [_task_json(task) for task in self.tasks if task.state != "done"],
         }
-        return json.dumps(document, indent=2, allow_nan=False)  # ASCII: a terminal obeys none of it
+        return json.dumps(document, indent=2, allow_nan=False)  # ASCII, so no control character reaches a terminal
 
 
-def counted(tasks: Iterable[TaskStatus]) -> dict[State, int]:
+def counted(tasks: Iterable[TaskStatus]) -> dict[TaskState, int]:
     """How many tasks are in each state."""
     count = Counter(task.state for task in tasks)
     return {state: count[state] for state in STATES}

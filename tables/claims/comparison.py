@@ -1,9 +1,9 @@
 """Comparison: one cell of the paper's tables against another, decided on printed numbers or on our seeds.
 
 Over seeds a difference is decided by Welch's interval (Welch 1947, Biometrika 34; degrees of freedom after
-Satterthwaite 1946, Biometrics 2). It holds when its 95 % interval lies wholly on the right side. It fails when the
-interval lies wholly on the wrong side after Bonferroni's correction for the claim's other comparisons: of many that
-hold barely, one would otherwise seem to fail by chance.
+Satterthwaite 1946, Biometrics 2). A comparison holds when the 95 % interval lies wholly on the side that it states. It
+fails when the interval lies wholly on the other side after Bonferroni's correction for the number of the claim's
+comparisons; without the correction, one of many comparisons would often seem to fail by chance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..paper.printed import FACTS, paper_table, printed
 
 LEVEL = 0.95
 
-DIGITS = 9  # sums of printed decimals are rounded so far: 54.6 - 54.6 is 0 and 2.1 - 0.1 is 2
+DIGITS = 9  # sums of printed decimals are rounded to so many: 54.6 - 54.6 is 0, 2.1 - 0.1 is 2
 FEWEST_SEEDS = 2
 
 Relation = Literal["above", "at least", "below"]
@@ -27,7 +27,7 @@ ComparisonState = Literal["holds", "fails", "undecided"]
 
 
 class PrintedCell(NamedTuple):
-    """Where the paper prints a number; row, group, column and metric are those of `paper_tables.csv`."""
+    """A cell in which the paper prints a number; row, group, column and metric are those of `paper_tables.csv`."""
 
     table: int
     row: str
@@ -45,7 +45,7 @@ class PrintedCell(NamedTuple):
 
     @property
     def row_text(self) -> str:
-        """The row in words; Table 4's have only numbers."""
+        """The row in words; the rows of Table 4 have only numbers."""
         return f"row {self.row}" if self.row.isdigit() else self.row
 
     @property
@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def sign(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 where the difference is to lie above the bound, -1 where below."""
         return -1 if self.relation == "below" else 1
 
     @property
@@ -84,18 +84,18 @@ class Comparison:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """Of each of `cells` in the margin, which is what lies between the difference and its bound."""
+        """The factor of each of `cells` in the margin."""
         return (self.sign, -self.sign, *((-self.sign, self.sign) if self.gain else ()))
 
     @property
     def subject(self) -> str:
-        """What is taken from what."""
+        """The difference in words."""
         return _less(self.left, self.right)
 
 
 @dataclass(frozen=True)
 class DecidedComparison:
-    """A comparison with its figures; `margin` is what lies between the difference and its bound, negative beyond it."""
+    """A comparison with its figures. `margin` is how far the difference exceeds its bound; negative below it."""
 
     comparison: Comparison
     state: ComparisonState
@@ -104,7 +104,7 @@ class DecidedComparison:
 
 
 def compare_printed(comparison: Comparison) -> DecidedComparison:
-    """Compare the numbers that the paper printed."""
+    """Decide a comparison on the numbers that the paper printed."""
     values = [cell.value for cell in comparison.cells]
     margin = _margin(comparison, values)
     holds = margin >= 0 if comparison.relation == "at least" else margin > 0
@@ -118,12 +118,12 @@ def compare_printed(comparison: Comparison) -> DecidedComparison:
 def compare_seeds(
     comparison: Comparison, seeds: Sequence[tuple[str, tuple[float, ...]]], comparisons: int, *, data: str = ""
 ) -> DecidedComparison:
-    """Compare our seeds: for each of the comparison's cells, the experiment's name and its values.
+    """Decide a comparison on our seeds: for each of its cells, the name of the experiment and its values.
 
-    Two places of one experiment are one sample. `comparisons` is how many the claim has. `data` names ours where they
-    are not the paper's.
+    Two cells of one experiment are one sample. `comparisons` is how many the claim has. `data` names our data where
+    they are not the paper's.
     """
-    values = [statistics.fmean(each) for _, each in seeds]
+    values = [statistics.fmean(sample) for _, sample in seeds]
     margin = _margin(comparison, values)
     here = f" (here {data})" if data else ""
     text = f"{comparison.subject}{here}: {values[0]:.2f} - {values[1]:.2f} = {_signed(values[0] - values[1])}"
@@ -159,11 +159,11 @@ class Spread:
         return float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
 
 
-_variance = functools.lru_cache(maxsize=1024)(statistics.variance)  # exact, so slow; the same sample is asked for often
+_variance = functools.lru_cache(maxsize=1024)(statistics.variance)  # exact and therefore slow; the same samples recur
 
 
 def welch(terms: Sequence[tuple[float, tuple[float, ...]]]) -> Spread | None:
-    """Spread of the weighted sum of the samples' means, their variances unequal; None where it cannot be estimated."""
+    """Spread of a weighted sum of the samples' means, for unequal variances; None where there is no estimate."""
     if not terms or any(len(sample) < FEWEST_SEEDS for _, sample in terms):
         return None
     parts = [(weight**2 * _variance(sample) / len(sample), len(sample)) for weight, sample in terms]
@@ -196,7 +196,7 @@ def _bound_text(comparison: Comparison, values: Sequence[float]) -> str:
 
 
 def _less(left: PrintedCell, right: PrintedCell) -> str:
-    """One cell less another, what they share said once."""
+    """One cell less another in words; what both have in common is said once."""
     if left.table != right.table:
         return f"{left.text} less {right.text}"
     if left[2:] == right[2:]:

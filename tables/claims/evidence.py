@@ -1,4 +1,4 @@
-"""Seeded: a claim's comparisons looked up in our records and decided over seeds."""
+"""Evidence: the comparisons of a claim, looked up in our records and decided over seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .comparison import Comparison, DecidedComparison, PrintedCell, compare_seed
 
 @dataclass(frozen=True)
 class SeedSample:
-    """The finished seeds of one printed_cell; places of one experiment have one name."""
+    """Our finished seeds for one printed cell; cells of one experiment have one name."""
 
     name: str
     values: tuple[float, ...]
@@ -28,15 +28,15 @@ class SeedSample:
 
 
 class Evidence(NamedTuple):
-    """What became of a claim's comparisons."""
+    """The comparisons of a claim that our records decide, and what is missing for the others."""
 
     decided: list[DecidedComparison]
-    missing: list[str]  # places without a finished seed, and tables whose runs do not compare
+    missing: list[str]  # cells without a finished seed, and tables whose runs cannot be compared
     stale: int  # how many of the seeds were made by files that have changed since
 
 
 class ClaimChecker:
-    """Our records for the paper's places, each looked up once."""
+    """Decides comparisons on our records; the seeds of each printed cell are looked up once."""
 
     def __init__(self, results: Results, scale: Scale, seeds: int, copies: Mapping[str, str] | None) -> None:
         self._results, self._scale, self._seeds, self._copies = results, scale, seeds, copies
@@ -44,9 +44,9 @@ class ClaimChecker:
         self._samples: dict[PrintedCell, SeedSample] = {}
 
     def check(self, comparisons: Sequence[Comparison]) -> Evidence:
-        """Decide those comparisons that have their seeds, each once, and say what the others miss.
+        """Decide the comparisons that have seeds, each once, and name what the others lack.
 
-        At scale `demo` several data sets are one, so different comparisons of the paper's can be one of ours.
+        At scale `demo` one data set replaces several, so that two comparisons of the paper can be one of ours.
         """
         unique: dict[tuple[str, ...], Comparison] = {}
         missing: dict[str, None] = {}
@@ -57,7 +57,7 @@ class ClaimChecker:
             missing |= dict.fromkeys(reasons)
             if not reasons:
                 unique.setdefault(tuple(sample.name for sample in samples), comparison)
-        decided = [self._decide(each, len(unique)) for each in unique.values()]
+        decided = [self._decide(comparison, len(unique)) for comparison in unique.values()]
         used = {printed_cell for comparison in unique.values() for printed_cell in comparison.cells}
         stale = frozenset[str]().union(*(self.sample(printed_cell).stale for printed_cell in used))
         return Evidence(decided, list(missing), len(stale))
@@ -68,7 +68,7 @@ class ClaimChecker:
         return compare_seeds(comparison, named, comparisons, data=samples[0].data)
 
     def sample(self, printed_cell: PrintedCell) -> SeedSample:
-        """The finished seeds of a printed_cell, or why there are none."""
+        """Our finished seeds for a printed cell, or why there are none."""
         if printed_cell not in self._samples:
             self._samples[printed_cell] = self._look_up(printed_cell)
         return self._samples[printed_cell]
@@ -76,7 +76,7 @@ class ClaimChecker:
     def _look_up(self, printed_cell: PrintedCell) -> SeedSample:
         if printed_cell.table not in self._tables:
             self._tables[printed_cell.table] = build_table(printed_cell.table, self._scale, self._seeds, self._copies)
-        cell = find(self._tables[printed_cell.table], printed_cell)
+        cell = our_cell(self._tables[printed_cell.table], printed_cell)
         if cell is None or not cell.specs:
             reason = cell.why_empty if cell else f"not in the table at scale {self._scale}"
             return SeedSample("", (), f"{printed_cell.text} ({reason or 'not run'})", conditions=())
@@ -93,11 +93,11 @@ class ClaimChecker:
         )
 
 
-def find(table: Table, printed_cell: PrintedCell) -> Cell | None:
-    """The cell of ours that stands for what the paper prints at `printed_cell`.
+def our_cell(table: Table, printed_cell: PrintedCell) -> Cell | None:
+    """The cell of `table` whose specs give our number for `printed_cell`, if there is one.
 
-    Where the table shows it beside the printed number, that one. Where the paper's numbers have columns of their own,
-    as at scale `demo`, the cell of the same row and metric whose column agrees best in group and name, if one does.
+    It is the cell with the printed number. Where the printed numbers have columns of their own, as at scale `demo`, it
+    is the cell of the same row and metric whose column agrees best in group and name, if exactly one does.
     """
     number = printed(*printed_cell)
     ours = [
@@ -106,9 +106,9 @@ def find(table: Table, printed_cell: PrintedCell) -> Cell | None:
         for column, cell in zip(table.columns, row.cells, strict=True)
         if "ours" in column.parts and (cell.specs or cell.why_empty)
     ]
-    beside = [cell for _, _, cell in ours if cell.paper is number]
-    if beside:
-        return beside[0]
+    same_cell = [cell for _, _, cell in ours if cell.paper is number]
+    if same_cell:
+        return same_cell[0]
     ranked: dict[int, list[Cell]] = {}
     for label, column, cell in ours:
         if label == printed_cell.row and cell.metric.split("/")[-1] == printed_cell.metric:
@@ -120,7 +120,7 @@ def find(table: Table, printed_cell: PrintedCell) -> Cell | None:
 
 
 def _unlike(comparison: Comparison, samples: Iterable[SeedSample]) -> list[str]:
-    """Why samples of different tables cannot be compared: at scale `demo` the ablations' runs are briefer."""
+    """Why samples of different tables cannot be compared: at scale `demo` the ablations train for fewer epochs."""
     tables = sorted({printed_cell.table for printed_cell in comparison.cells})
     aspects = zip(*(sample.conditions for sample in samples), strict=True)
     differing = [words for words in map(dict.fromkeys, aspects) if len(words) > 1]

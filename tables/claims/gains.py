@@ -1,10 +1,10 @@
-"""Gains: what "+" changed in a table of the digits, by how much, and how much of that chance explains.
+"""Gains: how much "+" changes the numbers in a table of the digits, and how much of that chance explains.
 
-One seed decides nothing: it tells nothing of the spread over seeds. Even of the same two networks other test images
-would give another difference: its interval is that of two binomial shares, with one success and one failure added to
-both (Agresti and Caffo, The American Statistician, 2000), so that shares of 0 and 1 have one too. The images of one
-glyph are not independent, so glyphs are counted instead of images, and that both networks see the same ones is left out
-of account: the interval is rather too wide. Several seeds are compared by Welch's interval, as claims are
+A single seed does not show the spread over seeds. Besides, other test images would give another difference, even with
+the same two networks. Its interval is that of two binomial shares with one success and one failure added to both
+(Agresti and Caffo, The American Statistician, 2000), so that shares of 0 and 1 have an interval too. The images of one
+glyph are not independent, so the interval counts glyphs and not images. It ignores that both networks see the same
+glyphs, which makes it somewhat too wide. Several seeds are compared by Welch's interval, like claims
 (`comparison.py`).
 """
 
@@ -26,7 +26,7 @@ NORMAL = 1.96  # the normal distribution's quantile for an interval of 95 %
 
 @dataclass(frozen=True)
 class Gain:
-    """A "+" row less its plain row in one column: the values of each, a seed each, in per cent."""
+    """A "+" row less its plain row in one column. `plain` and `plus` hold one value a seed, in per cent."""
 
     label: str
     column: str
@@ -35,17 +35,17 @@ class Gain:
 
     @property
     def few(self) -> bool:
-        """Whether there are too few seeds to know their spread."""
+        """Whether there are too few seeds to estimate their spread."""
         return min(len(self.plain), len(self.plus)) < FEWEST_SEEDS
 
     @property
     def difference(self) -> float:
-        """Of the means, in points."""
+        """The difference of the means, in points."""
         return math.fsum(self.plus) / len(self.plus) - math.fsum(self.plain) / len(self.plain)
 
     @property
     def chance(self) -> float:
-        """Half the 95 % interval of the difference over test sets, in points."""
+        """Half of the 95 % interval of the difference over test sets, in points."""
         means = [math.fsum(values) / len(values) / 100 for values in (self.plain, self.plus)]
         shares = [(mean * TEST_GLYPHS + 1) / (TEST_GLYPHS + 2) for mean in means]
         return 100 * NORMAL * math.sqrt(math.fsum(p * (1 - p) for p in shares) / (TEST_GLYPHS + 2))
@@ -69,7 +69,7 @@ class Gain:
 
 
 def gains(cells: Sequence[CellResult]) -> list[Gain]:
-    """Of every "+" row whose plain row has numbers too, in order of rows and columns."""
+    """The gain of every "+" row whose plain row has numbers too, in order of rows and columns."""
     values = {(cell.row.method, cell.column): cell.seed_results.values for cell in cells if "ours" in cell.column.parts}
     return [
         Gain(cell.row.label.removesuffix(PLUS), column_name(cell.column), plain, plus)
@@ -81,12 +81,12 @@ def gains(cells: Sequence[CellResult]) -> list[Gain]:
 
 
 def gain_sentences(cells: Sequence[CellResult]) -> Iterator[str]:
-    """What stands under the demo's table about "+", computed from its numbers."""
-    found = gains(cells)
-    if not found:
+    """The sentences about "+" under the demo's table, computed from its numbers."""
+    all_gains = gains(cells)
+    if not all_gains:
         return
     yield 'what "+" changed here:'
-    yield from (f"- {gain.text}" for gain in found)
-    undecided = sum(gain.verdict.startswith("inconclusive") for gain in found)
-    few = " One seed tells nothing of the spread over seeds." if any(gain.few for gain in found) else ""
-    yield f"{undecided} of {len(found)} comparisons are inconclusive.{few}"
+    yield from (f"- {gain.text}" for gain in all_gains)
+    undecided = sum(gain.verdict.startswith("inconclusive") for gain in all_gains)
+    few = " One seed tells nothing of the spread over seeds." if any(gain.few for gain in all_gains) else ""
+    yield f"{undecided} of {len(all_gains)} comparisons are inconclusive.{few}"

@@ -1,4 +1,4 @@
-"""Readings: how the words of a sentence become comparisons of printed places, such as "improves" or "varies little"."""
+"""Patterns: how words of a sentence, such as "improves" or "varies little", become comparisons of printed cells."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .comparison import Comparison, PrintedCell, Relation
 
 
 def printed_cells(table: int, group: str = "", column: str = "", metric: str = "") -> tuple[PrintedCell, ...]:
-    """The printed measurements of a table, all or those of one group, column or metric."""
+    """The measured numbers that a table prints, all or those of one group, column or metric."""
     wanted = (group, column, metric)
     return tuple(
         PrintedCell(table, *key)
         for key, number in paper_table(table).items()
         if number
         and key[3] not in FACTS
-        and all(not want or want == has for want, has in zip(wanted, key[1:], strict=True))
+        and all(not want or want == name for want, name in zip(wanted, key[1:], strict=True))
     )
 
 
 def improves(of: Iterable[PrintedCell], bound: float = 0.0, *methods: str) -> tuple[Comparison, ...]:
-    """Each row with CompMod against its plain row, of every such method or of `methods`, named without "+"."""
+    """Each row with CompMod is above its plain row, for every method or for `methods`, named without "+"."""
     return tuple(
         Comparison(cell, plain(cell), bound=bound)
         for cell in of
@@ -32,7 +32,7 @@ def improves(of: Iterable[PrintedCell], bound: float = 0.0, *methods: str) -> tu
 
 
 def plain(cell: PrintedCell) -> PrintedCell:
-    """The same column in the row without CompMod. The paper writes BarlowTwins and Barlow Twins."""
+    """The cell of the same column in the row without CompMod. The paper writes both BarlowTwins and Barlow Twins."""
     return next(
         other
         for other in printed_cells(cell.table)
@@ -41,9 +41,9 @@ def plain(cell: PrintedCell) -> PrintedCell:
 
 
 def superior(of: Iterable[PrintedCell]) -> tuple[Comparison, ...]:
-    """In each column the row with CompMod that is printed highest, at least at every row without it.
+    """In each column the highest printed row with CompMod is at least at every row without CompMod.
 
-    The row is chosen by the paper's number and not by ours, so that no comparison over seeds is chosen by its outcome.
+    The paper's number chooses the row, not ours, so that no comparison over seeds is chosen by its own result.
     """
     comparisons: list[Comparison] = []
     for column in _columns(of):
@@ -53,7 +53,7 @@ def superior(of: Iterable[PrintedCell]) -> tuple[Comparison, ...]:
 
 
 def best_in_bold(of: Iterable[PrintedCell]) -> tuple[Comparison, ...]:
-    """Each cell that the paper prints in bold, at least at every other of its column."""
+    """Each cell printed in bold is at least at every other cell of its column."""
     comparisons: list[Comparison] = []
     for column in _columns(of):
         for marked in column:
@@ -63,24 +63,24 @@ def best_in_bold(of: Iterable[PrintedCell]) -> tuple[Comparison, ...]:
 
 
 def varies_less(of: Iterable[PrintedCell], plus: PrintedCell) -> tuple[Comparison, ...]:
-    """Any two of the places differ by less than `plus` lies above its plain row."""
+    """Any two of the cells differ by less than `plus` gains over its plain row."""
     return tuple(Comparison(*pair, relation="below", gain=(plus, plain(plus))) for pair in permutations(of, 2))
 
 
 def above(of: Iterable[PrintedCell], right: PrintedCell) -> tuple[Comparison, ...]:
-    """Each cell lies above one other."""
+    """Each of the cells is above `right`."""
     return tuple(Comparison(cell, right) for cell in of)
 
 
 def against_each(
     left: PrintedCell, others: Iterable[PrintedCell], relation: Relation = "above"
 ) -> tuple[Comparison, ...]:
-    """One cell against each of the others."""
+    """One cell compared with each of the others."""
     return tuple(Comparison(left, other, relation) for other in others)
 
 
 def cifar10(row: str) -> PrintedCell:
-    """Linear accuracy on CIFAR-10 of a row of Table 1, the plain rows that the ablations are held against."""
+    """Linear accuracy on CIFAR-10 of a row of Table 1; the ablations are compared with such rows."""
     return PrintedCell(1, row, "CIFAR-10", "linear", "top1")
 
 

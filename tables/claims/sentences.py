@@ -1,8 +1,8 @@
-"""Ledger: every sentence of the paper that states or implies a comparison between cells of its tables.
+"""Sentences: every sentence of the paper that states or implies a comparison between cells of its tables.
 
-Source: the paper from abstract to conclusion, AAAI 2024. A sentence that speaks of several things is several claims, so
-that one can hold where another fails; what is said again in other words stands once. Figures below are those that the
-sentences themselves state. Their per cent are points: "about 2.5%" and "1.1%" fit the tables in no other sense.
+Source: the paper from abstract to conclusion, AAAI 2024. A sentence about several things is several claims, so that one
+can hold where another fails; a statement that the paper repeats is listed once. Figures below are those of the
+sentences. Their per cent are points of the metric: "about 2.5%" and "1.1%" agree with the tables in no other sense.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Claim:
     name: str
     sentence: str  # quoted
     where: str  # section of the paper
-    reading: str  # how the words became comparisons, and the reason of any threshold that the sentence does not state
+    reading: str  # how the words become comparisons, and why any threshold that the sentence does not state
     comparisons: tuple[Comparison, ...]
 
     @property

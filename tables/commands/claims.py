@@ -25,7 +25,7 @@ def claims_command(
 
     Raises ValueError on a wrong argument.
     """
-    from ..claims.check import claims_frame, claims_markdown
+    from ..claims.checked_claims import claims_frame, claims_markdown
     from ..results.results import Results
 
     results, named = Results(runs), named_copies(copies)

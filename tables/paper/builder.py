@@ -1,7 +1,7 @@
 """Builder: what the tables have in common, from the paper's printed cells to a Table with specs.
 
 A table is a subclass of `TableBuilder` that says only what is special in it: which run and which measurement a cell
-asks for, and what it is called. Everything else has a default here.
+asks for, and the names of its columns. Everything else has a default here.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ class TableBuilder(abc.ABC):
 
     number: ClassVar[int]
     title: ClassVar[str]  # {backbone} stands for the network of our runs
-    costs: ClassVar[Mapping[Scale, str]]  # of filling it once, and whether measured or estimated
+    costs: ClassVar[Mapping[Scale, str]]  # of filling it with one seed, and whether it is measured or estimated
     errata: ClassVar[tuple[str, ...]]  # where the paper contradicts itself, and what ours do there
     datasets: ClassVar[tuple[str, ...]]  # those whose copies a note names
     unit: ClassVar[Unit] = "accuracy"
-    demo_group: ClassVar[str] = ""  # where digits replace several data sets: the one whose printed numbers are shown
+    demo_group: ClassVar[str] = (
+        ""  # at scale demo, where digits replace several data sets: the one whose numbers are printed
+    )
 
     def __init__(self, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> None:
         self.scale, self.seeds, self.copies = scale, seeds, copies or {}

@@ -1,4 +1,4 @@
-"""The numbers the paper printed, from `paper_tables.csv` beside this file; nothing else in the package retypes one.
+"""The numbers the paper printed, from `paper_tables.csv` beside this file; no other file of the package repeats one.
 
 Source: Tables 1 to 7 of the paper (AAAI 2024), transcribed with their bold marks. Row and column names are as printed.
 """
@@ -21,7 +21,7 @@ FACTS = ("epochs", "switch")  # metrics of the columns that state a setting and 
 
 @dataclass(frozen=True)
 class Printed:
-    """One number as the paper prints it; `text` keeps its decimals."""
+    """One number as the paper prints it; `text` has its decimals."""
 
     text: str
     bold: bool = False

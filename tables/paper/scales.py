@@ -1,4 +1,4 @@
-"""Scales: what `paper`, `short` and `demo` make of a cell: its run, its seeds, its measurement and its notes."""
+"""Scales: how `paper`, `short` and `demo` change the run, the seeds, the measurement and the notes of a cell."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ...pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from ...pretrain.specs.run import Augmentation, Run
 
 LINEAR_EPOCHS: dict[Scale, int] = {"paper": 500, "short": 50, "demo": 60}
-# Digits, ours, chosen with seed 0 on the validation split, of 1 % (a glyph a class) on the images that it leaves out.
-# A mirrored digit is another one, so views are not flipped.
+# Our choice for the digits, made with seed 0 on the validation split; for 1 % (one glyph a class) on the training
+# images outside that 1 %. A mirrored digit is not the same digit, so views are not flipped.
 _DIGIT_VIEW = Augmentation(jitter=0.0, grey=0.0, crop_min=0.5, flip=0.0)
 _DEMO: dict[float, dict[str, Any]] = {  # by the share of labels
     1.0: {"epochs": 5, "batch_size": 128, "head_lr": 0.3},
@@ -23,7 +23,7 @@ _DEMO: dict[float, dict[str, Any]] = {  # by the share of labels
 
 
 def ablated(method: str, scale: Scale, copies: Mapping[str, str]) -> Run:
-    """The run that Tables 4, 6 and 7 vary: of `method` on CIFAR-10, at `demo` fewer epochs of digits than Table 1's."""
+    """The run that Tables 4, 6 and 7 vary: `method` on CIFAR-10, or at scale `demo` on digits for fewer epochs."""
     if scale == "demo":
         return scaled(method, "digits", scale, BRIEF)
     return copied(scaled(method, "cifar10", scale), copies)
@@ -45,7 +45,8 @@ def linear(run: Run, scale: Scale) -> FineTuning:
 
 
 def semi(run: Run, share: float, scale: Scale) -> FineTuning:
-    """Fine-tuning of `run` on a share of the labels at `scale`; of the official ImageNet, those of SimCLR's lists."""
+    """Fine-tuning of `run` on a share of the labels at `scale`; on the official ImageNet, of
+    the labels in SimCLR's lists."""
     listed = run.dataset == "imagenet" and not run.copy and not run.train_images
     return _at(semi_protocol(run, share, lists="simclr" if listed else ""), scale)
 
@@ -59,13 +60,13 @@ def _at(spec: FineTuning, scale: Scale) -> FineTuning:
 
 
 def over_seeds(run: Run, seeds: int, measure: Callable[[Run], Measurement]) -> tuple[Measurement, ...]:
-    """What `measure` makes of `run` with the seeds 0 to `seeds` - 1."""
+    """The measurements of `run` that `measure` makes, one for each of the seeds 0 to `seeds` - 1."""
     assert seeds >= 1, "build_table refuses less"
     return tuple(measure(replace(run, seed=seed)) for seed in range(seeds))
 
 
 def scale_notes(scale: Scale, copies: Mapping[str, str], datasets: Sequence[str]) -> tuple[str, ...]:
-    """What stands first under a table over `datasets` whose numbers are not at the paper's scale or data."""
+    """The first notes under a table of `datasets`: where ours have another scale or other data than the paper's."""
     notes = []
     if any(dataset in copies for dataset in datasets):
         notes.append("Not the paper's data: a heading with the word copy was run on re-encoded images.")

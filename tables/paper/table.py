@@ -1,6 +1,6 @@
-"""Table, Row, Column, Cell: what the paper printed and the specs whose results stand beside it.
+"""Table, Row, Column, Cell: what the paper printed, and the specs whose results stand beside it.
 
-A table is a frozen value made by `tableN.py` for one scale. It holds no result and reads no folder; `results/` looks
+A table is a frozen value that `tableN.py` makes for one scale. It holds no result and reads no folder: `results/` looks
 results up and `render/` prints them.
 """
 
@@ -17,7 +17,7 @@ Part = Literal["paper", "ours", "difference"]
 Unit = Literal["accuracy", "AP", "fact"]
 Format = Literal["md", "html", "latex", "csv"]  # of what is printed
 ALL_PARTS: tuple[Part, ...] = ("paper", "ours", "difference")
-BESIDE: tuple[Part, ...] = ("paper", "ours")  # settings, and numbers of other data, which do not compare
+BESIDE: tuple[Part, ...] = ("paper", "ours")  # for settings, and for numbers of other data, which do not compare
 SWITCH = "switch"  # metric of a fact that is on or off; the paper prints a check mark or nothing
 ON, OFF = "✓", ""
 
@@ -26,7 +26,7 @@ ON, OFF = "✓", ""
 class Column:
     """One measured quantity. `group` and `name` are as printed; columns of one `heading` are shown side by side.
 
-    A column whose `unit` is "fact" states a setting, theirs and ours, and is never judged.
+    A column whose `unit` is "fact" states a setting, the paper's and ours, and has no verdict.
     """
 
     group: str
@@ -38,9 +38,9 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What the paper printed (None = a dash) and the specs, one a seed, whose `metric` fills our side.
+    """What the paper printed (None = a dash), and the specs, one a seed, whose `metric` is our number.
 
-    A cell with neither a number of the paper's, nor specs, a fact or a reason is no cell of the paper: it stays blank.
+    A cell without a printed number, specs, a fact and a reason is one that the paper does not have: it stays blank.
     """
 
     metric: str  # key in the results, such as linear/top1
@@ -88,7 +88,7 @@ class Table:
     scale: Scale
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    cost: str  # of filling it once, and whether measured or estimated
+    cost: str  # of filling it with one seed, and whether it is measured or estimated
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,6 +103,6 @@ class Table:
 
     @property
     def specs(self) -> tuple[Measurement, ...]:
-        """Every spec of the table in order of rows, each once: equal digests are the same experiment."""
+        """Every spec of the table once, in order of rows; specs of equal digest are the same experiment."""
         unique = {spec.digest: spec for row in self.rows for cell in row.cells for spec in cell.specs}
         return tuple(unique.values())

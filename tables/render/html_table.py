@@ -1,7 +1,7 @@
 """HTML: a table as a fragment to embed in a page, the list of where its numbers come from, and both as a small page.
 
-Captions and scoped headers say what a cell belongs to, and every meaning is in words: styles may colour them, none is
-needed. Each of our numbers links to the line, `run-DIGEST`, of its first seed; those of the others follow it.
+Captions and scoped headers tell the row and column of a cell, and every meaning is in words, so that the table can be
+read without styles. Each of our numbers links to the line `run-DIGEST` of its first seed; the other seeds follow it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def html_page(pairs: Sequence[tuple[Table, list[CellResult]]], results: Results)
 def html_table(table: Table, cells: Sequence[CellResult], results: Results) -> str:
     """A section with a heading, one table a column group, and notes. Its numbers link to lines of `html_provenance`.
 
-    That list stands apart, for two tables of a page may share a number and a page names each line once.
+    That list is separate because two tables of a page may share a number, and the page lists it once.
     """
     name = f"table-{table.number}"
     lines = [f'<section id="{name}" aria-labelledby="{name}-title">']
@@ -80,17 +80,17 @@ def html_table(table: Table, cells: Sequence[CellResult], results: Results) -> s
 
 def html_provenance(cells: Iterable[CellResult], scale: Scale) -> str:
     """A table with one line a measurement behind the numbers of `cells`, its id `run-DIGEST`."""
-    found = provenances(cells)
-    if not found:
+    listed = provenances(cells)
+    if not listed:
         return "<p>No number of ours yet.</p>\n"
     head = "".join(f'<th scope="col">{name}</th>' for name in PROVENANCE_COLUMNS)
     lines = [_scroll("runs and measurements"), '<table class="sources">', "<caption>Runs and measurements</caption>"]
-    lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>", *(_provenance(provenance, scale) for provenance in found)]
+    lines += [f"<thead><tr>{head}</tr></thead>", "<tbody>", *(_provenance(provenance, scale) for provenance in listed)]
     return "\n".join([*lines, "</tbody>", "</table>", "</div>"]) + "\n"
 
 
 def _heading(table: Table, cells: Sequence[CellResult], heading: str) -> list[str]:
-    """The lines of one table: the columns under one heading, each split into its parts."""
+    """The lines of one table: the columns under one heading, each with its parts."""
     columns = [column for column in table.columns if column.heading == heading]
     bodies = [_column(cells_of_column(cells, column), column) for column in columns]
     above = "".join(
@@ -106,18 +106,18 @@ def _heading(table: Table, cells: Sequence[CellResult], heading: str) -> list[st
         "<tbody>",
     ]
     for position, row in enumerate(table.rows):
-        found = "".join(body[position] for body in bodies)
-        lines.append(f'<tr><th scope="row">{escape(row.label)}</th>{found}</tr>')
+        data_cells = "".join(body[position] for body in bodies)
+        lines.append(f'<tr><th scope="row">{escape(row.label)}</th>{data_cells}</tr>')
     return [*lines, "</tbody>", "</table>", "</div>"]
 
 
 def _scroll(label: str) -> str:
-    """A box that scrolls sideways where a table is wider than the page, by keyboard too."""
+    """The start of a box that scrolls sideways, also by keyboard, where a table is wider than the page."""
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">'
 
 
 def _column(cells: list[CellResult], column: Column) -> list[str]:
-    """The data cells of one column, of each row those of all its parts together."""
+    """The data cells of one column: for each row, those of all parts as one text."""
     lines = []
     for result, our in zip(cells, our_texts(cells), strict=True):
         paper = escape(result.cell.paper_text)
@@ -141,7 +141,7 @@ def _ours(result: CellResult, our: OurText) -> str:
 
 
 def _verdict(result: CellResult) -> str:
-    """The verdict's word and, where there is one, the interval that it rests on."""
+    """The word of the verdict and, where there is one, the interval behind it."""
     judgement = result.judgement
     if judgement is None:
         return "<td></td>"

@@ -1,6 +1,6 @@
-r"""LaTeX: a table to \input, by booktabs; verdicts are letters that a legend under it explains.
+r"""LaTeX: a table to \input, by booktabs; a legend below explains the letters of the verdicts.
 
-Its preamble needs \usepackage{booktabs,amssymb,graphicx}. Words of ours are written in ASCII, for any engine to read.
+The preamble needs \usepackage{booktabs,amssymb,graphicx}. Our own texts are written in ASCII, which every engine reads.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ..results.verdict import CellVerdict
 
 LETTERS: dict[CellVerdict, str] = {"reproduced": "r", "higher": "h", "lower": "l", "inconclusive": "i", "not run": "--"}
 PART_NAMES = {"paper": "paper", "ours": "ours", "difference": r"$\Delta$", "verdict": ""}
-FITTING = r"\ifdim\width>\linewidth\linewidth\else\width\fi"  # a tabular is made no wider than the text
-COMMANDS = {  # what LaTeX takes otherwise, and every letter beyond ASCII in words of ours
+FITTING = r"\ifdim\width>\linewidth\linewidth\else\width\fi"  # so that a tabular is never wider than the text
+COMMANDS = {  # characters with a meaning in LaTeX, and every one beyond ASCII in our own texts
     "\\": r"\textbackslash{}",
     "&": r"\&",
     "%": r"\%",
@@ -62,7 +62,7 @@ COMMANDS = {  # what LaTeX takes otherwise, and every letter beyond ASCII in wor
 
 
 def latex(table: Table, cells: list[CellResult], results: Results) -> str:
-    """A `table` environment a column group, and under them a legend and the notes."""
+    """One `table` environment a heading; below them a legend and the notes."""
     lines = [r"% needs \usepackage{booktabs,amssymb,graphicx}"]
     for heading in table.headings:
         caption = escaped(f"Reproduction of Table {table.number}, scale {table.scale}, {heading}: {table.title}")
@@ -77,12 +77,12 @@ def latex(table: Table, cells: list[CellResult], results: Results) -> str:
 
 
 def escaped(text: str) -> str:
-    """`text` as LaTeX prints it literally; letters without a command, as a path may have, stay as they are."""
+    """`text` so that LaTeX prints it literally; letters without a command, which a path may have, are unchanged."""
     return "".join(COMMANDS.get(letter, letter) for letter in text)
 
 
 def _tabular(table: Table, cells: Sequence[CellResult], heading: str) -> list[str]:
-    """The columns under one heading, each split into its parts."""
+    """The columns under one heading, each with its parts."""
     columns = [column for column in table.columns if column.heading == heading]
     bodies = [_column(cells_of_column(cells, column), column) for column in columns]
     above, rules, start = [], [], 2
@@ -106,7 +106,7 @@ def _tabular(table: Table, cells: Sequence[CellResult], heading: str) -> list[st
 
 
 def _column(cells: list[CellResult], column: Column) -> list[str]:
-    """The cells of one column, of each row those of all its parts together."""
+    """The cells of one column: for each row, those of all parts as one text."""
     lines = []
     for result, our in zip(cells, our_texts(cells), strict=True):
         judgement = result.judgement
@@ -132,5 +132,5 @@ def _bold(text: str, bold: bool) -> str:
 
 
 def _with_code(note: str) -> str:
-    """The note escaped, with what is between backticks in typewriter letters."""
+    """The note escaped; text between backticks is set in a typewriter font."""
     return re.sub(r"`([^`]*)`", lambda code: rf"\texttt{{{code[1].replace('--', '-{}-')}}}", escaped(note))

@@ -1,4 +1,4 @@
-"""Markdown: a table to read in a terminal, and the list of where its numbers come from. By pandas and tabulate."""
+"""Markdown: a table to read in a terminal, and the list of where its numbers come from. Uses pandas and tabulate."""
 
 from __future__ import annotations
 
@@ -28,25 +28,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# What markdown, with HTML and formulas in it, takes otherwise; a _ inside a word is a letter to it.
+# Characters with a meaning in markdown, in HTML and in formulas; _ inside a word has none.
 MARKS = re.compile(r"[\\`*\[\]<>|&~$]|\b_|_\b|(?<!\w)_")
 
 
 def escaped(text: str) -> str:
-    """What others wrote, such as a processor's name, as letters of one line."""
+    """A text from outside, such as the name of a processor, as plain characters of one line."""
     return MARKS.sub(r"\\\g<0>", printable(text))
 
 
 def escaped_note(note: str) -> str:
-    """A sentence of ours, what is between its backticks as it is; no name in it opens a tag or a cell."""
+    """A sentence of ours. Text between backticks is unchanged; elsewhere no character starts a tag or a table cell."""
     parts = re.split(r"(`[^`]*`)", printable(note))
-    return "".join(part if place % 2 else re.sub(r"[<>|\[\]]", r"\\\g<0>", part) for place, part in enumerate(parts))
+    return "".join(
+        part if position % 2 else re.sub(r"[<>|\[\]]", r"\\\g<0>", part) for position, part in enumerate(parts)
+    )
 
 
 def markdown(table: Table, cells: list[CellResult], results: Results, *, provenance: bool = False) -> str:
-    """A heading, one markdown table a column group, and under them the notes and what could not be read.
+    """A heading, one markdown table a column heading, and below them the notes.
 
-    With `provenance` also where each number comes from.
+    With `provenance` also a table of where each number comes from.
     """
     lines = [f"### Table {table.number}, scale {table.scale}: {table.title}", ""]
     for heading in table.headings:
@@ -59,19 +61,19 @@ def markdown(table: Table, cells: list[CellResult], results: Results, *, provena
 
 
 def heading_frame(table: Table, cells: list[CellResult], heading: str) -> pd.DataFrame:
-    """The columns under one heading as text, each split into its parts."""
+    """The columns under one heading as texts, each with its parts."""
     import pandas as pd
 
     frame = {row_name(table): [row.label for row in table.rows]}
     for column in table.columns:
         if column.heading == heading:
-            name, found = escaped(column_name(column)), cells_of_column(cells, column)
-            frame |= {f"{name}: {part}": _PARTS[part](found) for part in shown_parts(column)}
+            name, column_cells = escaped(column_name(column)), cells_of_column(cells, column)
+            frame |= {f"{name}: {part}": _PARTS[part](column_cells) for part in shown_parts(column)}
     return pd.DataFrame(frame)
 
 
 def provenance_frame(cells: Sequence[CellResult]) -> pd.DataFrame:
-    """Where every number comes from, one line a measurement; blank where a record does not tell."""
+    """Where every number comes from, one line a measurement; an empty text where a record does not tell."""
     import pandas as pd
 
     lines = [
@@ -91,7 +93,7 @@ def provenance_frame(cells: Sequence[CellResult]) -> pd.DataFrame:
 
 
 def _text(frame: pd.DataFrame, *, left: int) -> str:
-    """The frame as a markdown table, so many of its first columns set to the left."""
+    """The frame as a markdown table; its first `left` columns are aligned to the left, the others to the right."""
     alignment = ["left" if count < left else "right" for count in range(len(frame.columns))]
     return str(frame.to_markdown(index=False, colalign=alignment, disable_numparse=True))
 

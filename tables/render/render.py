@@ -1,4 +1,4 @@
-"""Render a table: our results looked up and set beside the paper's, as text, a page, LaTeX, or CSV for machines.
+"""Render: a table with our results beside the paper's numbers, as markdown, HTML, LaTeX, or CSV for programs.
 
 Only reads folders and never imports torch.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS: tuple[Format, ...] = get_args(Format)
-CSV_DECIMALS = 4  # of our numbers for machines
+CSV_DECIMALS = 4  # of our numbers, for programs
 CSV_COLUMNS = (
     "table",
     "row",
@@ -50,7 +50,7 @@ CSV_COLUMNS = (
 
 
 def render(table: Table, runs: Path, form: Format = "md", *, provenance: bool = False) -> str:
-    """The table as text, ending with a newline; in markdown with `provenance` also where each number comes from.
+    """The table as text that ends with a newline; with `provenance`, markdown also lists where each number comes from.
 
     Raises ValueError on an unknown format.
     """
@@ -58,7 +58,7 @@ def render(table: Table, runs: Path, form: Format = "md", *, provenance: bool = 
 
 
 def render_all(tables: Sequence[Table], runs: Results | Path, form: Format = "md", *, provenance: bool = False) -> str:
-    """Tables of one scale as one text: one page, one list of cells under one line of names, or one after another."""
+    """Tables of one scale as one text: one HTML page, one CSV, or one table after another."""
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
     results = runs if isinstance(runs, Results) else Results(runs)
@@ -73,7 +73,7 @@ def render_all(tables: Sequence[Table], runs: Results | Path, form: Format = "md
 
 
 def long_frame(table: Table, cells: list[CellResult]) -> pd.DataFrame:
-    """One line a cell, with the columns CSV_COLUMNS; empty where there is nothing."""
+    """One line a cell, with the columns CSV_COLUMNS; an empty text where there is no value."""
     return _frame([_line(table, result, cells) for result in cells])
 
 
@@ -84,10 +84,13 @@ def _frame(lines: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def _data(result: CellResult, cells: Sequence[CellResult]) -> str:
-    """The data of a cell by name, and by content where the column has several of one name."""
+    """The data of a cell by name; also by content, where several data of the column share a name."""
     differing = differing_splits(cells_of_column(cells, result.column))
     contents = (
-        each for provenance in result.seed_results.provenances for each in provenance.contents if each[:2] in differing
+        content
+        for provenance in result.seed_results.provenances
+        for content in provenance.contents
+        if content[:2] in differing
     )
     named = [f"content of {split} {digest[:SHOWN]}" for _, split, digest in contents]
     return "; ".join(dict.fromkeys([*(spec.run.data_label for spec in result.cell.specs), *named]))

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GRID_TABLE = 6  # the one whose rows and columns are two numbers, lambda1 and lambda2
-COLOURS = "cividis"  # even in lightness, alike to readers with and without red-green blindness
-DARK = 0.47  # share of that scale below which white letters stand out more than black ones
-FEW_ROWS = 2  # a table of so few rows is one panel of its cells
-LINE_IN, FRAME_IN = 0.21, 1.05  # height of a row of points, and of all that is around them
+COLOURS = "cividis"  # even in lightness, and the same to readers with and without red-green blindness
+DARK = 0.47  # share of that scale below which white letters are easier to read than black ones
+FEW_ROWS = 2  # a table of at most so many rows is one panel
+LINE_IN, FRAME_IN = 0.21, 1.05  # height of a row of points, and of everything around the rows
 
 LabelledCells = Sequence[tuple[str, CellResult]]
 
 
 def draw_charts(table: Table, cells: Sequence[CellResult]) -> tuple[Picture, ...]:
-    """The pictures of one table: those panels in which at least one of our numbers stands."""
+    """The pictures of one table: the panels with at least one number of ours."""
     if not any(result.seed_results.values for result in cells if is_measured(result.column)):
         return ()
     if table.number == GRID_TABLE:
@@ -43,13 +43,13 @@ def is_measured(column: Column) -> bool:
 
 
 def panel_title(column: Column) -> str:
-    """A column by itself, such as "CIFAR-10, linear"; of two names for its data the longer."""
+    """A column in words, such as "CIFAR-10, linear"; of two names for its data the longer one."""
     group = column.heading if column.group in column.heading else column.group
     return ", ".join(filter(None, dict.fromkeys([group, column.name])))
 
 
 def _panels(table: Table, cells: Sequence[CellResult]) -> dict[str, list[tuple[str, CellResult]]]:
-    """Title -> labelled cells: a panel a measured column, or one for all where the rows are few."""
+    """Title -> labelled cells: one panel for each measured column, or one for all columns where the rows are few."""
     panels: dict[str, list[tuple[str, CellResult]]] = {}
     for result in cells:
         if not is_measured(result.column) or not (result.cell.specs or result.cell.paper):
@@ -74,7 +74,7 @@ def _papers(lines: LabelledCells) -> list[tuple[float, str]]:
 
 
 def _points(table: Table, title: str, lines: LabelledCells) -> Picture:
-    """A line a row: ours as a disc with a bar of one sample standard deviation, the paper's as a diamond."""
+    """One line for each row: ours as a disc with a bar of one sample standard deviation, the paper's as a diamond."""
     with canvas(width=WIDTH_IN, height=LINE_IN * len(lines) + FRAME_IN) as drawing:
         axis = drawing.figure.subplots()
         for height, line in enumerate(lines):
@@ -163,7 +163,7 @@ def _grid(table: Table, cells: Sequence[CellResult], part: Part) -> tuple[list[s
 def _heat_map(
     table: Table, whose: str, columns: Sequence[str], values: NDArray[np.float64], limits: tuple[float, float]
 ) -> Picture:
-    """One grid with its numbers in the cells; a cell without one says so."""
+    """One grid with its numbers in the cells; a cell without a number says "not run"."""
     title = f"Table {table.number}, {whose}: top-1 accuracy (%)"
     rows, columns = [_greek(row.label) for row in table.rows], [_greek(name) for name in columns]
     low, high = limits

@@ -1,6 +1,6 @@
-"""Gathered: everything a report says of tables at one scale, read from the runs folder before it is laid out.
+"""Contents: everything that a report says of tables at one scale, read from the runs folder.
 
-Missing or damaged records leave gaps that say so; torch is imported only to draw the views.
+A missing or damaged record leaves a gap that says so. torch is imported only to draw the views.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.methods import METHODS
 from ...pretrain.specs.run import PLUS, Run
 from ..build import TABLES, build_table
-from ..claims.check import CheckedClaim, check_claims, check_printed
+from ..claims.checked_claims import CheckedClaim, check_claims, check_printed
 from ..paper.table import Table
 from ..plan.cost import measured_rates
 from ..plan.plan import Plan, plan
@@ -33,23 +33,23 @@ from .figures import Picture, draw_views
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SHOWN = 10  # source images in the picture of views
+VIEWED = 10  # source images in the picture of views
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How much of one or more tables is filled, and how it compares."""
+    """How many cells of one or more tables are filled, and their verdicts."""
 
     wanted: int  # cells that runs of ours can fill
     filled: int  # of those, with a number from at least one seed
     complete: int  # of those, with a number from every seed
-    cited: int  # cells that nothing of ours is to fill: cited rows, and what waits for code
+    cited: int  # printed cells without runs of ours, such as those of cited rows
     stale: int  # filled cells with a number made by code that has changed since
     verdicts: Mapping[CellVerdict, int]
 
     @classmethod
     def of(cls, cells: Sequence[CellResult]) -> Tally:
-        """The tally of these cells; settings and columns of the paper's alone are left out."""
+        """The tally of these cells, without settings and without columns of printed numbers alone."""
         ours = [result for result in cells if is_measured(result.column)]
         wanted = [result for result in ours if result.cell.specs]
         done = [result for result in wanted if result.seed_results.values]
@@ -74,13 +74,13 @@ class TableSection:
 
     @property
     def tally(self) -> Tally:
-        """How much of it is filled."""
+        """The tally of its cells."""
         return Tally.of(self.cells)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a report says. `claims` pairs each finding on the paper's numbers with the one on ours."""
+    """What a report says. `claims` pairs each claim checked on the paper's numbers with the same on ours."""
 
     scale: Scale
     seeds: int
@@ -88,7 +88,7 @@ class Report:
     sections: tuple[TableSection, ...]
     claims: tuple[tuple[CheckedClaim, CheckedClaim], ...] = ()
     curves: tuple[Picture, ...] = ()
-    detections: tuple[Picture, ...] = ()  # drawn on images
+    detections: tuple[Picture, ...] = ()  # on test images
     views: Picture | None = None
     meanings: tuple[tuple[str, str], ...] = ()  # label of a row, and what it is
     missing: Plan | None = None
@@ -96,30 +96,30 @@ class Report:
 
     @property
     def damaged(self) -> tuple[str, ...]:
-        """Sentences with paths, of records that could not be read."""
+        """A sentence with its path for each record that could not be read."""
         return tuple(self.results.damaged)
 
     @property
     def tally(self) -> Tally:
-        """Of all sections."""
+        """The tally of all sections."""
         return Tally.of([result for section in self.sections for result in section.cells])
 
     @property
     def headline(self) -> str:
-        """The state of things in a sentence."""
+        """How far the tables are filled, in a sentence."""
         tally = self.tally
-        said = f"{tally.filled} of {tally.wanted} cells have a number of ours"
+        text = f"{tally.filled} of {tally.wanted} cells have a number of ours"
         if self.seeds > 1:
-            said += f", {tally.complete} of them over all {self.seeds} seeds"
+            text += f", {tally.complete} of them over all {self.seeds} seeds"
         if tally.verdicts:
-            said += f": {counts(tally.verdicts)}"
+            text += f": {counts(tally.verdicts)}"
         if tally.stale:
-            said += f"; {tally.stale} come from code that has changed since"
-        return said + "."
+            text += f"; {tally.stale} come from code that has changed since"
+        return text + "."
 
 
 def report_on(tables: Sequence[Table], runs: Path) -> Report:
-    """What there is to say of these tables alone, which all have one scale."""
+    """The report on these tables alone, which all have one scale."""
     results = Results(runs)
     pairs = [(table, tuple(cell_results(table, results))) for table in tables]
     sections = tuple(
@@ -140,7 +140,7 @@ def report_on(tables: Sequence[Table], runs: Path) -> Report:
 
 
 def full_report(runs: Path, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Report:
-    """All tables, the paper's claims, and what is missing."""
+    """The report on all tables, with the paper's claims and what is missing."""
     tables = [build_table(number, scale, seeds, copies) for number in TABLES]
     report = report_on(tables, runs)
     return replace(
@@ -156,31 +156,31 @@ def counts(numbers: Mapping[CellVerdict, int]) -> str:
 
 
 def _curves(tables: Sequence[Table], results: Results) -> tuple[Picture, ...]:
-    """The curves of every run of `tables` that logged any, a picture a method and data set."""
+    """The curves of every run of `tables` that logged any, one picture for a method on a data set."""
     panels = by_panel((table.number, spec.run) for table in tables for spec in table.specs)
     read = {
         title: [read_training_curves(results.path, run, results.damage) for run in some]
         for title, some in panels.items()
     }
-    began = {title: [training for training in some if len(training.loss.values)] for title, some in read.items()}
-    return tuple(draw_training_curves(title, trainings) for title, trainings in began.items() if trainings)
+    logged = {title: [training for training in some if len(training.loss.values)] for title, some in read.items()}
+    return tuple(draw_training_curves(title, trainings) for title, trainings in logged.items() if trainings)
 
 
 def _meanings(tables: Sequence[Table]) -> list[tuple[str, str]]:
-    """What the rows are, each once; rows that only their own table has are named with it."""
-    said: dict[str, str] = {}
+    """What the rows are, each once; a row that only one table has is named with that table."""
+    meanings: dict[str, str] = {}
     for table in tables:
         own = all(row.meaning for row in table.rows)
         for row in table.rows:
             if row.meaning:
-                said.setdefault(f"Table {table.number}, {row.label}" if own else row.label, row.meaning)
+                meanings.setdefault(f"Table {table.number}, {row.label}" if own else row.label, row.meaning)
             elif row.method:
-                said.setdefault(*_method(row.method))
-    return list(said.items())
+                meanings.setdefault(*_method(row.method))
+    return list(meanings.items())
 
 
 def _method(name: str) -> tuple[str, str]:
-    """Its label and what it is."""
+    """The label of a method, and what it is."""
     entry = METHODS[name.removesuffix(PLUS)]
     if name.endswith(PLUS):
         return entry.label + PLUS, f"CompMod around {entry.label}, every other setting as in its plain row."
@@ -189,7 +189,7 @@ def _method(name: str) -> tuple[str, str]:
 
 def _views(run: Run) -> Picture:
     sources, views = sample_views(run)
-    title = f"{SHOWN} images of {run.data_label}, and two views of each as {run.label} sees them."
+    title = f"{VIEWED} images of {run.data_label}, and two views of each as {run.label} sees them."
     return draw_views(sources, views, title)
 
 
@@ -203,7 +203,7 @@ def sample_views(run: Run) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]
 
     dataset = DATASETS[run.dataset]
     images = load(run.dataset, "pretrain", Path())
-    index = np.linspace(0, len(images) - 1, SHOWN).astype(np.int64)
+    index = np.linspace(0, len(images) - 1, VIEWED).astype(np.int64)
     sources = images.pixels[index]
     mean, std = (np.array(values, dtype=np.float32)[:, None, None] for values in (dataset.mean, dataset.std))
     views = []

@@ -1,6 +1,6 @@
-"""Curves of training: the loss and the online accuracy of finished and unfinished runs, from their metrics.jsonl.
+"""Training curves: the loss and the online accuracy of finished and unfinished runs, from their metrics.jsonl.
 
-One small picture a method and data set, plain and "+" together, so that a page can lay many of them side by side.
+One small picture for a method on a data set, plain and "+" together; a page can show many of them side by side.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 PLAIN_STYLE: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 PLUS_STYLE: dict[str, Any] = {"color": VERMILION, "linestyle": (0, (5, 2))}
-WINDOW_SHARE = 40  # a curve is averaged over a 1/40 of its points: enough to see the trend, little enough to see kinks
-MOST_POINTS = 240  # of one line in a picture: more than its pixels can show apart
-FEW = 2  # lines of one kind, up to which the logged steps are shown too
+WINDOW_SHARE = 40  # a curve is averaged over a 1/40 of its points: long enough for the trend, short enough for kinks
+MOST_POINTS = 240  # of one line in a picture: more than its width in pixels can show
+FEW = 2  # of at most so many lines of one kind, the logged steps are shown too
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class TrainingCurves:
-    """How one run went: the method's own loss, and its 5-nn accuracy in per cent."""
+    """The curves of one run: the method's own loss, and the 5-nn accuracy in per cent."""
 
     run: Run
     loss: Curve
@@ -45,9 +45,9 @@ class TrainingCurves:
 
 
 def read_training_curves(runs: Path, run: Run, damage: Callable[[str], None] | None = None) -> TrainingCurves:
-    """The curves of `run` below `runs`; empty ones where it logged nothing. `damage` gets what `read_metrics` gives it.
+    """The curves of `run` below `runs`; empty ones where it logged nothing. `damage` as in `read_metrics`.
 
-    A "+" run's loss is the method's own, without CompMod's terms, so that it compares with the plain run's.
+    A "+" run's loss is the method's own, without CompMod's terms, so that it can be compared with the plain run's.
     """
     train, online = read_metrics(Path(runs) / run.folder / "metrics.jsonl", ("train", "online"), damage)
     loss, accuracy = _curve(train, ("loss_ssl", "loss")), _curve(online, ("knn/top1",))
@@ -80,7 +80,7 @@ def draw_training_curves(title: str, trainings: Sequence[TrainingCurves]) -> Pic
 
 def describe(title: str, trainings: Sequence[TrainingCurves]) -> str:
     """What the curves show, in figures: first and last loss, last accuracy, plain and "+" apart."""
-    said = []
+    texts = []
     for plus in (False, True):
         some = [training for training in trainings if training.run.plus is plus and len(training.loss.values)]
         if not some:
@@ -89,12 +89,12 @@ def describe(title: str, trainings: Sequence[TrainingCurves]) -> str:
         first = _range((training.loss.values[0] for training in some), 3)
         last = _range((_smooth(training.loss.values)[-1] for training in some), 3)
         count = f" ({len(some)} runs)" if len(some) > 1 else ""
-        said.append(f"{name}{count}: loss from {first} to {last}")
+        texts.append(f"{name}{count}: loss from {first} to {last}")
         ends = [training.accuracy.values[-1] for training in some if len(training.accuracy.values)]
         if ends:
-            said[-1] += f", 5-nn accuracy at the end {_range(ends, 1)} %"
+            texts[-1] += f", 5-nn accuracy at the end {_range(ends, 1)} %"
     epochs = max((training.loss.epochs[-1] for training in trainings if len(training.loss.epochs)), default=0.0)
-    return f"{title}, {epochs:.0f} epochs; {'; '.join(said)}."
+    return f"{title}, {epochs:.0f} epochs; {'; '.join(texts)}."
 
 
 def read_metrics(
@@ -102,7 +102,8 @@ def read_metrics(
 ) -> tuple[list[dict[str, Any]], ...]:
     """The lines of each of `kinds` in a metrics.jsonl, the last of each step where a resumed run wrote it twice.
 
-    A last line cut short by a kill is left out, and so is what is damaged, of which `damage` gets one sentence.
+    A last line that a kill cut short is left out. Damaged lines are left out too, and `damage` is called with one
+    sentence about them.
     """
     lines: dict[str, dict[Any, dict[str, Any]]] = {kind: {} for kind in kinds}
     faults: list[str] = []
@@ -149,9 +150,9 @@ def by_panel(wanted: Iterable[tuple[int, Run]]) -> dict[str, list[Run]]:
         if run.digest in seen or not run.epochs:
             continue
         seen.add(run.digest)
-        home = first.setdefault((run.base_method, run.data_label), number)
+        first_table = first.setdefault((run.base_method, run.data_label), number)
         title = f"{run.label.removesuffix(PLUS)}, {run.data_label}"
-        panels.setdefault(title if number <= home else f"{title}: Table {number}", []).append(run)
+        panels.setdefault(title if number <= first_table else f"{title}: Table {number}", []).append(run)
     return panels
 
 

@@ -1,4 +1,4 @@
-"""Detections: the pictures that finished detections left, with boxes, masks and scores, for a report."""
+"""Detections: the pictures of finished detections, with boxes, masks and scores."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..paper.table import Cell, Table
 from ..results.results import Results
 from .figures import Picture, slug
 
-PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
+PNG = b"\x89PNG\r\n\x1a\n"  # the first bytes of such a file
 SENTENCE = (
-    f"The first {SHEET_IMAGES} test images and what was found on them: box, mask, category and score, where the score "
-    f"is at least {LEAST_SCORE}."
+    f"The first {SHEET_IMAGES} test images and the objects detected on them: box, mask, category and score, where the "
+    f"score is at least {LEAST_SCORE}."
 )
 
 
 def detections(tables: Sequence[Table], results: Results) -> tuple[Picture, ...]:
-    """The picture of the first finished seed of every row that detects."""
+    """The picture of the first finished seed of every row of detections."""
     return tuple(
         picture for table in tables for row in table.rows for picture in _of_row(row.label, row.cells, results)
     )
@@ -40,17 +40,19 @@ def _of_row(label: str, cells: Sequence[Cell], results: Results) -> Iterator[Pic
     except ValueError as error:
         results.damage(str(error))
         return
-    if content is None:  # a record that was copied without it
+    if content is None:  # as in a record that was copied without its picture
         return
     if not content.startswith(PNG):
         results.damage(f"{file}: not a PNG image")
         return
-    said = ", ".join(f"{cell.metric.replace('/', ' ')} {seed_results.values[0]:.1f}" for cell, seed_results in figures)
+    scores = ", ".join(
+        f"{cell.metric.replace('/', ' ')} {seed_results.values[0]:.1f}" for cell, seed_results in figures
+    )
     title = f"{label}, seed {first.seed}"
     yield Picture(
         name=f"detections-{slug(label)}",
         title=title,
-        alternative=f"Detections of {title}, on {SHEET_IMAGES} images. Over all test images: {said}.",
+        alternative=f"Detections of {title}, on {SHEET_IMAGES} images. Over all test images: {scores}.",
         content=content,
         form="png",
     )

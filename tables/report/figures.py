@@ -1,4 +1,4 @@
-"""Figures of a report: what a picture is, the look that all share, and sample views. matplotlib, drawn in memory.
+"""Figures: what a picture of a report is, the style of all pictures, and sample views. matplotlib draws in memory.
 
 Colours are from the colour-blind-safe palette of Okabe and Ito (2008); lines differ in dash as well, points in shape.
 """
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"  # the first two of Okabe and Ito; grey for what is beside them
-WIDTH_IN = 3.5  # of most pictures: 336 CSS pixels, the column of a phone, so that its words keep their size there
-TITLE_LETTERS = 40  # of a line of a picture's title
-DPI = 150  # of pictures made of pixels
+BLUE, VERMILION, GREY = (
+    "#0072B2",
+    "#D55E00",
+    "#595959",
+)  # the first two of Okabe and Ito; grey for axes and lines between points
+WIDTH_IN = 3.5  # of most pictures: 336 CSS pixels, as wide as a phone, which then need not shrink it
+TITLE_LETTERS = 40  # in one line of the title of a picture
+DPI = 150  # of PNG pictures
 MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 LOOK: dict[Any, Any] = {  # keys are names of matplotlib's settings
     "font.size": 8.5,
@@ -36,8 +40,8 @@ LOOK: dict[Any, Any] = {  # keys are names of matplotlib's settings
     "grid.alpha": 0.3,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    "svg.hashsalt": "compmod",  # equal data, equal file
-    "svg.fonttype": "none",  # letters as letters: a quarter of the size; the reader's fonts are no wider than ours
+    "svg.hashsalt": "compmod",  # so that equal data give equal files
+    "svg.fonttype": "none",  # text stays text, a quarter of the size; the reader's fonts are no wider than ours
 }
 
 
@@ -68,7 +72,7 @@ class Picture:
 
 
 class Canvas:
-    """Where a figure is drawn; `content` holds its file once the drawing is done."""
+    """A figure to draw on; `content` holds its file after `canvas` has closed."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
@@ -77,7 +81,7 @@ class Canvas:
 
 @contextmanager
 def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") -> Iterator[Canvas]:
-    """A figure of so many inches, in the look of all. Its canvas needs no display."""
+    """A figure of this width and height in inches, in the common style. It needs no display."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -87,13 +91,13 @@ def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") 
         FigureCanvasAgg(drawing.figure)
         yield drawing
         file = io.BytesIO()
-        plain = {"Date": None} if form == "svg" else None  # a date would make every file another
+        plain = {"Date": None} if form == "svg" else None  # a date would make equal pictures differ
         drawing.figure.savefig(file, format=form, dpi=DPI, metadata=plain)
         drawing.content = file.getvalue()
 
 
 def wrapped(title: str) -> str:
-    """`title` in lines that a picture's width holds."""
+    """`title` in lines that fit the width of a picture."""
     return textwrap.fill(title, TITLE_LETTERS)
 
 

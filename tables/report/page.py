@@ -1,4 +1,4 @@
-"""Page: a report as one HTML file that needs nothing else: no network, no script, pictures and styles inside it."""
+"""Page: a report as one HTML file with its pictures and styles inside, without scripts, that needs no network."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ STYLES = Path(__file__).with_name("report.css")
 
 
 def page(report: Report) -> str:
-    """The whole page. What comes from records is escaped; the template takes only styles and tables as they are."""
-    surroundings = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = surroundings.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    """The whole page. Texts from records are escaped; only styles and tables enter the template unescaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     styles = STYLES.read_text(encoding="utf-8")
     fragments = {
         section.table.number: html_table(section.table, list(section.cells), report.results)
         for section in report.sections
     }
-    given = {
+    variables = {
         "wording": wording,
         "duration": duration,
         "styles": styles,
         "fragments": fragments,
         "detections_sentence": SENTENCE,
     }
-    return template.render(report=report, **given) + "\n"
+    return template.render(report=report, **variables) + "\n"

@@ -1,6 +1,6 @@
-"""Report: what was gathered, written as markdown and as one web page, with pictures that say what they show.
+"""Report: the contents written as markdown and as one web page, with pictures that say in words what they show.
 
-Several reports may be written at once: every file appears whole, and none is read again.
+Several processes may write reports at once: every file appears whole, and no file is read again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _write_markdown(report: Report, path: Path) -> Path:
 
 
 def markdown_report(report: Report) -> str:
-    """The whole report as markdown; its pictures are named as files beside it."""
+    """The whole report as markdown; its pictures are files beside it."""
     parts = [f"# {wording.title(report)}", f"{report.headline} {wording.subtitle(report)}"]
     if report.claims or report.missing:
         parts += ["## Summary", _grid("table", wording.summary(report))]
@@ -127,6 +127,6 @@ def _grid(first: str, lines: wording.SummaryTable) -> str:
 
 
 def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """A markdown table, its columns of numbers to the right; what others wrote is escaped already."""
-    rule = ["--:" if place in numbers else ":--" for place in range(len(columns))]
+    """A markdown table with its columns of numbers aligned to the right; texts from outside are escaped already."""
+    rule = ["--:" if position in numbers else ":--" for position in range(len(columns))]
     return "\n".join(f"| {' | '.join(line)} |" for line in [columns, rule, *lines])

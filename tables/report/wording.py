@@ -1,4 +1,4 @@
-"""Layout: the sentences and lines of a report that its web page and its markdown share."""
+"""Wording: the sentences and lines of a report that its web page and its markdown share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..results.verdict import CellVerdict
 from .charts import GRID_TABLE
 from .contents import Report, TableSection, Tally
 
-SYMBOLS: dict[str, str] = {  # beside the word, never in its place
+SYMBOLS: dict[str, str] = {  # shown beside the word, never instead of it
     "reproduced": "=",
     "higher": "▲",
     "lower": "▼",
@@ -65,11 +65,11 @@ GRID = "Lighter is better; “not run” marks a gap. The two grids share a colo
 ALIKE = "These numbers are not of the paper's data, so each grid has a colour scale of its own."
 FINISHED = (
     "A run is named by the digest of everything that determines it. Pretraining and measuring are wall time; a "
-    "pretraining that several measurements share is given with each and counted once."
+    "pretraining that several measurements share is shown with each of them and counted once."
 )
 
 
-UPRIGHT = 12  # columns of numbers that an A4 page holds upright
+PORTRAIT_COLUMNS = 12  # of numbers that fit on an A4 page in portrait
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ class SummaryTable:
 
 
 def title(report: Report) -> str:
-    """What the report is of."""
+    """The title of the report."""
     only = f": Table {report.sections[0].table.number}" if len(report.sections) == 1 else ""
     return TITLES[report.scale] + only
 
 
 def subtitle(report: Report) -> str:
-    """Whose tables these are, and how ours were made."""
+    """The paper, and the scale and seeds of our runs."""
     return f"The tables of {PAPER}, ours beside theirs; scale {report.scale}, {counted(report.seeds, 'seed')} a cell."
 
 
@@ -98,7 +98,7 @@ def verdict_with_symbol(verdict: str) -> str:
 
 
 def summary(report: Report) -> SummaryTable:
-    """How much of each table is filled, and how it compares."""
+    """How many cells of each table are filled, and their verdicts."""
     names = [verdict for verdict in get_args(CellVerdict) if verdict != "not run"]
     lines = tuple((f"Table {section.table.number}", _tallied(section.tally)) for section in report.sections)
     columns = ("filled", "every seed", *(verdict_with_symbol(name) for name in names), "not ours to fill", "stale")
@@ -125,25 +125,25 @@ def wide(section: TableSection) -> bool:
     counted = (
         sum(len(shown_parts(column)) for column in table.columns if column.heading == name) for name in table.headings
     )
-    return max(counted) > UPRIGHT
+    return max(counted) > PORTRAIT_COLUMNS
 
 
 def sentences(report: Report) -> list[str]:
     """The summary in sentences: claims, what is missing, what is stale or damaged."""
-    said = []
-    for whose, place in (("the paper's own numbers", 0), ("ours", 1)):
-        verdicts = [pair[place].verdict for pair in report.claims]
+    texts = []
+    for whose, position in (("the paper's own numbers", 0), ("ours", 1)):
+        verdicts = [pair[position].verdict for pair in report.claims]
         if verdicts:
             parts = [f"{verdicts.count(name)} {name}" for name in ("confirmed", "refuted", "inconclusive")]
-            said.append(f"Of {len(verdicts)} claims on {whose}: {', '.join(parts)}.")
+            texts.append(f"Of {len(verdicts)} claims on {whose}: {', '.join(parts)}.")
     if report.missing:
-        said.append(missing_sentence(report.missing))
+        texts.append(missing_sentence(report.missing))
     if report.tally.stale:
         stale = counted(report.tally.stale, "stale cell")
-        said.append(f"{stale}: files that determine the number have changed since; each table names them.")
+        texts.append(f"{stale}: files that determine the number have changed since; each table names them.")
     if report.damaged:
-        said.append(f"{counted(len(report.damaged), 'damaged file')}, listed at the end.")
-    return said
+        texts.append(f"{counted(len(report.damaged), 'damaged file')}, listed at the end.")
+    return texts
 
 
 def missing_sentence(plan: Plan) -> str:
@@ -162,7 +162,7 @@ def missing_sentence(plan: Plan) -> str:
 
 
 def missing(plan: Plan) -> SummaryTable:
-    """A line for each method on each data set, each step counted once."""
+    """One line for each method on each data set; every step is counted once."""
     return SummaryTable(
         columns=("pretrainings", "measurements", "GPU-hours", "core-hours", "disk, GB", "tables"),
         lines=tuple((", ".join(kind), _summed(steps)) for kind, steps in plan.by_method_and_data().items()),
@@ -184,7 +184,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def code_state(provenance: NumberProvenance) -> str:
-    """Whether the code behind a number is today's."""
+    """Whether the code that made a number has changed since."""
     if provenance.stale:
         return f"changed since: {', '.join(provenance.stale)}"
     return "unknown" if provenance.unknown else "as now"

@@ -1,4 +1,4 @@
-"""CellResult: a table's cells with what was found for them, and the words that every renderer prints of them.
+"""CellResult: a cell of a table with its results, and the texts that every renderer prints of it.
 
 Only reads folders; imports neither pandas nor torch.
 """
@@ -15,13 +15,13 @@ from .results import Results, SeedResults
 from .verdict import MARGIN, Judgement, judge
 
 DECIMALS = 2  # of our numbers, as the paper prints Table 1
-NAMED = 6  # changed files that a note names; the list of where the numbers come from has all
+NAMED = 6  # changed files that a note names; the list of provenances names all
 STALE, UNKNOWN = "†", "‡"  # beside a number; the notes below the table say what they mean
 
 
 @dataclass(frozen=True)
 class OurText:
-    """Our side of a cell in words: a number with its deviation and count, or the state that stands in its place."""
+    """Our side of a cell as texts: a number with its deviation and count, or else the state of its seeds."""
 
     number: str = ""
     deviation: str = ""
@@ -33,7 +33,7 @@ class OurText:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell with what was found for it."""
+    """One cell with its row, its column and its results."""
 
     row: Row
     column: Column
@@ -72,7 +72,7 @@ class CellResult:
 
     @property
     def unknown_files(self) -> bool:
-        """Whether one of its numbers does not tell which files made it."""
+        """Whether the record of one of its numbers does not tell which files made it."""
         return any(provenance.unknown for provenance in self.seed_results.provenances)
 
 
@@ -117,13 +117,13 @@ def verdict_text(result: CellResult) -> str:
 
 
 def our_texts(cells: Sequence[CellResult]) -> list[OurText]:
-    """Our side of the cells of one column; of several that print alike as the largest, each is the best."""
+    """Our side of the cells of one column; numbers that are printed like the largest are all marked best."""
     means = [result.seed_results.mean for result in cells if result.seed_results.mean is not None]
     best = decimal(max(means), DECIMALS) if means else None
-    return [_ours(result, best) for result in cells]
+    return [_our_text(result, best) for result in cells]
 
 
-def _ours(result: CellResult, best: str | None) -> OurText:
+def _our_text(result: CellResult, best: str | None) -> OurText:
     seed_results, cell = result.seed_results, result.cell
     if result.column.unit == "fact" or cell.blank:
         return OurText(state=cell.fact)
@@ -139,12 +139,12 @@ def _ours(result: CellResult, best: str | None) -> OurText:
 
 
 def decimal(value: float | None, decimals: int) -> str:
-    """So many decimals; nothing for nothing."""
+    """`value` with so many decimals; an empty text for None."""
     return "" if value is None else f"{value:.{decimals}f}"
 
 
 def provenances(cells: Iterable[CellResult]) -> list[NumberProvenance]:
-    """Where every number comes from, each measurement once, in order of rows."""
+    """The provenance of every number, each measurement once, in order of rows."""
     return list(
         {provenance.digest: provenance for result in cells for provenance in result.seed_results.provenances}.values()
     )

@@ -1,4 +1,4 @@
-"""Settings: whether the cells of a column come from one setting and the same images, or share it silently."""
+"""Comparability: whether the numbers of a column come from the same conditions and the same images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..paper.table import Column, Table
 from .cells import CellResult
 
 ASPECTS = ("data", "backbone", "length of pretraining", "measurement", "images scored")
-Conditions = tuple[str, ...]  # one word or more for each of ASPECTS
+Conditions = tuple[str, ...]  # in words, one text for each of ASPECTS
 
 
 def condition_warnings(table: Table) -> list[str]:
-    """A sentence for each aspect in which the rows of a column differ, naming columns, settings and rows.
+    """A sentence for each aspect in which the rows of a column differ; it names columns, conditions and rows.
 
-    Columns that mix alike share a sentence. A row whose network was never trained, such as raw pixels, is named by its
-    label and compared in its data alone.
+    Columns that differ alike share a sentence. A row whose network was never trained, such as raw pixels, is named by
+    its label, and only its data are compared.
     """
     columns: dict[str, list[str]] = {}
     for position, column in enumerate(table.columns):
@@ -28,10 +28,10 @@ def condition_warnings(table: Table) -> list[str]:
 
 
 def content_warnings(cells: Sequence[CellResult]) -> list[str]:
-    """A sentence for each split of which the numbers of a column have seen different images under one name.
+    """A sentence for each split of one name that holds different images for different numbers of a column.
 
-    It names columns, digests, rows and seeds; columns that mix alike share it. What a record does not tell is not held
-    against it.
+    It names columns, digests, rows and seeds; columns that differ alike share it. A record that does not tell its
+    images gives no sentence.
     """
     columns: dict[str, list[str]] = {}
     for column in dict.fromkeys(result.column for result in cells):
@@ -41,7 +41,7 @@ def content_warnings(cells: Sequence[CellResult]) -> list[str]:
 
 
 def differing_splits(cells: Sequence[CellResult]) -> dict[tuple[str, str], dict[str, list[str]]]:
-    """The splits (data, split) of which the numbers of one column saw different images, and which saw which digest."""
+    """(data, split) -> content digest -> the numbers made from it, where a column's numbers have several digests."""
     seen: dict[tuple[str, str], dict[str, list[str]]] = {}
     for result in cells:
         for provenance in result.seed_results.provenances:
@@ -52,11 +52,11 @@ def differing_splits(cells: Sequence[CellResult]) -> dict[tuple[str, str], dict[
 
 
 def _contents_of(cells: Sequence[CellResult]) -> Iterator[str]:
-    told: set[tuple[str, ...]] = set()
+    done: set[tuple[str, ...]] = set()
     for (data, split), numbers in differing_splits(cells).items():
-        if (data, *numbers) in told:  # the pretraining images are often the training images
+        if (data, *numbers) in done:  # the pretraining images are often the training images
             continue
-        told.add((data, *numbers))
+        done.add((data, *numbers))
         usual = max(numbers, key=lambda digest: len(numbers[digest]))
         others = "; ".join(
             f"{digest[:SHOWN]} ({', '.join(dict.fromkeys(some))})"
@@ -74,8 +74,8 @@ def _of_column(table: Table, position: int) -> Iterator[str]:
     untrained: dict[Conditions, dict[str, None]] = {}
     for row in table.rows:
         for spec in row.cells[position].specs:
-            found = rows if spec.run.epochs else untrained
-            found.setdefault(conditions(spec), {})[row.label] = None
+            group = rows if spec.run.epochs else untrained
+            group.setdefault(conditions(spec), {})[row.label] = None
     for aspect, name in enumerate(ASPECTS):
         labels: dict[str, dict[str, None]] = {}
         for settings in (rows, untrained) if aspect == 0 else (rows,):
@@ -88,7 +88,7 @@ def _of_column(table: Table, position: int) -> Iterator[str]:
 
 
 def conditions(spec: Measurement) -> Conditions:
-    """What must be the same for two numbers to share a column, in words."""
+    """What must be the same of two numbers that are compared, in words, one for each of ASPECTS."""
     run = spec.run
     trunk = f"{run.backbone.name} of width {run.backbone.width} on {run.backbone.colours}"
     protocol, scored = spec.protocol, f"{spec.split} set"

@@ -1,4 +1,4 @@
-"""Finished: the measurements behind the numbers of tables, for the list that a report ends with."""
+"""FinishedMeasurement: the measurements behind the numbers of tables, for the list at the end of a report."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class FinishedMeasurement:
     provenance: NumberProvenance
     spec: Measurement
     tables: tuple[int, ...]
-    pretraining_s: float | None  # None = its record says nothing of it
+    pretraining_s: float | None  # None = its record does not tell
 
     @property
     def measured(self) -> str:
-        """What was done with the run."""
+        """What was measured of the run, in words."""
         return self.spec.protocol
 
     @property
@@ -36,14 +36,14 @@ class FinishedMeasurement:
 def finished_measurements(cells: Iterable[tuple[int, CellResult]], results: Results) -> tuple[FinishedMeasurement, ...]:
     """The finished measurements behind cells, each once; a cell comes with the number of its table."""
     tables: dict[str, dict[int, None]] = {}
-    found: dict[str, tuple[str, NumberProvenance, Measurement]] = {}
+    behind: dict[str, tuple[str, NumberProvenance, Measurement]] = {}
     for number, result in cells:
         specs = {spec.digest: spec for spec in result.cell.specs}
         for provenance in result.seed_results.provenances:
             tables.setdefault(provenance.digest, {})[number] = None
             spec = specs[provenance.digest]
-            found.setdefault(provenance.digest, (_name(result, spec.run), provenance, spec))
-    runs = {spec.run.digest: spec.run for _, _, spec in found.values()}
+            behind.setdefault(provenance.digest, (_name(result, spec.run), provenance, spec))
+    runs = {spec.run.digest: spec.run for _, _, spec in behind.values()}
     seconds = {digest: results.provenance(run).get("seconds") for digest, run in runs.items()}
     return tuple(
         FinishedMeasurement(
@@ -53,23 +53,23 @@ def finished_measurements(cells: Iterable[tuple[int, CellResult]], results: Resu
             tables=tuple(tables[digest]),
             pretraining_s=seconds[spec.run.digest],
         )
-        for digest, (name, provenance, spec) in found.items()
+        for digest, (name, provenance, spec) in behind.items()
     )
 
 
 def _name(result: CellResult, run: Run) -> str:
-    """A method's row by its method, a floor by its label, a variant by its method and what it varies."""
+    """The name of a row: its method, for a variant also what it varies; the label of a row that trains nothing."""
     row = result.row
     if not row.meaning or not run.epochs:
         return run.label if run.epochs else row.label
-    place = [f"row {row.label}" if row.label.isdigit() else row.label, result.column.name]
-    return ", ".join([run.label, *(name for name in place if name.replace(" ", "") != run.label)])
+    position = [f"row {row.label}" if row.label.isdigit() else row.label, result.column.name]
+    return ", ".join([run.label, *(name for name in position if name.replace(" ", "") != run.label)])
 
 
 def wall_time_s(listed: Iterable[FinishedMeasurement]) -> float:
-    """Of all measurements, and of every pretraining once."""
+    """Wall time of all measurements together, and of every pretraining once, in seconds."""
     measuring, pretraining = 0.0, {}
-    for each in listed:
-        measuring += each.measuring_s or 0.0
-        pretraining[each.spec.run.digest] = each.pretraining_s or 0.0
+    for measurement in listed:
+        measuring += measurement.measuring_s or 0.0
+        pretraining[measurement.spec.run.digest] = measurement.pretraining_s or 0.0
     return measuring + sum(pretraining.values())

@@ -1,4 +1,4 @@
-"""Notes: what stands under a table: how to read it, what to beware of, and what could not be read."""
+"""Notes: the sentences under a table: how to read it, what is wrong with it, and which records could not be read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from .verdict import method_note
 
 
 def table_notes(table: Table, cells: Sequence[CellResult], results: Results) -> list[str]:
-    """What stands under the table: how to read it, what to beware of, and the records that could not be read.
-
-    Backticks hold what is to be typed.
-    """
+    """The sentences under a table. Text between backticks is what a user types."""
     mixed, damaged = (
-        [said.replace("`", "'") for said in read]
-        for read in ([*condition_warnings(table), *content_warnings(cells)], _damaged(table, results))
+        [sentence.replace("`", "'") for sentence in sentences]
+        for sentences in ([*condition_warnings(table), *content_warnings(cells)], _damaged(table, results))
     )
     return [*_legend(cells), *mixed, *_gaps(table, cells), *table.notes, *damaged]
 
@@ -33,14 +30,14 @@ def _legend(cells: Sequence[CellResult]) -> Iterator[str]:
     if stale:
         files = sorted({file for result in stale for file in result.stale})
         named = ", ".join(files[:NAMED]) + (f" and {len(files) - NAMED} more" if len(files) > NAMED else "")
-        yield f"{STALE} stale, for these files have changed since: {named} ({_rows(stale)})."
+        yield f"{STALE} stale: these files have changed since the number was made: {named} ({_rows(stale)})."
     unknown = [result for result in cells if result.unknown_files]
     if unknown:
-        yield f"{UNKNOWN} source unknown, for the record does not tell which files made it ({_rows(unknown)})."
+        yield f"{UNKNOWN} source unknown: the record does not tell which files made it ({_rows(unknown)})."
 
 
 def _gaps(table: Table, cells: Sequence[CellResult]) -> Iterator[str]:
-    """Which rows cannot run yet, and what filling the table costs."""
+    """Which rows have no runs and why, and what filling the table costs."""
     for reason in dict.fromkeys(result.cell.why_empty for result in cells if result.cell.why_empty):
         yield f"not run, {reason}: {_rows(result for result in cells if result.cell.why_empty == reason)}."
     if any(state != "done" for result in cells for state in result.seed_results.states):
@@ -52,7 +49,7 @@ def _rows(cells: Iterable[CellResult]) -> str:
 
 
 def _damaged(table: Table, results: Results) -> list[str]:
-    """Of what `results` could not read, for this table or another, what belongs to this one."""
+    """The records of this table among those that `results` could not read."""
     if not results.damaged:
         return []
     folders = {spec.run.folder for spec in table.specs}

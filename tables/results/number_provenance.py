@@ -1,6 +1,6 @@
-"""Source: where one finished number comes from, as its run's and its measurement's provenance have it.
+"""NumberProvenance: where one finished number comes from, by the provenance of its run and of its measurement.
 
-Provenance may be missing, damaged or of an older version; whatever it lacks is left blank and never guessed.
+Provenance may be missing, damaged or of an older version; what it lacks is left blank and never guessed.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class NumberProvenance:
 
     @property
     def checkout(self) -> str:
-        """The commit, and whether it is the whole truth."""
+        """The commit, and whether the checkout had changes that it does not hold."""
         return self.commit + (" (with changes)" if self.dirty else "")
 
 
 def number_provenance(spec: Measurement, pretraining: dict[str, Any], measurement: dict[str, Any]) -> NumberProvenance:
-    """The source of a finished measurement, from the provenance of its run and its own."""
+    """The provenance of a finished measurement's number, from those of its run and its own."""
     both = (pretraining, measurement)
-    gits = [_part(found, "git") for found in both]
+    gits = [_part(provenance, "git") for provenance in both]
     commits = dict.fromkeys(str(git["commit"])[:COMMIT_LENGTH] for git in gits if git.get("commit"))
-    seconds = [found["seconds"] for found in both if isinstance(found.get("seconds"), int | float)]
+    seconds = [one["seconds"] for one in both if isinstance(one.get("seconds"), int | float)]
     run_files, run_unknown = _changes(spec.run, pretraining)
     files, unknown = _changes(spec, measurement)
     return NumberProvenance(
@@ -68,7 +68,7 @@ def _contents(spec: Work, provenance: dict[str, Any]) -> list[tuple[str, str, st
 
 
 def _changes(spec: Work, provenance: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
-    """The files changed since, and whether that cannot be told."""
+    """The files that have changed since, and whether the record does not tell them."""
     recorded = provenance.get("source")
     if not isinstance(recorded, dict) or not recorded or is_of_files(recorded):
         return (), True
@@ -76,11 +76,11 @@ def _changes(spec: Work, provenance: dict[str, Any]) -> tuple[tuple[str, ...], b
 
 
 def _part(provenance: dict[str, Any], name: str) -> dict[str, Any]:
-    found = provenance.get(name)
-    return found if isinstance(found, dict) else {}
+    part = provenance.get(name)
+    return part if isinstance(part, dict) else {}
 
 
-def _hardware(found: dict[str, Any]) -> str:
-    if not found:
+def _hardware(entry: dict[str, Any]) -> str:
+    if not entry:
         return ""
-    return str(found.get("gpu") or f"{found.get('cpu', '?')}, threads: {found.get('threads', '?')}")
+    return str(entry.get("gpu") or f"{entry.get('cpu', '?')}, threads: {entry.get('threads', '?')}")

@@ -1,7 +1,7 @@
-"""SeedResults: what the runs folder holds for one cell, and where that comes from, read without guessing or writing.
+"""Results: the finished seeds of each cell, and where they come from, read from the runs folder and never written.
 
-A damaged, failed or running record is reported as such and never stops a table. Standard deviations are those of a
-sample (n - 1), so one seed has none.
+A record that is damaged, failed or running is reported as such and never stops a table. Standard deviations are those
+of a sample (n - 1), so one seed has none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORST_FIRST: tuple[SeedState, ...] = ("damaged", "failed", "running", "unfinishe
 
 @dataclass(frozen=True)
 class SeedResults:
-    """The finished seeds of one cell, and how far the others got."""
+    """The finished seeds of one cell, and the state of every wanted seed."""
 
     values: tuple[float, ...]  # the metric of every finished seed, in per cent
     states: tuple[SeedState, ...]  # of every wanted seed
@@ -53,7 +53,7 @@ class SeedResults:
 
 
 class _SpecResult(NamedTuple):
-    """What there is of one measurement."""
+    """What the folder holds of one measurement."""
 
     state: SeedState
     results: dict[str, Any]
@@ -62,7 +62,7 @@ class _SpecResult(NamedTuple):
 
 @dataclass
 class Results:
-    """The results below a runs directory, as they stand when first asked for; each file is read once.
+    """The results below a runs directory; each file is read once, when its results are first asked for.
 
     `damaged` collects what could not be read. Reading takes no lock of a finished record.
     """
@@ -70,8 +70,8 @@ class Results:
     path: Path
     damaged: dict[str, None] = field(default_factory=dict)  # an ordered set of sentences, each with its path
     _noted: set[str] = field(default_factory=set)  # files that `damaged` speaks of
-    _seen: dict[str, _SpecResult] = field(default_factory=dict)
-    _origins: dict[str, dict[str, Any]] = field(default_factory=dict)  # provenances, by digest
+    _read_specs: dict[str, _SpecResult] = field(default_factory=dict)  # by digest
+    _provenances: dict[str, dict[str, Any]] = field(default_factory=dict)  # by digest
 
     def seed_results(self, cell: Cell) -> SeedResults:
         """Look up every seed of a cell."""
@@ -94,10 +94,9 @@ class Results:
         )
 
     def _look_up(self, spec: Measurement) -> _SpecResult:
-        found = self._seen.get(spec.digest)
-        if found is None:
-            found = self._seen[spec.digest] = self._read(spec)
-        return found
+        if spec.digest not in self._read_specs:
+            self._read_specs[spec.digest] = self._read(spec)
+        return self._read_specs[spec.digest]
 
     def _read(self, spec: Measurement) -> _SpecResult:
         """The measurement's state, results and provenance; where it was not started, the state of its pretraining."""
@@ -105,10 +104,10 @@ class Results:
             return _SpecResult("not run", {}, None)
         state, results = self._state(spec)
         if state == "done":
-            own, below = self.provenance(spec), self.provenance(spec.run)
+            own, pretraining = self.provenance(spec), self.provenance(spec.run)
             if self._is_of_another(spec, own) or self._was_changed(spec, results, own):
                 return _SpecResult("damaged", {}, None)
-            return _SpecResult("done", results, number_provenance(spec, below, own))
+            return _SpecResult("done", results, number_provenance(spec, pretraining, own))
         if state == "absent":
             state, _ = self._state(spec.run)
             state = {"done": "not evaluated", "absent": "not run"}.get(state, state)
@@ -116,7 +115,7 @@ class Results:
 
     @cached_property
     def _folders(self) -> frozenset[str]:
-        """Names below the runs directory: most runs of a table may not be there, and this one look says so."""
+        """The names below the runs directory: one listing tells which runs are absent, often most of a table."""
         try:
             return frozenset(os.listdir(self.path))
         except FileNotFoundError:
@@ -135,23 +134,23 @@ class Results:
         return "damaged", {}
 
     def provenance(self, spec: Work) -> dict[str, Any]:
-        """Empty where there is none; a damaged one takes nothing from the number but its origin."""
-        if spec.digest not in self._origins:
-            self._origins[spec.digest] = self._read_provenance(spec)
-        return self._origins[spec.digest]
+        """The provenance of a record; empty where there is none or it is damaged, which does not damage the number."""
+        if spec.digest not in self._provenances:
+            self._provenances[spec.digest] = self._read_provenance(spec)
+        return self._provenances[spec.digest]
 
     def _read_provenance(self, spec: Work) -> dict[str, Any]:
         file = f"{self._folder(spec)}/provenance.json"
         try:
-            found = read_object(file) or {}
-            check_fields(found, PROVENANCE, file)
+            provenance = read_object(file) or {}
+            check_fields(provenance, PROVENANCE, file)
         except ValueError as error:
             self.damage(str(error))
             return {}
-        return found
+        return provenance
 
     def _is_of_another(self, spec: Measurement, provenance: dict[str, Any]) -> bool:
-        """Whether results came from another folder, as their provenance has it: a copied or renamed one."""
+        """Whether the provenance names another digest, as in a copied or renamed folder."""
         digest = provenance.get("digest") or spec.digest
         if digest != spec.digest:
             fault = f"'digest' is {digest!r}, another's; this folder's is {spec.digest!r}"
@@ -159,7 +158,7 @@ class Results:
         return bool(digest != spec.digest)
 
     def _was_changed(self, spec: Measurement, results: dict[str, Any], provenance: dict[str, Any]) -> bool:
-        """Whether results are no longer those that their provenance was written with."""
+        """Whether the results were changed after their provenance was written."""
         try:
             check_unchanged(results, provenance, f"{self._folder(spec)}/results.json")
         except ValueError as error:
@@ -168,7 +167,7 @@ class Results:
         return False
 
     def damage(self, sentence: str) -> None:
-        """Note what could not be read, once a file; the sentence begins with its path below the runs directory."""
+        """Note a file that could not be read, once a file; `sentence` begins with its path."""
         file = sentence.removeprefix(str(self.path)).partition(": ")[0]
         if file not in self._noted:
             self._noted.add(file)

@@ -1,13 +1,13 @@
-"""Verdict: whether our numbers over seeds reproduce one printed number, by the statistics written down here.
+"""Verdict: whether our numbers over seeds reproduce one printed number, by these statistics.
 
-The paper prints one number without a deviation, so ours are tested against that number as it stands. Seeds are taken
-for independent draws from a normal distribution. In this order:
+The paper prints one number without a deviation, so ours are tested against that number as if it were exact. Seeds
+are assumed to be independent draws from a normal distribution. The verdict is the first that applies:
 
-- *reproduced*: two one-sided t-tests, each at 5 %, place the mean of our seeds within the margin on either side of the
-  printed number (TOST; Schuirmann, J. Pharmacokinetics and Biopharmaceutics, 1987); the same as: the 90 % interval of
-  the mean lies inside the margin. Agreement has to be shown; that no difference was found is not enough.
+- *reproduced*: two one-sided t-tests, each at 5 %, show that the mean of our seeds is within the margin on either
+  side of the printed number (TOST; Schuirmann, J. Pharmacokinetics and Biopharmaceutics, 1987). This is so when the
+  90 % interval of the mean lies inside the margin. A difference that is not significant does not show agreement.
 - *higher*, *lower*: the 95 % interval of the mean lies wholly above, or wholly below, the printed number.
-- *inconclusive*: neither, or a single seed, which tells nothing of the spread.
+- *inconclusive*: none of these, or a single seed, which does not show the spread.
 - *not run*: no seed has finished.
 
 The quantiles of t are scipy's, from `scipy.special` alone: `scipy.stats` takes a second to import.
@@ -25,10 +25,10 @@ from typing import Literal
 CellVerdict = Literal["reproduced", "higher", "lower", "inconclusive", "not run"]
 
 MARGIN: dict[str, float] = {  # by unit, in points: how far from the printed number still counts as reproduced
-    # ours: half of the 2 points that the paper says CompMod gains, so that a baseline and its "+" row are told apart,
-    # and several times the 0.1 to 0.3 by which seeds of one such run differ
+    # our choice: half of the 2 points that CompMod gains by the paper, so that a baseline and its "+" row differ by
+    # more, and several times the 0.1 to 0.3 by which the seeds of one such run differ
     "accuracy": 1.0,
-    # ours: more than the few tenths by which repeated fine-tunings on COCO differ, less than what pretraining gains
+    # our choice: more than the few tenths by which repeated fine-tunings on COCO differ, less than pretraining gains
     "AP": 0.5,
 }
 ERROR = 0.05  # of each one-sided test, and of the two-sided interval as a whole

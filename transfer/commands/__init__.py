@@ -1,1 +1,6 @@
-"""Commands: what does a user type to fine-tune a detector, to export a trunk and to check this machine?"""
+"""Commands: what does a user type to fine-tune a detector, export an encoder, and check the machine?
+
+Words: trunk, detector, export.
+"""
+
+MOVES_NO_NUMBER = "reads command lines"

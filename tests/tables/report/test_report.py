@@ -12,7 +12,7 @@ import pytest
 from compmod.pretrain.recipes.scales import scaled
 from compmod.tables.build import build_table
 from compmod.tables.paper.table import Table
-from compmod.tables.report.contents import SHOWN, sample_views
+from compmod.tables.report.contents import VIEWED, sample_views
 from compmod.tables.report.report import write_report
 from made_up_metrics import write_metrics
 
@@ -67,7 +67,7 @@ def test_a_damaged_record_leaves_a_gap_in_the_report(table: Table, tmp_path: Pat
 def test_the_sample_views_are_those_of_the_runs_first_epoch(table: Table) -> None:
     run = scaled("simclr", "digits", "demo")
     sources, views = sample_views(run)
-    assert sources.shape == (SHOWN, 3, 16, 16)
+    assert sources.shape == (VIEWED, 3, 16, 16)
     assert [view.shape for view in views] == [sources.shape, sources.shape]
     assert all(view.min() > -1e-5 and view.max() < 1 + 1e-5 for view in views)
     _, again = sample_views(run)

@@ -16,7 +16,7 @@ import pytest
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.read import StatusReader
-from compmod.tables.claims.check import claims_markdown
+from compmod.tables.claims.checked_claims import claims_markdown
 from compmod.tables.commands.demo import demo_table
 from compmod.tables.commands.plan import plan_text
 from compmod.tables.commands.table import table_command

@@ -1,7 +1,7 @@
-"""Claims: each sentence of the ledger checked on the paper's own printed numbers and on our records.
+"""Checked claims: every claim, checked on the numbers that the paper prints and on our records.
 
 On printed numbers a claim is confirmed or refuted. On ours it is confirmed when every comparison holds over the seeds,
-refuted when one fails, and otherwise inconclusive: a missing cell, or one seed, decides nothing.
+refuted when one fails, and otherwise inconclusive, as with a missing cell or a single seed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ClaimVerdict = Literal["confirmed", "refuted", "inconclusive"]
-IN_DETAIL = 24  # comparisons of one state that are spelled out: as many as Table 1 has gains
+IN_DETAIL = 24  # comparisons of one state that are listed with their figures: as many as Table 1 has gains
 IN_SUMMARY = 3
 SETTINGS: dict[Scale, str] = {
     "paper": "",
@@ -53,9 +53,9 @@ class CheckedClaim:
 
 
 def check_printed() -> tuple[CheckedClaim, ...]:
-    """Every claim on the numbers that the paper printed; none is inconclusive."""
+    """Check every claim on the numbers that the paper printed; none is inconclusive."""
     return tuple(
-        _checked_claim(claim, Evidence([compare_printed(each) for each in claim.comparisons], [], 0), "")
+        _checked_claim(claim, Evidence([compare_printed(comparison) for comparison in claim.comparisons], [], 0), "")
         for claim in CLAIMS
     )
 
@@ -63,7 +63,7 @@ def check_printed() -> tuple[CheckedClaim, ...]:
 def check_claims(
     results: Results, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
 ) -> tuple[CheckedClaim, ...]:
-    """Every claim on our records of the seeds 0 to `seeds` - 1. Raises ValueError as `build_table` does."""
+    """Check every claim on our records of the seeds 0 to `seeds` - 1. Raises ValueError as `build_table` does."""
     checker = ClaimChecker(results, scale, seeds, copies)
     return tuple(_checked_claim(claim, checker.check(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
 
@@ -116,13 +116,13 @@ def claims_markdown(
 
 
 def _checked_claim(claim: Claim, evidence: Evidence, setting: str) -> CheckedClaim:
-    states = {each.state for each in evidence.decided}
+    states = {comparison.state for comparison in evidence.decided}
     verdict: ClaimVerdict = "refuted" if "fails" in states else "inconclusive"
     if states == {"holds"} and not evidence.missing:
         verdict = "confirmed"
     stale = [f"stale: {evidence.stale} of the seeds were run by code that has changed since"] if evidence.stale else []
     first, missing = [setting] if setting else [], evidence.missing
-    warning = [] if verdict == "inconclusive" else first  # no verdict is to be read without it
+    warning = [] if verdict == "inconclusive" else first  # a verdict always comes with it
     worst = _states(evidence.decided, IN_SUMMARY, 1)[:1]
     return CheckedClaim(
         claim=claim,
@@ -133,20 +133,20 @@ def _checked_claim(claim: Claim, evidence: Evidence, setting: str) -> CheckedCla
 
 
 def _setting(scale: Scale, copies: Mapping[str, str] | None) -> str:
-    """What ours have that the paper has not, or nothing."""
+    """How our setting differs from the paper's; empty where it does not."""
     return "; ".join(text for text in (SETTINGS[scale], "re-encoded copies of the data" if copies else "") if text)
 
 
 def _states(decided: Sequence[DecidedComparison], most: int, holding: int = IN_DETAIL) -> list[str]:
     """What fails, what is undecided and what holds, each group with the smallest margin first.
 
-    At most so many of a group are spelled out, and of those that hold at most `holding`.
+    At most `most` of a group are listed, and of those that hold at most `holding`.
     """
     parts = []
     for state, word in (("fails", "fail"), ("undecided", "undecided"), ("holds", "hold")):
-        group = sorted((each for each in decided if each.state == state), key=lambda each: each.margin)
+        group = sorted((one for one in decided if one.state == state), key=lambda one: one.margin)
         if group:
-            texts = _listed([each.text for each in group], holding if state == "holds" else most)
+            texts = _listed([one.text for one in group], holding if state == "holds" else most)
             parts.append(f"{len(group)} of {len(decided)} {word}: {texts}")
     return parts
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from compmod.cli import main
 from compmod.tables.build import build_table
-from compmod.tables.claims.check import (
+from compmod.tables.claims.checked_claims import (
     CLAIMS,
     FRAME_COLUMNS,
     check_claims,
@@ -23,7 +23,7 @@ from compmod.tables.claims.check import (
     claims_markdown,
 )
 from compmod.tables.claims.comparison import Comparison, PrintedCell, compare_printed, compare_seeds, welch
-from compmod.tables.claims.evidence import ClaimChecker, find
+from compmod.tables.claims.evidence import ClaimChecker, our_cell
 from compmod.tables.paper.printed import paper_table, printed
 from compmod.tables.paper.table import Cell
 from compmod.tables.results.results import Results, SeedResults
@@ -135,14 +135,14 @@ def test_the_ledger_reaches_every_table() -> None:
 def test_every_place_of_a_claim_is_a_cell_of_ours(number: int) -> None:
     table = build_table(number)
     needed = {p for claim in CLAIMS for comparison in claim.comparisons for p in comparison.cells if p.table == number}
-    assert [cell for cell in needed if find(table, cell) is None] == []
+    assert [cell for cell in needed if our_cell(table, cell) is None] == []
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 7])
 def test_at_scale_demo_too_every_place_of_a_claim_has_specs(number: int) -> None:
     table = build_table(number, "demo")
     needed = {p for claim in CLAIMS for comparison in claim.comparisons for p in comparison.cells if p.table == number}
-    found = {cell: find(table, cell) for cell in needed}
+    found = {cell: our_cell(table, cell) for cell in needed}
     assert [cell for cell, cell in found.items() if cell is None or not cell.specs] == []
 
 
@@ -198,7 +198,7 @@ def _fill(finish: Any, runs: Path, values: dict[PrintedCell, tuple[float, ...]],
     """Records of Table 1's places, in per cent."""
     table = build_table(1, scale, seeds=3)
     for cell, accuracies in values.items():
-        cell = find(table, cell)
+        cell = our_cell(table, cell)
         assert cell is not None
         for spec, accuracy in zip(cell.specs, accuracies, strict=False):
             finish(spec, linear=accuracy / 100)
@@ -254,7 +254,7 @@ def test_four_data_sets_of_the_paper_are_one_comparison_of_the_demo(finish: Any,
 def test_at_scale_demo_runs_of_unequal_length_are_not_compared(finish: Any, tmp_path: Path) -> None:
     table1, table6 = build_table(1, "demo", 2), build_table(6, "demo", 2)
     for table, cell in ((table1, SIMCLR), (table6, LAMBDAS)):
-        cell = find(table, cell)
+        cell = our_cell(table, cell)
         assert cell is not None
         for spec in cell.specs:
             finish(spec)
@@ -285,7 +285,7 @@ def test_seeds_around_the_printed_numbers_decide_as_the_printed_numbers_do(tmp_p
 
 
 def test_seeds_made_by_files_that_have_changed_are_counted(finish: Any, tmp_path: Path) -> None:
-    cells = [find(build_table(1, seeds=2), cell) for cell in (SIMCLR, SIMCLR_PLUS)]
+    cells = [our_cell(build_table(1, seeds=2), cell) for cell in (SIMCLR, SIMCLR_PLUS)]
     for cell in cells:
         assert cell is not None
         for spec in cell.specs:
@@ -364,7 +364,7 @@ def test_the_frame_has_a_line_a_claim_and_both_verdicts(tmp_path: Path) -> None:
 
 
 def test_a_damaged_record_is_listed_and_stops_no_claim(finish: Any, tmp_path: Path) -> None:
-    cell = find(build_table(1), SIMCLR)
+    cell = our_cell(build_table(1), SIMCLR)
     assert cell is not None
     file = finish(cell.specs[0]).path / "results.json"
     file.write_text('{"linear/top1": 0.4')
