@@ -1,4 +1,4 @@
-"""The commands behind `compmod status` and `compmod logs`: where tables stand, and what a job said."""
+"""The commands behind `compmod status` and `compmod logs`: the status of tables, and the log of a job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..submission.journal import JournalEntry
 
 SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
 LISTED = 10  # matches that an error names
-POLL_S, ASK_S = 1.0, 15.0  # between looks at a log, and between questions whether its job goes on
+POLL_S, ASK_S = 1.0, 15.0  # between reads of a log, and between questions whether its job still runs
 
 
 def status_command(
@@ -38,11 +38,11 @@ def status_command(
     watch_: Annotated[bool, arg(name="watch", help="show it again every two seconds, until interrupted")] = False,
     json: Annotated[bool, arg(help="every task that is not done, for other programs")] = False,
 ) -> None:
-    """Say where the tables' pretrainings and measurements stand: done, running, queued, failed and why."""
+    """Show the status of the tables' pretrainings and measurements: done, running, queued, failed and why."""
     from ..status.terminal import console, shown, watch
 
     if watch_ and json:
-        raise ValueError("watch is for reading and json for programs; ask for one of them")
+        raise ValueError("watch is for reading and json for programs; give one of them")
     reader = StatusReader(built(numbers, scale, seeds, copies), runs)
     if json:
         print(reader.read().to_json(), flush=True)
@@ -54,12 +54,12 @@ def status_command(
 
 
 def logs_command(
-    digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a pretraining or measurement, or its beginning")],
+    digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a spec, or the beginning of one")],
     follow: Annotated[bool, arg(help="go on printing what is added, until the job ends")] = False,
-    lines: Annotated[int, Range(0, 1_000_000_000), arg(help="lines of its end; 0 = all")] = 0,
+    lines: Annotated[int, Range(0, 1_000_000_000), arg(help="the last lines only, so many; 0 = all")] = 0,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Print the newest log of what was submitted: all starts of one job, one after another."""
+    """Print the newest log of a pretraining or measurement: all starts of its job, one after another."""
     remarks: list[str] = []
     entry = named(digest, journal.entries(runs, remarks).values())
     for remark in remarks:
@@ -87,11 +87,11 @@ def built(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str
 def named(word: str, entries: Iterable[JournalEntry]) -> JournalEntry:
     """The one entry whose digest begins with `word`, which may also be a folder's name. Raises ValueError otherwise."""
     known, start = list(entries), Path(word).name.rpartition("-")[2]
-    found = [entry for entry in known if entry.digest.startswith(start)] if len(start) >= SHORTEST else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"{word!r} is the beginning of {len(found)} digests: {_listed(found)}")
+    matches = [entry for entry in known if entry.digest.startswith(start)] if len(start) >= SHORTEST else []
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"{word!r} is the beginning of {len(matches)} digests: {_listed(matches)}")
     if not known:
         raise ValueError(f"nothing was submitted from this runs folder, {word!r} neither; valid: another --runs")
     raise ValueError(f"no digest begins with {word!r}, of {SHORTEST} characters at least; submitted: {_listed(known)}")
@@ -103,7 +103,7 @@ def _listed(entries: Sequence[JournalEntry]) -> str:
 
 
 def _shown(text: str) -> str:
-    """A log as lines that no terminal obeys; what was overwritten in place has lines of its own."""
+    """A log without commands to the terminal; text that was overwritten in place gets lines of its own."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
@@ -119,7 +119,7 @@ def _wait_for(path: Path, entry: JournalEntry, runs: Path) -> None:
 
 
 def _follow(file: TextIO, entry: JournalEntry, runs: Path) -> None:
-    """Print what is added until the job neither waits nor runs and nothing more comes."""
+    """Print new text until the job has ended and no more text comes."""
     asked, over = time.monotonic(), not _live(entry, runs)
     while True:
         text = file.read()

@@ -100,7 +100,7 @@ def test_status_of_no_table_is_of_all(runs: Path, capsys: pytest.CaptureFixture[
 
 
 def test_status_is_watched_or_is_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "ask for one of them" in _mistake(capsys, "status", "--watch", "--json")
+    assert "give one of them" in _mistake(capsys, "status", "--watch", "--json")
 
 
 @pytest.mark.parametrize("word", [RUN.digest, RUN.digest[:5], RUN.folder, f"runs/{RUN.folder}"])

@@ -196,7 +196,7 @@ def test_where_the_cluster_does_not_requeue_a_job_stays_stopped(
     one = waiting(requeue=False)
     one.process.send_signal(signal.SIGUSR2)
     assert one.status() == INTERRUPTED
-    assert "its cluster is not to queue jobs again" in one.log
+    assert "its cluster does not allow jobs to be queued again" in one.log
     assert not any(arguments.startswith("requeue") for arguments in slurm.arguments("scontrol"))
 
 
