@@ -31,6 +31,7 @@ from compmod.pretrain.methods.build import load_method
 from compmod.pretrain.recipes.presets import preset, recipes
 from compmod.pretrain.recipes.recipe import UNVERIFIED
 from compmod.pretrain.recipes.scales import SCALES, scaled
+from compmod.pretrain.records.fingerprint import fingerprint
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.datasets import DATASETS, Dataset
 from compmod.pretrain.specs.measurement import Evaluation
@@ -52,7 +53,7 @@ from tables_of_tiny_runs import tiny_table
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 QUIET = Session(device="cpu", online_every=0, linear_epochs=1, quiet=True, checkpoint_epochs=1)
-NNCLR, SHAPES, TABLE8 = "nnclr", "shapes", 8
+NNCLR, MINE, SHAPES, TABLE8 = "nnclr", "mine", "shapes", 8
 
 
 def example(containing: str) -> str:
@@ -87,8 +88,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "mine" / "nearest.py").write_text(text.replace("from .base", "from compmod.pretrain.methods.base"))
     monkeypatch.syspath_prepend(tmp_path)
     (entry,) = line('"nnclr": Entry(', Entry=Entry).values()
-    monkeypatch.setitem(METHODS, NNCLR, replace(entry, code="mine.nearest:NNCLR"))
-    yield NNCLR
+    monkeypatch.setitem(METHODS, MINE, replace(entry, code="mine.nearest:NNCLR"))
+    yield MINE
     for module in ("mine.nearest", "mine"):
         sys.modules.pop(module, None)
 
@@ -188,7 +189,7 @@ class TestAMethod:
         resumed = train(run, tmp_path / "stopped", tmp_path, QUIET)
         encoders = [(record.path / "encoder.safetensors").read_bytes() for record in (straight, resumed)]
         assert encoders[0] == encoders[1]
-        results = evaluate(tmp_path / "straight", Evaluation(run=run, linear_epochs=1), tmp_path, "cpu").results
+        results = evaluate(tmp_path / "straight", Evaluation(run=run, linear_epochs=1), tmp_path, QUIET).results
         assert results is not None
         assert 0 <= results["linear/top1"] <= 1
 
@@ -212,8 +213,9 @@ class TestAMethod:
     def test_may_stand_in_a_package_of_the_users_own(self, elsewhere: str, tmp_path: Path) -> None:
         assert METHODS[elsewhere].module == load_method(elsewhere).__module__ == "mine.nearest"
         assert UNVERIFIED in one_method(elsewhere, "text")
-        record = train(small(elsewhere, epochs=1, train_images=SAMPLES), tmp_path, tmp_path, QUIET)
-        assert record.status == "done"
+        run = small(elsewhere, epochs=1, train_images=SAMPLES)
+        assert train(run, tmp_path, tmp_path, QUIET).status == "done"
+        assert {"NNCLR", "nnclr_loss", "nearest"} <= fingerprint(run).keys()
 
     def test_whose_class_is_not_there_is_named_with_its_module(
         self, nnclr: str, monkeypatch: pytest.MonkeyPatch
@@ -302,7 +304,7 @@ class TestADataSet:
         run = replace(small("simclr", epochs=1), dataset=SHAPES)
         record = train(run, tmp_path / "runs", shapes, QUIET)
         assert record.status == "done"
-        results = evaluate(tmp_path / "runs", Evaluation(run=run, linear_epochs=1), shapes, "cpu").results
+        results = evaluate(tmp_path / "runs", Evaluation(run=run, linear_epochs=1), shapes, QUIET).results
         assert results is not None
         assert 0 <= results["knn/top1"] <= 1
 

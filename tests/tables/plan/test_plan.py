@@ -273,7 +273,7 @@ def test_the_command_plans_for_copies(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["9"], "unknown table 9; known: 1, 2, 3, 4, 5, 6, 7"),
+        (["99"], "unknown table 99; known: 1, 2, 3, 4, 5, 6, 7"),
         (["one"], "one"),
         (["--seeds", "0"], "seeds must be from 1 to 1000, not 0"),
         (["--scale", "tiny"], "paper"),
