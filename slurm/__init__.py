@@ -1,1 +1,1 @@
-"""Submit what the tables lack to SLURM clusters; built by a later issue."""
+"""SLURM: how do missing results become jobs, and how do the jobs stand? Words: cluster, job, array, task, spec."""

@@ -1,7 +1,7 @@
-"""Shared files: what several people write and read below one runs folder.
+"""Shared files: those that several people write and read below one runs folder.
 
-What we make has the rights of the runs folder, whatever the umask. What is there and cannot be read is never taken for
-empty: the error names the file, its owner and what mends it. What others wrote is data of checked types.
+A file that we make gets the rights of the runs folder, whatever the umask. A file that cannot be read is an error and
+does not count as empty: the error names the file, its owner and the remedy. Data of others is checked field by field.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _NO_LINK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # not into what a link 
 
 
 class Unreadable(ValueError):
-    """A file that is there and cannot be read or written: what it holds is not known."""
+    """A file exists and cannot be read or written: its content is not known."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A string of a field, which the whole of `pattern` matches."""
+    """A field that holds a string, all of which `pattern` matches."""
 
     pattern: str = r"[^\0]*"
     most: int = LONGEST  # characters
@@ -40,7 +40,7 @@ class Text:
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, str) or len(value) > self.most or not re.fullmatch(self.pattern, value, re.DOTALL):
             return False
-        return not any("\ud800" <= character <= "\udfff" for character in value)  # which no file system can hold
+        return not any("\ud800" <= character <= "\udfff" for character in value)  # no file system can store it
 
     def __str__(self) -> str:
         return f"a text of at most {self.most} characters" + (
@@ -50,7 +50,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a field, both ends included; `whole`, an integer."""
+    """A field that holds a number in a range, both ends included; `whole`: an integer."""
 
     least: float
     most: float
@@ -66,7 +66,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Word:
-    """One of some words."""
+    """A field that holds one of the known words."""
 
     known: tuple[str, ...]
 
@@ -79,7 +79,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Flag:
-    """True or false."""
+    """A field that holds true or false."""
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, bool)
@@ -94,7 +94,7 @@ Field = Text | Number | Word | Flag
 def fields_of(
     found: Mapping[str, Any], known: Mapping[str, Field], where: object, optional: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The known fields, each of its kind. Raises ValueError, naming the field; others are a later version's."""
+    """The known fields. Raises ValueError, naming the field, on a wrong value; it ignores fields of later versions."""
     for name, kind in known.items():
         if name not in found:
             if name in optional:
@@ -106,7 +106,7 @@ def fields_of(
 
 
 def read_regular(path: Path) -> bytes:
-    """A file's content. Raises FileNotFoundError where there is none, Unreadable where it cannot be read."""
+    """A file's content. Raises FileNotFoundError where the file is missing, Unreadable where it cannot be read."""
     with open_regular(path) as file:
         try:
             return file.read()
@@ -115,7 +115,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """A file to read, which neither waits for a writer nor is a folder; raises as `read_regular`."""
+    """Open a regular file to read, never a folder or a pipe; raises as `read_regular`."""
     try:
         return regular_file.open_regular(path)
     except (regular_file.NotRegular, IsADirectoryError) as error:
@@ -129,7 +129,7 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def read_lines(path: Path, make: Callable[[dict[str, Any], str], Made]) -> tuple[list[Made], str]:
-    """What `make` makes of each line of JSON, and one remark on the lines that are damaged, or "".
+    """The objects that `make` makes of the lines of JSON, and one remark on damaged lines, or "".
 
     Raises FileNotFoundError where there is no file, Unreadable where it cannot be read.
     """
@@ -146,7 +146,7 @@ def read_lines(path: Path, make: Callable[[dict[str, Any], str], Made]) -> tuple
 
 
 def names_in(folder: Path) -> list[str]:
-    """Sorted names; nothing where there is no folder. Raises Unreadable where it cannot be listed."""
+    """The sorted names in a folder, none where it is missing. Raises Unreadable where it cannot be listed."""
     try:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
@@ -156,7 +156,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def append_text(runs: Path, path: Path, text: str, mask: int = 0o644) -> None:
-    """Add to a file of this user's own, on disk when this returns. Raises Unreadable where that cannot be."""
+    """Append to this user's own file; the text is then on disk. Raises Unreadable where it cannot write."""
     try:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, mask)
         try:
@@ -177,19 +177,19 @@ def append_text(runs: Path, path: Path, text: str, mask: int = 0o644) -> None:
 
 
 def make_folder(runs: Path, folder: Path) -> None:
-    """Make a folder below the runs folder, with its rights, and those above it. Raises Unreadable where it cannot."""
+    """Make a folder below the runs folder, and its parents, with the same rights. Raises Unreadable where it cannot."""
     runs = Path(runs)
-    for each in (runs, *reversed([above for above in folder.parents if runs in above.parents]), folder):
+    for part in (runs, *reversed([above for above in folder.parents if runs in above.parents]), folder):
         try:
-            each.mkdir(parents=each == runs, exist_ok=True)
-            if each != runs:
-                share(runs, each)
+            part.mkdir(parents=part == runs, exist_ok=True)
+            if part != runs:
+                share(runs, part)
         except OSError as error:
-            raise blocked("make", each, error) from error
+            raise blocked("make", part, error) from error
 
 
 def share(runs: Path, path: Path, mask: int = 0o7777) -> None:
-    """Give what is ours the rights of the runs folder, so that whoever may add runs may submit."""
+    """Give our own file the rights of the runs folder, so that every person who may add runs may submit."""
     found, wanted = path.stat(), Path(runs).stat()
     if found.st_uid == os.getuid():
         if found.st_gid != wanted.st_gid:
@@ -200,9 +200,9 @@ def share(runs: Path, path: Path, mask: int = 0o7777) -> None:
 
 @contextlib.contextmanager
 def rights_of(runs: Path) -> Iterator[None]:
-    """Files that are made meanwhile, also by jobs that are sent, have the rights of the runs folder."""
+    """New files get the rights of the runs folder meanwhile, also those of jobs that are submitted meanwhile."""
     before = os.umask(0o077)
-    with contextlib.suppress(FileNotFoundError):  # to be made, with the rights that its user wishes
+    with contextlib.suppress(FileNotFoundError):  # the user's umask then gives the rights of the new folder
         os.umask(before)
         os.umask(~stat.S_IMODE(Path(runs).stat().st_mode) & 0o077)
     try:
@@ -212,24 +212,24 @@ def rights_of(runs: Path) -> Iterator[None]:
 
 
 def blocked(action: str, path: Path, error: OSError) -> Unreadable:
-    """What keeps us from a file: the first on its way that we may not enter, else the file; and who mends it how."""
+    """The error of a file that we may not use: it names the folder or file at fault, and the remedy."""
     path = Path(path)
-    said = f"cannot {action} {path}: {error.strerror or error}"
+    problem = f"cannot {action} {path}: {error.strerror or error}"
     if not isinstance(error, PermissionError):
-        return Unreadable(said)
-    for each in (*reversed(path.parents), path):
-        if not _usable(each, action if each == path else "enter"):
+        return Unreadable(problem)
+    for part in (*reversed(path.parents), path):
+        if not _usable(part, action if part == path else "enter"):
             break
     else:
-        each = path.parent
+        part = path.parent
     try:
-        found = each.stat()
-        above = stat.S_IMODE(each.parent.stat().st_mode)
+        status = part.stat()
+        above = stat.S_IMODE(part.parent.stat().st_mode)
     except OSError:
-        return Unreadable(said)
-    rights = f"{above:o}" if stat.S_ISDIR(found.st_mode) else "a+rw" if action == "write" else "a+r"
+        return Unreadable(problem)
+    rights = f"{above:o}" if stat.S_ISDIR(status.st_mode) else "a+rw" if action == "write" else "a+r"
     return Unreadable(
-        f"{said}; {each} is {_owner(found.st_uid)}'s, who mends it by: chmod {rights} {shlex.quote(str(each))}"
+        f"{problem}; {part} is {_owner(status.st_uid)}'s, who mends it by: chmod {rights} {shlex.quote(str(part))}"
     )
 
 

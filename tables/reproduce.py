@@ -27,14 +27,14 @@ from .paper.table import Table
 from .workers import handled, side_by_side, stop
 
 POLL_S = 1.0  # between looks at what another process does
-FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; anything else is a fault of ours
+FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; any other error is a bug of ours
 
 
 def reproduce(spec: Work, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False) -> Record:
-    """Do what `spec` lacks and return its record: a pretraining, or a measurement and the pretraining under it.
+    """Do what `spec` lacks and return its record: a pretraining, or a measurement and the pretraining that it needs.
 
-    What is finished is compared with the data below `data`, where they are there. Raises what training or measuring
-    raises, and ValueError where those are other data.
+    A finished record is compared with the data below `data`, where they exist. Raises what training or measuring
+    raises, and ValueError where the data are not those of the record.
     """
     record = Record(runs, spec)
     if record.status == "done":
@@ -57,7 +57,7 @@ def performer(kind: Kind) -> Callable[..., Record]:
 
 
 def check_data(record: Record, present: Present) -> None:
-    """Raise ValueError where the data there now are not those of a finished record; absent ones say nothing."""
+    """Raise ValueError where the present data are not those of a finished record; absent data pass."""
     if isinstance(record.spec, Detection):
         check_finished_detection(record, present.root / record.spec.images_folder, present)
     else:
@@ -69,10 +69,10 @@ class Done:
     """How one measurement went."""
 
     spec: Measurement
-    seconds: float = 0.0  # with its pretraining, for the first of a run
+    seconds: float = 0.0  # with the pretraining, for the first measurement of a run
     failed: str = ""  # the reason in one line
     folder: str = ""  # of what failed, the run or the measurement
-    in_use: Work | None = None  # what another process works on, so that this was passed over
+    in_use: Work | None = None  # what another process works on, so that this one left it
 
     @property
     def outcome(self) -> str:
@@ -88,16 +88,16 @@ def run_table(table: Table, runs: Path, data: Path, device: str = "auto", *, wor
 
 
 def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:
-    """Fill what `tables` lack, one line of progress a measurement on standard error.
+    """Do the work that `tables` lack, with one line of progress a measurement on standard error.
 
-    The data of what is finished are compared with those below `data`, where they are there, and nothing runs on data
-    that are others now.
+    The data of finished work are compared with those below `data`, where these exist, and no work runs on data that
+    have changed.
 
     A run is pretrained once, whichever tables ask for it, and the same process then measures it, one protocol after
-    another. With several `workers`, so many processes of one thread each, the longest runs first: small networks gain
-    more from that than from threads. What another command does is passed over, and waited for at the end; what it
-    left when it died is taken over. What fails stops nothing else. Raises ValueError at the end, naming what failed,
-    and Stopped after a signal.
+    another. `workers` processes of one thread do this side by side, the longest runs first: small networks gain more
+    from that than from threads. Work that another command does is left to it and awaited at the end; where that command
+    dies, this one goes on with it. A failure stops no other work. Raises ValueError at the end, which names what
+    failed, and Stopped after a signal.
     """
     unique = {spec.digest: spec for table in tables for spec in table.specs}
     failed = _other_data(unique.values(), runs, data)
@@ -121,22 +121,22 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
 
 
 def _other_data(specs: Iterable[Measurement], runs: Path, data: Path) -> dict[str, str]:
-    """Of the data that are no longer those of a finished measurement: the first such folder, and what is wrong."""
-    present, found = Present(data), dict[str, tuple[str, str]]()
+    """For data that are not those of a finished measurement any more: its folder, the first one, and what is wrong."""
+    present, changed = Present(data), dict[str, tuple[str, str]]()
     for spec in specs:
         record = Record(runs, spec)
-        if spec.data_name in found or record.status != "done":
+        if spec.data_name in changed or record.status != "done":
             continue
         try:
             check_data(record, present)
         except ValueError as error:
-            found[spec.data_name] = (spec.folder, " ".join(str(error).split()))
-    return dict(found.values())
+            changed[spec.data_name] = (spec.folder, " ".join(str(error).split()))
+    return dict(changed.values())
 
 
 @contextlib.contextmanager
 def _status_of_a_stop() -> Iterator[None]:
-    """Training in this process leaves with a status of its own after a signal, which schedulers know; here BY_HAND."""
+    """After a signal, training in this process exits with a status for schedulers; replace it by BY_HAND."""
     try:
         yield
     except SystemExit as leave:
@@ -145,18 +145,18 @@ def _status_of_a_stop() -> Iterator[None]:
 
 
 def _all(missing: Iterable[Measurement], runs: Path, data: Path, device: str, workers: int) -> Iterator[Done]:
-    """Every measurement's outcome, once no other process works on it; then `in_use` says that another one did it."""
+    """The outcome of every measurement, once no other process works on it; `in_use` is set where another one did it."""
     work = functools.partial(_measure, runs=runs, data=data, device=device)
-    passed: list[Done] = []
-    while missing or passed:
+    left: list[Done] = []
+    while missing or left:
         for done in _side_by_side(_by_run(missing), work, workers):
             if done.in_use:
-                passed.append(done)
+                left.append(done)
             else:
                 yield done
-        _wait(passed, runs)
-        free = [done for done in passed if not _in_use(done, runs)]
-        passed = [done for done in passed if done not in free]
+        _wait(left, runs)
+        free = [done for done in left if not _in_use(done, runs)]
+        left = [done for done in left if done not in free]
         theirs = [done for done in free if Record(runs, done.spec).status == "done"]
         yield from theirs
         missing = [done.spec for done in free if done not in theirs]
@@ -169,12 +169,12 @@ def _by_run(specs: Iterable[Measurement]) -> list[list[Measurement]]:
     return list(groups.values())
 
 
-def _wait(passed: Sequence[Done], runs: Path) -> None:
-    """Until another process has let go of one of these."""
-    if passed and all(_in_use(done, runs) for done in passed):
-        folders = ", ".join(dict.fromkeys(done.in_use.folder for done in passed if done.in_use))
+def _wait(left: Sequence[Done], runs: Path) -> None:
+    """Until another process has ended its work on one of these."""
+    if left and all(_in_use(done, runs) for done in left):
+        folders = ", ".join(dict.fromkeys(done.in_use.folder for done in left if done.in_use))
         print(f"waiting for what another process works on: {folders}", file=sys.stderr, flush=True)
-        while all(_in_use(done, runs) for done in passed):
+        while all(_in_use(done, runs) for done in left):
             time.sleep(POLL_S)
 
 
@@ -185,7 +185,7 @@ def _in_use(done: Done, runs: Path) -> bool:
 def _side_by_side(
     groups: Sequence[list[Measurement]], work: functools.partial[Iterator[Done]], workers: int
 ) -> Iterator[Done]:
-    """Each group's outcomes as they come; a group is done by one process."""
+    """The outcomes of all groups as they come; one process does a group."""
     if workers == 1 or len(groups) < 2:
         for group in groups:
             yield from work(group, quiet=False)
@@ -199,7 +199,7 @@ def _side_by_side(
 
 
 def _length(run: Run) -> float:
-    """How long a run takes, roughly: what tells the demo's runs apart."""
+    """How long a run takes, roughly, relative to the other runs of the demo."""
     entry = METHODS[run.base_method]
     return run.epochs * (entry.plus_cost if run.plus else entry.cost)
 
@@ -209,10 +209,10 @@ def _listed(work: functools.partial[Iterator[Done]], group: list[Measurement]) -
 
 
 def _measure(group: list[Measurement], *, runs: Path, data: Path, device: str, quiet: bool) -> Iterator[Done]:
-    """Pretrain the run of all of `group`, then measure one after another; where the run fails, all of them did."""
+    """Pretrain the run that all of `group` share, then measure one after another; where the run fails, all fail."""
     start, run = time.perf_counter(), group[0].run
     try:
-        if Record(runs, run).status == "running":  # found out again by its lock, but that comes after reading data
+        if Record(runs, run).status == "running":  # its lock tells the same, but only after the data are read
             raise InUse(run.folder)
         reproduce(run, runs, data, device, quiet=quiet)
     except InUse:

@@ -1,6 +1,6 @@
-"""Workers: processes that work side by side, and how a signal ends the filling of tables with all of them.
+"""Workers: processes that work side by side, and how a signal ends them all.
 
-Workers hear nothing of the terminal: the parent tells them to stop, and they save what they train.
+The signals of a terminal do not reach a worker: the parent tells it to stop, and it saves what it trains.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 from ..pretrain.runtime.exit_status import BY_HAND
 from ..pretrain.runtime.worker_process import end_with_the_parent
 
-GRACE_S = 10.0  # for saving; then a worker is killed, and goes on from the checkpoint before
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a polite kill, a terminal that is closed
+GRACE_S = 10.0  # for saving; then a worker is killed, and the next start goes on from an older checkpoint
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a terminal that is closed
 OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)  # sent to every process of a terminal at once
 
 Item = TypeVar("Item")
@@ -39,12 +39,12 @@ class Stopped(SystemExit):
 
 @contextlib.contextmanager
 def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """While this lasts `handler` hears SIGNALS, but for those that were ignored, as under nohup."""
+    """Inside this, `handler` handles SIGNALS, except those that were ignored before, as under nohup."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    ours = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in ours}
     try:
         yield
     finally:
@@ -60,25 +60,26 @@ def stop(number: int, frame: Any) -> None:
 def side_by_side(
     tasks: Sequence[Item], work: Callable[[Item], Outcome], count: int
 ) -> Iterator[tuple[Item, Outcome | str]]:
-    """Each task with its outcome as they come, from `count` processes of one thread each, in the order of `tasks`.
+    """Every task with its outcome as they come, from `count` processes of one thread, started in the order of `tasks`.
 
-    In place of an outcome how its process ended, where it did so; another one does what is left. After a signal no
-    task is started, the workers are told and Stopped is raised once they have ended; a second one kills them.
+    Where a process ends by itself, a sentence about that replaces the outcome, and a new process does the other tasks.
+    After a signal no task starts: the workers are told to stop, and Stopped is raised when all have ended. A second
+    signal kills them.
     """
     waiting, working, idle = deque(tasks), dict[_Worker[Item, Outcome], Item](), list[_Worker[Item, Outcome]]()
-    with _ear() as ear, handled(ear.hear):
+    with _signal_pipe() as received, handled(received.note):
         try:
             while waiting or working:
-                while waiting and len(working) < count and not ear.heard:
+                while waiting and len(working) < count and not received.numbers:
                     worker = idle.pop() if idle else _Worker(work)
                     working[worker] = waiting.popleft()
                     worker.send(working[worker])
-                readable = connection.wait([ear.pipe, *(worker.pipe for worker in working)])
-                if ear.heard:
+                readable = connection.wait([received.pipe, *(worker.pipe for worker in working)])
+                if received.numbers:
                     with contextlib.suppress(OSError):  # of a terminal that is gone
                         print("stopping; what runs is asked to save", file=sys.stderr, flush=True)
-                    raise Stopped(ear.heard[0])
-                for worker in [each for each in working if each.pipe in readable]:
+                    raise Stopped(received.numbers[0])
+                for worker in [other for other in working if other.pipe in readable]:
                     task = working.pop(worker)
                     try:
                         outcome: Outcome | str = worker.pipe.recv()
@@ -87,32 +88,32 @@ def side_by_side(
                         outcome = worker.ending()
                     yield task, outcome
         except BaseException:
-            _terminate(list(working), ear)
+            _terminate(list(working), received)
             raise
         finally:
             for worker in idle:
                 worker.close()
 
 
-class _Ear:
-    """What signals were heard, and a pipe that can be read from then on."""
+class _Received:
+    """The signals that came, and a pipe that is readable after the first one."""
 
     def __init__(self, pipe: int, end: int) -> None:
         self.pipe, self._end = pipe, end
-        self.heard: list[int] = []
+        self.numbers: list[int] = []
 
-    def hear(self, number: int, frame: Any) -> None:
-        self.heard.append(number)
+    def note(self, number: int, frame: Any) -> None:
+        self.numbers.append(number)
         with contextlib.suppress(BlockingIOError):
             os.write(self._end, b"!")
 
 
 @contextlib.contextmanager
-def _ear() -> Iterator[_Ear]:
+def _signal_pipe() -> Iterator[_Received]:
     pipe, end = os.pipe()
     os.set_blocking(end, False)
     try:
-        yield _Ear(pipe, end)
+        yield _Received(pipe, end)
     finally:
         os.close(pipe)
         os.close(end)
@@ -139,7 +140,7 @@ class _Worker(Generic[Item, Outcome]):
         return f"its process was ended by {signal.Signals(-code).name}" if code < 0 else f"its process left with {code}"
 
     def close(self) -> None:
-        """Let it end, for there is nothing more to do."""
+        """Let it end: there is no task left."""
         self.pipe.close()
         self.process.join(GRACE_S)
         self.process.kill()
@@ -147,8 +148,8 @@ class _Worker(Generic[Item, Outcome]):
 
 
 def _start(process: multiprocessing.process.BaseProcess) -> None:
-    """Start a process that a terminal's signals do not reach, not even before its first line."""
-    resource_tracker.ensure_running()  # first, for its start unblocks them
+    """Start a process that the signals of a terminal never reach, not even before its first line."""
+    resource_tracker.ensure_running()  # first, because its start unblocks them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)
     try:
         process.start()
@@ -156,26 +157,27 @@ def _start(process: multiprocessing.process.BaseProcess) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _terminate(workers: Sequence[_Worker[Any, Any]], ear: _Ear) -> None:
+def _terminate(workers: Sequence[_Worker[Any, Any]], received: _Received) -> None:
     """Tell them to save and end; kill what is left after GRACE_S, or at another signal."""
     for worker in workers:
         worker.process.terminate()
-    end, heard = time.monotonic() + GRACE_S, min(len(ear.heard), 1)  # the first is why; a second may have come already
+    end = time.monotonic() + GRACE_S
+    before = min(len(received.numbers), 1)  # the first signal is the reason; a second one may have come already
     while any(worker.process.is_alive() for worker in workers):
-        if time.monotonic() > end or len(ear.heard) > heard:
+        if time.monotonic() > end or len(received.numbers) > before:
             for worker in workers:
                 worker.process.kill()
         time.sleep(0.02)
 
 
 def _serve(pipe: connection.Connection, work: Callable[[Any], Any]) -> None:
-    """In a new process: end with the one that fills the tables, and compute with one thread."""
+    """In a new process: end when the parent ends, and compute with one thread."""
     for number in OF_TERMINALS:
         signal.signal(number, signal.SIG_IGN)
     end_with_the_parent()
     import torch
 
     torch.set_num_threads(1)
-    with contextlib.suppress(EOFError):  # the parent has nothing more to do
+    with contextlib.suppress(EOFError):  # the parent has no task left
         while True:
             pipe.send(work(pipe.recv()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.util import find_spec
 from typing import Any
 
 import compmod
@@ -51,3 +52,10 @@ def test_the_licence_is_mit_everywhere(citation: dict[str, Any]) -> None:
 def test_the_changelog_begins_with_what_is_not_released_yet() -> None:
     titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert titles[0] == "Unreleased"
+
+
+def test_every_import_path_that_the_changelog_calls_new_is_one() -> None:
+    rows = re.findall(r"^ *\| `compmod\.[\w.]+` \| (.+) \|$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    modules = [module for row in rows for module in re.findall(r"`(compmod[\w.]+)`", row)]
+    assert modules
+    assert [module for module in modules if find_spec(module) is None] == []

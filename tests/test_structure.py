@@ -14,6 +14,9 @@ TOP = ("pretrain", "transfer", "tables", "slurm")
 PICTURE = ROOT / "docs" / "structure.svg"
 TEXT = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
 ROWS = [[part.strip() for part in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("|")]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")] if path.is_file()
+)
 QUESTIONS = {row[0].strip("`"): row[1] for row in ROWS if re.fullmatch(r"`[a-z_/]+`", row[0])}
 OBJECTS = [(name, row[2].strip("`")) for row in ROWS if len(row) == 3 for name in re.findall(r"`(\w+)`", row[0])]
 NAMED = re.compile(rf"`((?:{'|'.join(TOP)}|tests|docs)(?:/[\w./-]*)?)`")
@@ -30,6 +33,14 @@ def test_every_path_that_a_page_names_exists(page: str) -> None:
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_file_of_ours_leads_to_it(page: str) -> None:
+    file = ROOT / page
+    links = re.findall(r"\]\(([^)#\s]+)", file.read_text(encoding="utf-8"))
+    ours = [link for link in links if not link.startswith("http")]
+    assert [link for link in ours if not (file.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_page_says_which_question_a_folder_answers(folder: str) -> None:
     assert "?" in QUESTIONS.get(folder, f"docs/structure.md has no row for {folder}")
@@ -39,12 +50,13 @@ def test_no_two_folders_answer_one_question() -> None:
     assert len(set(QUESTIONS.values())) == len(QUESTIONS)
 
 
-@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder.startswith("pretrain")])
-def test_a_folder_of_pretrain_asks_the_question_itself(folder: str) -> None:
-    docstring = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
-    words = " ".join(docstring.split())
-    question = QUESTIONS[folder].removesuffix("?")
-    assert question[1:] in words, f"the docstring of {folder} and docs/structure.md ask different questions"
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_itself_asks_the_question_of_the_page(folder: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    asked = " ".join(docstring.split()).partition(": ")[2].partition("?")[0]
+    assert f"{asked[:1].upper()}{asked[1:]}?" == QUESTIONS[folder], (
+        f"{folder} and docs/structure.md ask different questions"
+    )
 
 
 @pytest.mark.parametrize("name, path", OBJECTS)

@@ -1,1 +1,1 @@
-"""Fine-tune pretrained encoders for detection; built by a later issue."""
+"""Transfer: how well does a trunk serve detection on COCO? Words: trunk, detector, split, scene, AP."""

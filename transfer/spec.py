@@ -1,4 +1,4 @@
-"""Detection: everything that determines a Mask R-CNN fine-tuned on a trunk of ours, or on one from elsewhere.
+"""Detection: everything that determines a Mask R-CNN fine-tuned on a trunk of ours, or on weights from elsewhere.
 
 The defaults are the Mask R-CNN of MoCo's detection code (He et al., CVPR 2020): a C4 backbone, the 1x schedule of 16
 images a step. Nothing here imports torch, so a table can be read without it.
@@ -16,13 +16,13 @@ from ..pretrain.specs.spec import Spec
 
 MOVES_NO_NUMBER = "holds settings, which the spec's digest holds"
 
-Data = Literal["coco", "digit-scenes"]
+DetectionData = Literal["coco", "digit-scenes"]
 COCO: Final = "coco"
 SCENES: Final = "digit-scenes"
 ScheduleName = Literal["1x", "2x", "demo"]
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Side = Annotated[int, Range(1, cap=10**4)]  # pixels
-REFERENCE_BATCH = 16  # images a step that published rates and lengths are quoted for
+REFERENCE_BATCH = 16  # images a step, for which published rates and lengths are quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +40,16 @@ class Detector(Spec):
     warmup_from: Share = 0.001  # share of the rate at the first step; it rises on a line
     drops: tuple[Count, ...] = (60_000, 80_000)  # steps at which the rate falls
     drop_factor: Positive = 0.1
-    train_sizes: tuple[Side, ...] = (640, 672, 704, 736, 768, 800)  # shorter side, one drawn for each image; pixels
+    train_sizes: tuple[Side, ...] = (640, 672, 704, 736, 768, 800)  # shorter side, one drawn an image; pixels
     test_size: Side = 800
     longest: Side = 1_333  # longer side at most
     flip: Share = 0.5
-    anchors: tuple[Side, ...] = (32, 64, 128, 256, 512)  # sides in pixels, each in three shapes
+    anchors: tuple[Side, ...] = (32, 64, 128, 256, 512)  # sides in pixels; three shapes a side
     train_proposals: tuple[Width, Width] = (12_000, 2_000)  # before and after suppression of overlaps; fpn: a level
     test_proposals: tuple[Width, Width] = (6_000, 1_000)
-    regions: Width = 512  # of each image that the heads learn from
-    precise_bn: Whole = 200  # batches that statistics of batch norm are averaged over before scoring; 0 = running ones
-    detections: Width = 100  # of each image at most; COCO scores no more
+    regions: Width = 512  # of one image, from which the heads learn
+    precise_bn: Whole = 200  # batches over which batch-norm statistics are averaged before scoring; 0 = running ones
+    detections: Width = 100  # of one image at most; COCO scores no more
     precision: Literal["float32", "tf32"] = "float32"
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Detector(Spec):
             raise ValueError(f"Detector.longest {self.longest} must be at least every shorter side")
 
     def scaled(self, batch_size: int) -> Detector:
-        """The same training with another batch: the rate in proportion to it, every length against it."""
+        """The same training with another batch: the rate is in proportion to it, every length in inverse proportion."""
         share = batch_size / self.batch_size
         return replace(
             self,
@@ -79,7 +79,7 @@ class Detector(Spec):
 _FPN: dict[str, Any] = {"architecture": "fpn", "train_proposals": (2_000, 1_000), "test_proposals": (1_000, 1_000)}
 _TWICE: dict[str, Any] = {"iterations": 180_000, "drops": (120_000, 160_000)}
 # Ours, for two CPU cores: small images, few steps. Its numbers only show that the path works.
-_DEMO: dict[Data, dict[str, Any]] = {
+_DEMO: dict[DetectionData, dict[str, Any]] = {
     "coco": {
         "batch_size": 4,
         "iterations": 200,
@@ -115,7 +115,9 @@ _DEMO: dict[Data, dict[str, Any]] = {
 }
 
 
-def detector(schedule: ScheduleName, data: Data = "coco", architecture: Literal["c4", "fpn"] = "c4") -> Detector:
+def detector(
+    schedule: ScheduleName, data: DetectionData = "coco", architecture: Literal["c4", "fpn"] = "c4"
+) -> Detector:
     """Mask R-CNN by the name of its schedule; `demo` depends on the data."""
     if schedule not in SCHEDULES:
         raise ValueError(f"unknown schedule {schedule!r}; known: {', '.join(SCHEDULES)}")
@@ -130,12 +132,12 @@ def detector(schedule: ScheduleName, data: Data = "coco", architecture: Literal[
 class Detection(Measurement):
     """Mask R-CNN on the trunk of a finished pretraining, scored by COCO's average precision.
 
-    Weights from elsewhere take the place of the trunk of a run without epochs, which says what trunk they are.
+    Weights from elsewhere replace the trunk of a run without epochs; the run says which architecture they have.
     """
 
     run: Run
     detector: Detector = Detector()
-    data: Data = "coco"
+    data: DetectionData = "coco"
     copy: str = ""  # name of a folder that is not the official COCO 2017, below the data root; "" = the official one
     weights: str = ""  # SHA-256 of a file of weights from elsewhere; "" = the run's own
 

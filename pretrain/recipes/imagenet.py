@@ -1,7 +1,10 @@
-"""Recipes for ImageNet: what the rows of Table 2 were published with, at 224 px on a ResNet-50.
+"""Recipes for ImageNet, at 224 px on a ResNet-50: what the rows of Table 2 were published with.
 
-Where no other source stands on a line, the numbers are those of the method's own code. A ResNet-18, which costs about
-a third, is `--backbone.name resnet18`; no row of the paper is known to have used one.
+Command: `compmod pretrain NAME --dataset imagenet`, then `compmod evaluate RUN_DIR --protocol linear`.
+Time: of SimCLR on one H100 (an estimate, not measured): 760 hours for 1,000 epochs, about three times that with "+".
+Expected: Table 2 of the paper; linear accuracy: SimCLR 69.32, BYOL 74.31, Barlow Twins 73.22.
+Source: the method's own code where a line names no other. A ResNet-18, which costs about a third, is
+`--backbone.name resnet18`; no row of the paper is known to have used one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,12 @@
-"""Recipes of solo-learn (da Costa et al., JMLR 2022, code `vturrisi/solo-learn`): recipe L, with wide heads."""
+"""Recipes of solo-learn: recipe L for small images, with wide heads, and its settings for ImageNet-100.
+
+Command: `compmod pretrain barlow_twins --dataset cifar10`; where recipe L is not the default,
+`compmod pretrain simclr --dataset cifar10 --preset solo-learn`.
+Time: of Barlow Twins on one H100 (an estimate, not measured): 6 hours on CIFAR.
+Expected: Table 1 of the paper; of Barlow Twins, linear and 5-nn accuracy: CIFAR-10 90.88 and 88.78, CIFAR-100 66.67
+and 56.39, STL-10 90.71 and 85.31, Tiny ImageNet 49.74 and 33.61.
+Source: da Costa et al., JMLR 2022, code `vturrisi/solo-learn`.
+"""
 
 from __future__ import annotations
 

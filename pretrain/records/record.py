@@ -1,7 +1,7 @@
 """Record: the folder of one spec. Its files appear whole or not at all, and it knows how far the work got.
 
-A finished folder holds spec.json, results.json and provenance.json; a pretraining's also metrics.jsonl and
-encoder.safetensors. A folder without results.json is unfinished, one with failed.json stopped on an error.
+A finished folder holds spec.json, results.json and provenance.json. That of a pretraining also holds metrics.jsonl and
+encoder.safetensors. A folder without results.json is unfinished; where it has failed.json, an error stopped the work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..specs.spec import Spec
 from .fingerprint import remember_sources
 
 CHECKSUM = "results_sha256"  # in provenance.json
-LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # reading a status, as a table does, holds the lock for a moment
+LOCK_TRIES, LOCK_WAIT_S = 5, 0.05  # a process that reads the status, as a table does, holds the lock for a moment
 Status = Literal["absent", "running", "unfinished", "failed", "done", "damaged"]
 
 
@@ -48,8 +48,8 @@ class Record:
             stored = read_object(spec_file)
             spec = Spec.from_dict(stored) if stored is not None else None
         except (ValueError, TypeError, AttributeError) as error:
-            said = shortened(str(error).removeprefix(f"{spec_file}: "))
-            raise ValueError(f"damaged spec {spec_file}: {said}") from error
+            reason = shortened(str(error).removeprefix(f"{spec_file}: "))
+            raise ValueError(f"damaged spec {spec_file}: {reason}") from error
         if spec is None:
             raise ValueError(f"no spec.json in {folder}; expected the folder of a run, such as runs/simclr-cifar10-…")
         if not isinstance(spec, Work):
@@ -60,7 +60,7 @@ class Record:
 
     @classmethod
     def run_in(cls, folder: Path) -> Run:
-        """The run whose own folder this is, a resolved path. Raises ValueError where it is no run's, or was renamed."""
+        """The run of the folder `folder`, a resolved path. Raises ValueError on another folder, or on a renamed one."""
         spec = cls.open(folder).spec
         if not isinstance(spec, Run):
             raise ValueError(f"{folder} is a measurement; give the folder of the run, {folder.parent}")
@@ -89,7 +89,7 @@ class Record:
         if results is not None:
             try:
                 provenance = self.provenance or {}
-            except ValueError:  # who asks for it is told
+            except ValueError:  # a caller of `provenance` gets this error
                 provenance = {}
             check_unchanged(results, provenance, f"damaged record {self.path / 'results.json'}")
         return results
@@ -100,7 +100,7 @@ class Record:
         return self._read("provenance.json")
 
     def start(self) -> None:
-        """Create the folder with its spec; forget an earlier failure and what a killed process half wrote."""
+        """Create the folder with its spec; remove an earlier failure and the incomplete files of a killed process."""
         remember_sources()  # as they are when the work begins: it may end after they were edited
         self.path.mkdir(parents=True, exist_ok=True)
         for part in self.path.glob(".*.[0-9]*"):
@@ -109,7 +109,7 @@ class Record:
         (self.path / "failed.json").unlink(missing_ok=True)
 
     def finish(self, results: dict[str, Any], provenance: dict[str, Any]) -> None:
-        """Write provenance, with the checksum of the results, then these: results.json is what makes a record done."""
+        """Write provenance with the checksum of the results, then the results: results.json makes a record done."""
         content = _content(results)
         self.write_json("provenance.json", provenance | {CHECKSUM: results_checksum(parse_object(content, "results"))})
         write_whole(self.path / "results.json", content)
@@ -130,12 +130,12 @@ class Record:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "lock", "a+") as handle:
-            for patience in range(LOCK_TRIES, 0, -1):
+            for tries_left in range(LOCK_TRIES, 0, -1):
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if patience == 1:
+                    if tries_left == 1:
                         reason = "is in use by another process; wait for it or stop it first"
                         raise InUse(f"{self.path} {reason}") from None
                 time.sleep(LOCK_WAIT_S)
@@ -145,7 +145,7 @@ class Record:
         lock_file = self.path / "lock"
         if not lock_file.exists():
             return False
-        with open(os.open(lock_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as handle:  # no pipe is waited for
+        with open(os.open(lock_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as handle:  # do not wait for a pipe
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -161,19 +161,19 @@ class Record:
 
 
 def _content(value: dict[str, Any]) -> bytes:
-    """Of a JSON file; a path of the command line may be no UTF-8."""
+    """The bytes of a JSON file; a path of the command line may contain bytes that are not UTF-8."""
     return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
 def results_checksum(results: Mapping[str, Any]) -> str:
-    """SHA-256 of results as values, however a file lays them out."""
+    """SHA-256 of results as values: the layout of a file does not matter."""
     return hashlib.sha256(json.dumps(results, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def check_unchanged(results: Mapping[str, Any], provenance: Mapping[str, Any], where: object) -> None:
     """Raise ValueError, which begins with `where`, unless results are those that were written with their provenance.
 
-    A provenance that holds no checksum, as those of older records, says nothing.
+    An older record holds no checksum; then there is nothing to compare.
     """
     expected = provenance.get(CHECKSUM)
     if expected is not None and expected != results_checksum(results):
@@ -181,11 +181,11 @@ def check_unchanged(results: Mapping[str, Any], provenance: Mapping[str, Any], w
 
 
 def step_of(checkpoint: str) -> int | None:
-    """Updates that a checkpoint holds, by its file's name; None for a name that we do not give."""
+    """Updates that a checkpoint holds, by the name of its file; None for a name that is not ours."""
     named = re.fullmatch(r"step-([0-9]{9,18})\.pt", checkpoint)
     return int(named[1]) if named else None
 
 
 def newest_updates(checkpoints: Path) -> int:
-    """Of the newest checkpoint in a folder, by its name: reading it would need torch; 0 without one."""
+    """Updates of the newest checkpoint in a folder, by its name, because reading it needs torch; 0 without one."""
     return max((step_of(path.name) or 0 for path in checkpoints.glob("step-*.pt")), default=0)

@@ -11,16 +11,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from ..files.printable import is_plain
 
-ABOVE_ZERO = math.nextafter(0.0, 1.0)  # the smallest number above 0, as the least of a range that leaves 0 out
-BELOW_ONE = math.nextafter(1.0, 0.0)  # the largest number below 1, as the most of a range that leaves 1 out
-LARGEST = 1e30  # times a batch or a width it still fits float32; nobody means more
+ABOVE_ZERO = math.nextafter(0.0, 1.0)  # the smallest number above 0: the least of a range without 0
+BELOW_ONE = math.nextafter(1.0, 0.0)  # the largest number below 1: the most of a range without 1
+LARGEST = 1e30  # times a batch or a width it still fits float32; no sensible setting is larger
 
 
 @dataclass(frozen=True)
 class Range:
     """The numbers a field may hold, both ends included: `Annotated[int, Range(1)]`.
 
-    `cap` is no property of the field: it stands far above what anybody means, where memory or arithmetic would fail.
+    `cap` is not a limit of the field itself: it is far above any sensible number, where memory or arithmetic fails.
     """
 
     least: float
@@ -34,7 +34,7 @@ class Range:
         return "above 0" if self.least == ABOVE_ZERO else f"at least {self.least}"
 
     def fault(self, setting: float) -> str:
-        """What `setting` would have to be to lie inside; "" when it does."""
+        """What `setting` must be to lie in the range; "" when it does."""
         if setting > self.cap and self.most > self.cap:
             return f"at most {self.cap:g}" if isinstance(self.cap, float) else f"at most {self.cap}"
         return "" if self.least <= setting <= self.most else str(self)
@@ -45,11 +45,11 @@ Amount = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(ABOVE_ZERO)]
 Count = Annotated[int, Range(1, cap=10**9)]
 Whole = Annotated[int, Range(0, cap=10**9)]
-Width = Annotated[int, Range(1, cap=10**6)]  # units of a layer, or whatever else costs memory times the batch
+Width = Annotated[int, Range(1, cap=10**6)]  # units of a layer, and other counts that the batch multiplies in memory
 
 
 def check_fields(instance: Any) -> None:
-    """Raise ValueError, naming class and field, unless every field of a dataclass is of its type and in its Range."""
+    """Raise ValueError, which names class and field, unless every field of a dataclass fits its type and Range."""
     for name, hint in _hints(type(instance)):  # type: ignore[arg-type]  # a class hashes; mypy asks its instances
         setting = getattr(instance, name)
         if valid := fault(setting, hint):
@@ -57,14 +57,14 @@ def check_fields(instance: Any) -> None:
 
 
 @cache
-def _hints(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+def _hints(owner: type[Any]) -> tuple[tuple[str, Any], ...]:
     """Name and type of every field, with its Range."""
-    hints = get_type_hints(kind, include_extras=True)
-    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(kind))
+    hints = get_type_hints(owner, include_extras=True)
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(owner))
 
 
 def fault(setting: Any, hint: Any) -> str:
-    """What `setting` would have to be to be of the type `hint`; "" when it is."""
+    """What `setting` must be to fit the type `hint`; "" when it fits."""
     origin, parts = get_origin(hint), get_args(hint)
     if isinstance(setting, float) and not math.isfinite(setting):
         return "a finite number"

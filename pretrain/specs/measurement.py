@@ -109,7 +109,7 @@ class Evaluation(Measurement):
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning(Measurement):
-    """A linear layer trained on augmented images with a finished run's backbone under it, frozen or trained with it.
+    """A linear layer on a finished run's backbone, trained on augmented images; the backbone is frozen or trains too.
 
     The defaults are the linear probe of Barlow Twins' code (Zbontar et al., ICML 2021). Other protocols are in
     `recipes/evaluation.py`.
@@ -117,7 +117,7 @@ class FineTuning(Measurement):
 
     run: Run
     share: Annotated[float, Range(ABOVE_ZERO, 1)] = 1.0  # of the labelled training images, as many of every class
-    lists: Literal["", "simclr"] = ""  # whose published list names that share; "" = a seeded draw
+    lists: Literal["", "simclr"] = ""  # the author whose published list names that share; "" = a seeded draw
     backbone_lr: Amount = 0.0  # 0 = frozen, its batch norms in evaluation mode
     head_lr: Positive = 0.3
     epochs: Count = 100
@@ -126,7 +126,7 @@ class FineTuning(Measurement):
     momentum: Share = 0.9
     nesterov: bool = False
     weight_decay: Amount = 1e-6
-    schedule: Literal["cosine", "steps"] = "cosine"  # both move once an epoch
+    schedule: Literal["cosine", "steps"] = "cosine"  # both change the rates once an epoch
     drops: tuple[Count, ...] = ()  # epochs, counted from 0, at whose start the rates fall (steps)
     drop_factor: Positive = 0.1
     augmentation: Augmentation = CROP_AND_FLIP

@@ -23,10 +23,10 @@ Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core o
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Spec):
-    """One view: the probability and strength of each operation, applied in recipe S's order.
+    """One view: the probability and strength of each operation.
 
-    colour jitter, grey, rotation, crop, flip, blur, solarize, normalise (W-MSE code; rotation and solarize are not
-    in it and stand where the paper's Table 4 and BYOL need them).
+    The order is that of recipe S: colour jitter, grey, rotation, crop, flip, blur, solarize, normalise. It is that of
+    the W-MSE code, which has no rotation and no solarize; the paper's Table 4 and BYOL need these two.
     """
 
     size: Annotated[int, Range(0, cap=4096)] = 0  # side of the view in pixels; 0 = the data set's own view size
@@ -58,12 +58,12 @@ class Augmentation(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone(Spec):
-    """The trunk that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
+    """The network that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
     name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"
     width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
     stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
-    zero_residual: bool = False  # residual branches start at zero: the scale of each one's last batch norm does
+    zero_residual: bool = False  # residual branches start at zero, by the scale of the last batch norm of each
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
 
 
@@ -88,7 +88,7 @@ class Optimizer(Spec):
     trust: Positive = 0.02  # LARS and LARC
     clip: bool = True  # both: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
     vector_lr: Amount = 0.0  # rate of biases and batch norm, quoted as `lr` is; 0 = `lr` (Barlow Twins code)
-    constant: Literal["none", "predictor"] = "none"  # what keeps the peak rate throughout (SimSiam, section 4.2)
+    constant: Literal["none", "predictor"] = "none"  # the part that always keeps the peak rate (SimSiam, section 4.2)
 
     def learning_rate(self, batch_size: int) -> float:
         """Peak learning rate for this batch size."""
@@ -102,7 +102,7 @@ class Schedule(Spec):
     kind: Literal["steps", "cosine"] = "steps"
     warmup_steps: Whole = 500
     warmup_epochs: Amount = 0.0  # added to warmup_steps
-    warmup_from: Amount = 0.0  # learning rate that warm-up leaves: its first step is one step above
+    warmup_from: Amount = 0.0  # learning rate that warm-up starts from: the first step is already one step above
     drops: tuple[Amount, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
     drop_factor: Positive = 0.2
     final: Share = 0.0  # rate at the end, as a share of the peak (cosine)
@@ -153,8 +153,10 @@ class Run(Spec):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     compmod: Comprehensive = Comprehensive()
-    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"  # float64: to compare, not to train with
-    norm_groups: Count = 1  # parts of the batch, one a process, with batch-norm statistics of their own; 1 = none
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = (
+        "float32"  # float64: for comparisons, not for training
+    )
+    norm_groups: Count = 1  # parts of the batch, one a process, with separate batch-norm statistics; 1 = none
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
 
     def __post_init__(self) -> None:
@@ -179,7 +181,7 @@ class Run(Spec):
         if self.batch_size % self.norm_groups:
             raise ValueError(f"Run.norm_groups {self.norm_groups} must divide the batch of {self.batch_size}")
         if not math.isfinite(self.peak_lr):
-            raise ValueError(f"Optimizer.lr {self.optimizer.lr} at a batch of {self.batch_size} is beyond all numbers")
+            raise ValueError(f"Optimizer.lr {self.optimizer.lr} at a batch of {self.batch_size} is not finite")
         if not is_name(self.copy):
             raise ValueError(f"Run.copy must be the name of a folder below the data folder, not {self.copy!r}")
         object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))

@@ -23,15 +23,15 @@ DIGEST_LENGTH = 12  # hexadecimal characters, 48 bits: a collision among 10,000 
 class Spec:
     """Base of every spec. Subclasses are frozen keyword-only dataclasses of numbers, strings, tuples and specs.
 
-    Making one raises ValueError, naming class and field, on a value that is not of the field's type: not one of a
-    Literal's, outside the Range of an Annotated, NaN or infinity.
+    The constructor raises ValueError, which names class and field, on a value that the type of the field does not
+    allow: a word that its Literal lacks, a number outside its Range, NaN or infinity.
     """
 
-    _kinds: ClassVar[dict[str, type[Spec]]] = {}
+    _classes: ClassVar[dict[str, type[Spec]]] = {}  # by name; the class statement adds to it
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        Spec._kinds[cls.__qualname__] = cls
+        Spec._classes[cls.__qualname__] = cls
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -40,8 +40,8 @@ class Spec:
     def digest(self) -> str:
         """Content digest over the class name and the fields that differ from their defaults.
 
-        Leaving defaults out lets a later version add a field without renaming every folder; in return the default
-        of a released field never changes. Raises ValueError, naming the field, on NaN or infinity.
+        Defaults are left out so that a later version can add a field and every folder keeps its name. In return, the
+        default of a released field never changes. Raises ValueError, which names the field, on NaN or infinity.
         """
         return hashlib.sha256(self._canonical.encode()).hexdigest()[:DIGEST_LENGTH]
 
@@ -49,15 +49,15 @@ class Spec:
     def _canonical(self) -> str:
         """The fields that differ from their defaults as JSON, sorted by name and without spaces.
 
-        Kept, and written without a dictionary between: a table asks for thousands of runs that share most of their
-        nested specs, and for each run again in its evaluations.
+        It is cached, and written without an intermediate dictionary, because a table asks for thousands of runs that
+        share most of their nested specs, and asks for every run again in its evaluations.
         """
-        kind, parts = type(self).__qualname__, []
+        owner, parts = type(self).__qualname__, []
         for name, default in _sorted_fields(type(self)):  # type: ignore[arg-type]  # as in _encode_spec
             setting = getattr(self, name)
             if setting is not default and setting != default:
-                parts.append(f'"{name}":{_canonical(setting, kind, name)}')
-        return f'{{"{kind}":{{{",".join(parts)}}}}}'
+                parts.append(f'"{name}":{_canonical(setting, owner, name)}')
+        return f'{{"{owner}":{{{",".join(parts)}}}}}'
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, defaults included, as plain JSON values; nested specs are `{class name: fields}`."""
@@ -72,20 +72,20 @@ class Spec:
         return spec
 
 
-def _canonical(setting: Any, kind: str, name: str) -> str:
-    """One setting as JSON without spaces."""
+def _canonical(setting: Any, owner: str, name: str) -> str:
+    """One setting, of the field `name` of the class `owner`, as JSON without spaces."""
     if isinstance(setting, Spec):
         return setting._canonical
     if isinstance(setting, tuple):
-        return f"[{','.join([_canonical(item, kind, name) for item in setting])}]"
-    encoded = _encode(setting, f"{kind}.{name}")
-    return repr(encoded) if type(encoded) in (int, float) else json.dumps(encoded)  # alike, but ten times as fast
+        return f"[{','.join([_canonical(item, owner, name) for item in setting])}]"
+    encoded = _encode(setting, f"{owner}.{name}")
+    return repr(encoded) if type(encoded) in (int, float) else json.dumps(encoded)  # the same text, ten times as fast
 
 
 def _encode_spec(spec: Spec) -> dict[str, Any]:
-    kind = type(spec).__qualname__
+    owner = type(spec).__qualname__
     fields = _fields(type(spec))  # type: ignore[arg-type]  # a class hashes; mypy asks its instances
-    return {kind: {name: _encode(getattr(spec, name), f"{kind}.{name}") for name, _ in fields}}
+    return {owner: {name: _encode(getattr(spec, name), f"{owner}.{name}") for name, _ in fields}}
 
 
 def _encode(setting: Any, name: str) -> Any:
@@ -103,17 +103,17 @@ def _encode(setting: Any, name: str) -> Any:
 
 
 @cache
-def _fields(kind: type[Spec]) -> tuple[tuple[str, Any], ...]:
-    """Name and default of every field; MISSING, which equals no setting, where there is no default."""
+def _fields(owner: type[Spec]) -> tuple[tuple[str, Any], ...]:
+    """Name and default of every field; where there is no default, MISSING, which equals no setting."""
     return tuple(
         (field.name, field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
-        for field in dataclasses.fields(kind)
+        for field in dataclasses.fields(owner)
     )
 
 
 @cache
-def _sorted_fields(kind: type[Spec]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(_fields(kind), key=lambda field: field[0]))  # type: ignore[arg-type]  # as in _encode_spec
+def _sorted_fields(owner: type[Spec]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(_fields(owner), key=lambda field: field[0]))  # type: ignore[arg-type]  # as in _encode_spec
 
 
 def _decode(encoded: Any) -> Any:
@@ -121,18 +121,18 @@ def _decode(encoded: Any) -> Any:
         if len(encoded) != 1:
             raise ValueError(f"a spec is one class name with its fields, not {len(encoded)} names")
         ((name, fields),) = encoded.items()
-        kind = Spec._kinds.get(name)
-        if kind is None:
-            raise ValueError(f"unknown kind of spec {name!r}; known: {', '.join(sorted(Spec._kinds))}")
+        owner = Spec._classes.get(name)
+        if owner is None:
+            raise ValueError(f"unknown kind of spec {name!r}; known: {', '.join(sorted(Spec._classes))}")
         if not isinstance(fields, dict):
             raise ValueError(f"the fields of {name} are names with values, not {fields!r}")
-        known = {field.name for field in dataclasses.fields(kind)}
+        known = {field.name for field in dataclasses.fields(owner)}
         if unknown := sorted(set(fields) - known):
             raise ValueError(f"unknown field {unknown[0]!r} of {name}; known: {', '.join(sorted(known))}")
-        needed = [name for name, default in _fields(kind) if default is dataclasses.MISSING]  # type: ignore[arg-type]
+        needed = [name for name, default in _fields(owner) if default is dataclasses.MISSING]  # type: ignore[arg-type]
         if lacking := [field for field in needed if field not in fields]:
             raise ValueError(f"{name} lacks {', '.join(lacking)}")
-        return kind(**{key: _decode(value) for key, value in fields.items()})
+        return owner(**{key: _decode(value) for key, value in fields.items()})
     if isinstance(encoded, list):
         return tuple(_decode(item) for item in encoded)
     return encoded

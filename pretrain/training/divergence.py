@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..records.record import newest_updates
 from ..specs.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOVES_NO_NUMBER = "words an error"
 
@@ -22,6 +23,8 @@ class NonFiniteLoss(RuntimeError):
 
 def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     """Whether every number is finite, as a tensor on the device, so that asking does not wait for it."""
+    import torch  # here, so that who only knows the exception does not wait for it
+
     return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
 
 

@@ -1,7 +1,7 @@
-"""Cluster: where jobs go and what they may ask for, from a small TOML file that the user owns.
+"""Cluster: where jobs run and what they may ask for, from a small TOML file that the user owns.
 
-Options are those of sbatch (man sbatch), asked for through submitit's SLURM executor. What a run computes does not
-depend on its cluster, so nothing here enters a spec.
+The options are those of sbatch (man sbatch); submitit's SLURM executor passes them on. The result of a run does not
+depend on its cluster, so nothing here is part of a spec.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ HERE = "compmod.toml"
 HOME = ".config/compmod/clusters.toml"
 SECTION = "cluster"  # of the file: [cluster.NAME]
 
-Setting = str | int | float | bool
+OptionValue = str | int | float | bool
 
 
-LIMITS: Mapping[str, tuple[float, float]] = {  # of numbers, both ends included; no cluster asks for more
+LIMITS: Mapping[str, tuple[float, float]] = {  # of numbers, both ends included; no cluster has more
     "gpus_per_node": (0, 1_024),
     "nodes": (1, 65_535),
     "cpus_per_gpu": (1, 4_096),
@@ -43,11 +43,11 @@ LARGEST = 2**63  # of numbers in options
 
 
 def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above Cluster, for CLUSTERS holds one
-    """Raise ValueError unless `value` is of the kind that its default is, in its limits, and of one printed line."""
+    """Raise ValueError unless `value` has the type of its default, is within its limits, and is one printable line."""
     if name == "setup":
         right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
     elif name == "sbatch":
-        right = isinstance(value, tuple) and all(isinstance(each, Setting) for _, each in value)
+        right = isinstance(value, tuple) and all(isinstance(option, OptionValue) for _, option in value)
         expected = "a table of options"
     elif isinstance(default, bool):
         right, expected = isinstance(value, bool), "true or false"
@@ -72,7 +72,7 @@ def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above 
 
 
 def _check_options(cluster: str, options: tuple[tuple[str, Any], ...]) -> None:
-    """Raise ValueError on an option of sbatch that is no name, no finite number, or ours to set."""
+    """Raise ValueError on an option of sbatch with a wrong name or value, or that compmod sets itself."""
     for option, value in options:
         if not re.fullmatch("[a-z][a-z0-9-]*", option.replace("_", "-")):
             raise ValueError(f"cluster {cluster}: sbatch has an option {option!r}; expected a name such as mail-type")
@@ -89,7 +89,7 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield name, value
     elif name == "setup":
-        yield from ((f"line {place + 1} of setup", line) for place, line in enumerate(value))
+        yield from ((f"line {number} of setup", line) for number, line in enumerate(value, 1))
     elif name == "sbatch":
         yield from ((f"sbatch.{option}", text) for option, text in value if isinstance(text, str))
 
@@ -104,7 +104,7 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """One place that runs jobs. Raises ValueError, naming the field, on a value that cannot be."""
+    """A SLURM cluster, or this machine, that runs jobs. Raises ValueError, naming the field, on a wrong value."""
 
     name: str
     executor: Literal["slurm", "local"] = "slurm"  # local: processes of this machine, one job of theirs each
@@ -114,18 +114,18 @@ class Cluster:
     constraint: str = ""
     gpus_per_node: int = 1  # GPUs that a pretraining on large images takes on each of its nodes; 0 = a CPU cluster
     gpu_type: str = ""  # such as a100
-    nodes: int = 1  # that a pretraining on large images takes; everything else takes one GPU of one node
-    cpus_per_gpu: int = 8  # cores of a task; there is one task a GPU, or one where no GPU is used
+    nodes: int = 1  # of a pretraining on large images; other jobs take one GPU of one node
+    cpus_per_gpu: int = 8  # cores of a task; a job has one task a GPU, or one task without a GPU
     mem_gb: float = 0.0  # of a task; 0 = the cluster's default
-    hours: float = 24.0  # the most that a job may ask for
-    least_minutes: int = 10  # what even a short job asks for
-    warning_s: int = 120  # how long before its time is up a job is told to save
-    requeue: bool = True  # whether a job that was stopped queues itself again
+    hours: float = 24.0  # the longest limit that a job may ask for
+    least_minutes: int = 10  # the shortest limit that a job asks for
+    warning_s: int = 120  # a job gets the signal to save so long before its limit
+    requeue: bool = True  # whether a stopped job queues itself again
     max_parallel: int = 32  # tasks of an array that run at once; on a local one, of everything; 0 = as many as fit
     max_array: int = 1000  # tasks of an array; SLURM's MaxArraySize less one, 1000 unless the cluster says otherwise
     python: str = ""  # of the compute nodes; "" = the one that submits
     setup: tuple[str, ...] = ()  # lines of shell before the task, such as module load cuda
-    sbatch: tuple[tuple[str, Setting], ...] = ()  # any other option of sbatch; true = without a value
+    sbatch: tuple[tuple[str, OptionValue], ...] = ()  # any other option of sbatch; true = without a value
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -145,11 +145,11 @@ class Cluster:
         return self.executor == "local"
 
 
-CLUSTERS: dict[str, Cluster] = {  # what needs no file
+CLUSTERS: dict[str, Cluster] = {  # those that need no file
     "local": Cluster(
         name="local",
         executor="local",
-        gpus_per_node=0,  # those that the machine has are shared out by local.py, one a job
+        gpus_per_node=0,  # local.py gives each job one of the machine's GPUs
         cpus_per_gpu=1,
         max_parallel=0,  # one a GPU, or one a core
         requeue=False,
@@ -158,9 +158,9 @@ CLUSTERS: dict[str, Cluster] = {  # what needs no file
 
 
 def clusters_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """The file that is read, the first of these that there is: $COMPMOD_CLUSTERS, ./compmod.toml, in ~/.config.
+    """The file of clusters: that of $COMPMOD_CLUSTERS, else ./compmod.toml if it exists, else the one in ~/.config.
 
-    Where there is none, the last: the one to write. What $COMPMOD_CLUSTERS names stands for all.
+    The first and the last need not exist: `compmod cluster new` writes the file.
     """
     if environment.get(VARIABLE):
         return Path(environment[VARIABLE])
@@ -169,7 +169,7 @@ def clusters_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def clusters(file: Path | None = None) -> dict[str, Cluster]:
-    """Every cluster that is known: those built in, and those of the file. Raises ValueError on a mistake in it."""
+    """Every known cluster: the built-in ones and those of the file. Raises ValueError on a mistake in the file."""
     file = clusters_file() if file is None else file
     try:
         content = read_regular(file)
@@ -192,7 +192,7 @@ def clusters(file: Path | None = None) -> dict[str, Cluster]:
 
 
 def cluster_named(name: str, file: Path | None = None) -> Cluster:
-    """The cluster of that name. Raises ValueError, listing those that there are."""
+    """The cluster of that name. Raises ValueError, which lists the known ones, where there is none."""
     known = clusters(file)
     if name not in known:
         where = clusters_file() if file is None else file
@@ -203,7 +203,7 @@ def cluster_named(name: str, file: Path | None = None) -> Cluster:
 
 
 def new_entry(name: str, file: Path | None = None) -> Path:
-    """Append an entry with every setting explained, to be edited. Raises ValueError where the name is taken."""
+    """Append an entry that explains every setting, for the user to edit. Raises ValueError where the name exists."""
     file = clusters_file() if file is None else file
     if name in clusters(file):
         raise ValueError(f"cluster {name!r} is there already, built in or in {file}; take another name or edit it")
@@ -220,7 +220,7 @@ def new_entry(name: str, file: Path | None = None) -> Path:
 
 _TEMPLATE = """\
 [cluster.{name}]
-# What is commented out has the value shown. `sinfo` lists partitions, `sacctmgr show associations` your accounts.
+# A commented line shows the default. `sinfo` lists partitions, `sacctmgr show associations` your accounts.
 # partition = ""        # "" = the cluster's own default
 # account = ""
 # qos = ""
@@ -230,10 +230,10 @@ _TEMPLATE = """\
 # nodes = 1             # that a pretraining on large images takes
 # cpus_per_gpu = 8      # cores of a task; there is one task a GPU
 # mem_gb = 0.0          # of a task; 0 = the cluster's default
-# hours = 24.0          # the most that a job may ask for
-# least_minutes = 10    # what even a short job asks for
-# warning_s = 120       # how long before its time is up a job is told to save
-# requeue = true        # whether a job that was stopped queues itself again
+# hours = 24.0          # the longest limit that a job may ask for
+# least_minutes = 10    # the shortest limit that a job asks for
+# warning_s = 120       # a job gets the signal to save so long before its limit
+# requeue = true        # whether a stopped job queues itself again
 # max_parallel = 32     # tasks of one array that run at once; 0 = as many as fit
 # max_array = 1000      # tasks of one array; `scontrol show config` has the cluster's MaxArraySize, which is one more
 # python = ""           # on the compute nodes; "" = the one that submits

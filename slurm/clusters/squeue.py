@@ -1,7 +1,7 @@
-"""Queue: SLURM's commands squeue, sacct, scancel and scontrol as typed functions.
+"""Squeue: SLURM's commands squeue, sacct, scancel and scontrol as typed functions.
 
-Formats are fixed by us (man squeue, --format; man sacct, --parsable2), so that no version's default or user's
-environment changes them. Accounting may be switched off: then sacct tells nothing, and that is no error.
+We set the formats (man squeue, --format; man sacct, --parsable2), so that neither a version nor the user's environment
+changes them. A cluster may keep no accounts: then sacct knows nothing, and that is no error.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TIMEOUT_S = 30.0  # a busy controller answers within ten
 MOST_TASKS = 4_000_000  # of an array, SLURM's own limit
 CANCELLED_AT_ONCE = 500  # job numbers in one call: a command line has a length
 
-FINISHED = frozenset(  # every other state is that of a job that waits, runs or is about to
+FINISHED = frozenset(  # in every other state a job waits or runs
     {
         "BOOT_FAIL",
         "CANCELLED",
@@ -41,12 +41,12 @@ _SEPARATOR = "|"
 
 
 class SlurmError(RuntimeError):
-    """A command of SLURM's is not there, failed or did not answer."""
+    """A command of SLURM is missing, failed or did not answer."""
 
 
 @dataclass(frozen=True)
 class Queued:
-    """One job, or one task of an array, as squeue shows it; for some minutes also one that has ended."""
+    """One job, or one task of an array, as squeue shows it; also for some minutes after its end."""
 
     job_id: str  # such as 123 or 123_4
     state: str
@@ -63,28 +63,28 @@ class Queued:
 
     @property
     def waiting(self) -> bool:
-        """Whether it has not started, or is to start again."""
+        """Whether it has not started, or will start again."""
         return self.state in WAITING
 
 
 @dataclass(frozen=True)
 class Accounted:
-    """One job, or one task of an array, as sacct remembers it."""
+    """One job, or one task of an array, as sacct shows it."""
 
     job_id: str
     state: str
     exit_code: int = 0
     signal: int = 0
-    starts: int = 1  # how often it was started, a requeue being a new start
+    starts: int = 1  # how often it started; a requeue is a new start
 
 
 def cluster_name() -> str:
-    """What SLURM calls the cluster of this machine. Raises SlurmError when it does not answer."""
+    """SLURM's name for the cluster of this machine. Raises SlurmError when SLURM does not answer."""
     text = _run(["scontrol", "show", "config"])
-    found = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
-    if not found:
+    match = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.MULTILINE)
+    if not match:
         raise SlurmError("scontrol show config names no cluster; expected a line ClusterName = NAME")
-    return found.group(1)
+    return match.group(1)
 
 
 def queued(job_ids: Iterable[str]) -> Mapping[str, Queued]:
@@ -96,14 +96,14 @@ def queued(job_ids: Iterable[str]) -> Mapping[str, Queued]:
     try:
         text = _run(["squeue", *options, f"--jobs={','.join(wanted)}"])
     except SlurmError as error:
-        if "Invalid job id" in str(error):  # all of them have left its memory
+        if "Invalid job id" in str(error):  # squeue has forgotten all of them
             return {}
         raise
-    return {found.job_id: found for line in text.splitlines() for found in _queued(line)}
+    return {job.job_id: job for line in text.splitlines() for job in _queued(line)}
 
 
 def accounted(job_ids: Iterable[str]) -> Mapping[str, Accounted]:
-    """What sacct knows of these jobs and array tasks; nothing where accounting is off, fails or is not there."""
+    """What sacct knows of these jobs and array tasks; nothing where the cluster keeps no accounts or sacct fails."""
     wanted = _arrays(job_ids)
     if not wanted:
         return {}
@@ -112,17 +112,16 @@ def accounted(job_ids: Iterable[str]) -> Mapping[str, Accounted]:
         text = _run(["sacct", *options, f"--jobs={','.join(wanted)}"])
     except SlurmError:
         return {}
-    found: dict[str, Accounted] = {}
+    jobs: dict[str, Accounted] = {}
     for line in text.splitlines():
-        for entry in _accounted(line):
-            before = found.get(entry.job_id)
-            starts = before.starts + 1 if before else 1
-            found[entry.job_id] = Accounted(entry.job_id, entry.state, entry.exit_code, entry.signal, starts)
-    return found
+        for job in _accounted(line):
+            before = jobs.get(job.job_id)
+            jobs[job.job_id] = replace(job, starts=before.starts + 1 if before else 1)
+    return jobs
 
 
 def cancel(job_ids: Sequence[str]) -> None:
-    """Cancel jobs and array tasks; those that have ended are no error. Raises SlurmError when scancel fails."""
+    """Cancel jobs and array tasks; one that has ended is no error. Raises SlurmError when scancel fails."""
     for first in range(0, len(job_ids), CANCELLED_AT_ONCE):
         try:
             _run(["scancel", *job_ids[first : first + CANCELLED_AT_ONCE]])
@@ -134,10 +133,10 @@ def cancel(job_ids: Sequence[str]) -> None:
 
 def expanded(job_id: str) -> tuple[str, ...]:
     """The array tasks that a number such as 123_[0,4-9:2%2] stands for; any other number alone."""
-    found = re.fullmatch(r"([0-9]+)_\[([^\]%]*)(?:%[0-9]+)?\]?", job_id)
-    if not found:
+    match = re.fullmatch(r"([0-9]+)_\[([^\]%]*)(?:%[0-9]+)?\]?", job_id)
+    if not match:
         return (job_id,)
-    array, ranges = found.groups()
+    array, ranges = match.groups()
     tasks: list[int] = []
     for part in ranges.split(","):
         span = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([0-9]{1,9}))?)?", part)
@@ -172,12 +171,12 @@ def _accounted(line: str) -> Iterator[Accounted]:
 
 
 def _arrays(job_ids: Iterable[str]) -> list[str]:
-    """The numbers of jobs and whole arrays, each once: one call tells of all tasks."""
+    """The ids of jobs and whole arrays, each once: one call lists all tasks of an array."""
     return list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
 
 
 def _run(command: list[str]) -> str:
-    """What a command prints, in no language and time format but SLURM's own. Raises SlurmError, one line."""
+    """The output of a command, in SLURM's own language and time format. Raises SlurmError, in one line."""
     name = command[0]
     if shutil.which(name) is None:
         raise SlurmError(f"{name} is not on PATH; expected on a login node of a SLURM cluster")
@@ -192,6 +191,6 @@ def _run(command: list[str]) -> str:
     except OSError as error:
         raise SlurmError(f"{name} cannot be started: {error.strerror}") from error
     if done.returncode:
-        said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
-        raise SlurmError(f"{name} failed with status {done.returncode}: {said or 'it said nothing'}")
+        errors = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+        raise SlurmError(f"{name} failed with status {done.returncode}: {errors or 'it printed no reason'}")
     return done.stdout

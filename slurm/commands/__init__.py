@@ -1,1 +1,1 @@
-"""commands."""
+"""Commands: how does a command line submit, watch, cancel or retry jobs? Words: digest, table, cluster."""

@@ -1,4 +1,4 @@
-"""The commands behind `compmod cancel` and `compmod retry`: end what waits or runs, submit again what failed."""
+"""The commands behind `compmod cancel` and `compmod retry`: end jobs; submit failed ones again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ...tables.commands.options import CopiesOption, ScaleOption, SeedsOption
 from ...tables.commands.table import ALL, numbers
 from ...tables.paper.table import Table
 from ..clusters.squeue import NEVER
-from ..status.read import Board, wanted
-from ..status.schedulers import Places
+from ..status.read import StatusReader, wanted
+from ..status.schedulers import Schedulers
 from ..status.status import Status, TaskStatus
 from ..submission import journal
-from ..submission.journal import Entry
+from ..submission.journal import JournalEntry
 from .options import GpusOption, NodesOption
 from .status import SHORTEST, built, named
 
@@ -36,9 +36,9 @@ def cancel_command(
     copies: CopiesOption = (),
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Cancel what waits or runs of tables, or by digest; a pretraining named by its digest with its measurements.
+    """Cancel the jobs of tables, or of digests; the digest of a pretraining also cancels its measurements.
 
-    Checkpoints stay. A table's pretraining goes on where jobs of other tables wait for it.
+    Checkpoints stay. The pretraining of a table continues where jobs of other tables wait for it.
     """
     if not words:
         raise ValueError(f"cancel needs the numbers of tables, {ALL}, or digests; compmod status lists them")
@@ -49,19 +49,19 @@ def cancel_command(
         for digest, entry in journal.entries(runs, remarks).items()
         if not os.path.exists(Path(runs) / entry.folder / "results.json")
     }
-    places = Places(runs)
-    places.ask(submitted.values())
-    live = {digest: entry for digest, entry in submitted.items() if places.live(entry)}
+    schedulers = Schedulers(runs)
+    schedulers.ask(submitted.values())
+    live = {digest: entry for digest, entry in submitted.items() if schedulers.live(entry)}
     chosen = {named(word, submitted.values()).digest for word in beginnings}
     chosen |= {digest for digest, entry in live.items() if _trained(entry) in _folders(chosen, submitted)}
     asked = set(wanted(built(of_tables, scale, seeds, copies))) if of_tables else set[str]()
     kept = _waited_for(asked - chosen, chosen | asked, live)
     ended = [live[digest] for digest in live if digest in (chosen | asked) - kept]
-    places.cancel(ended)
-    print(f"cancelled {_said(ended)}", flush=True)
+    schedulers.cancel(ended)
+    print(f"cancelled {_jobs(ended)}", flush=True)
     if kept:
-        print(f"left {_said([live[digest] for digest in kept])}, which jobs of other tables wait for", flush=True)
-    for remark in (*places.remarks, *remarks):
+        print(f"left {_jobs([live[digest] for digest in kept])}, which jobs of other tables wait for", flush=True)
+    for remark in (*schedulers.remarks, *remarks):
         print(f"warning: {printable(remark)}", flush=True)
 
 
@@ -74,9 +74,9 @@ def retry_command(
     data: DataOption = Path("data"),
     nodes: NodesOption = 0,
     gpus: GpusOption = -1,
-    cluster: Annotated[str, arg(help="where to; default: where each failed")] = "",
+    cluster: Annotated[str, arg(help="cluster to submit to; default: the one where each failed")] = "",
 ) -> None:
-    """Submit again what failed or was lost of the tables (none = all), or by digest, with what waited for it."""
+    """Submit again what failed or was lost, of tables (none = all) or digests, with the measurements that need it."""
     from ..clusters.cluster import cluster_named
     from ..submission.arrays import Wish
     from ..submission.submit import submit
@@ -86,8 +86,8 @@ def retry_command(
         cluster_named(cluster)  # an unknown one is an error whether or not something failed
     of_tables, beginnings = _parted(words)
     tables = built(of_tables, scale, seeds, copies)
-    board = Board(tables, runs)
-    status = board.read()
+    reader = StatusReader(tables, runs)
+    status = reader.read()
     failed = [task for task in status.tasks if task.state in ("failed", "lost")]
     if beginnings and not of_tables:
         known = {task.spec.digest: task for task in failed}
@@ -102,12 +102,12 @@ def retry_command(
     clusters = {name: cluster_named(name) for name in groups}
     again = set().union(*groups.values())
     stuck = [task.entry for task in status.tasks if task.entry and task.reason == NEVER and task.spec.digest in again]
-    board.places.cancel(stuck)
+    reader.schedulers.cancel(stuck)
     for name, digests in groups.items():
         sent = submit(cut(tables, digests), runs, data, clusters[name], wish)
         steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
-        said = _counted(sum(spec.kind == "pretraining" for spec in steps), len(steps))
-        print(f"submitted again to {name}: {said}", flush=True)
+        submitted = _counted(sum(spec.kind == "pretraining" for spec in steps), len(steps))
+        print(f"submitted again to {name}: {submitted}", flush=True)
         for remark in sent.remarks:
             print(f"warning: {printable(remark)}", flush=True)
 
@@ -142,7 +142,7 @@ def _parted(words: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
 
 
 def _beginning(words: Sequence[str], known: Mapping[str, TaskStatus]) -> list[str]:
-    """The digests that the words begin. Raises ValueError on a word that begins none of what failed, or several."""
+    """The digests that begin with the words. Raises ValueError on a word that begins no failed digest, or several."""
     found = []
     for word in words:
         alike = [digest for digest in known if digest.startswith(Path(word).name.rpartition("-")[2])]
@@ -154,7 +154,7 @@ def _beginning(words: Sequence[str], known: Mapping[str, TaskStatus]) -> list[st
 
 
 def _measurements(task: TaskStatus, status: Status) -> set[str]:
-    """Digests of the measurements that are to be made again: of a pretraining, all that are not done."""
+    """Digests of the measurements to submit again: of a pretraining, all that are not done."""
     if task.spec.kind != "pretraining":
         return {task.spec.digest}
     return {
@@ -164,22 +164,22 @@ def _measurements(task: TaskStatus, status: Status) -> set[str]:
     }
 
 
-def _trained(entry: Entry) -> str:
+def _trained(entry: JournalEntry) -> str:
     """Folder of the pretraining that a measurement needs; "" for a pretraining."""
     return entry.folder.rpartition("/")[0]
 
 
-def _folders(digests: Iterable[str], entries: Mapping[str, Entry]) -> set[str]:
+def _folders(digests: Iterable[str], entries: Mapping[str, JournalEntry]) -> set[str]:
     return {entries[digest].folder for digest in digests}
 
 
-def _waited_for(asked: Collection[str], ended: Collection[str], live: Mapping[str, Entry]) -> set[str]:
-    """Those of `asked` that live jobs wait for which are not to end."""
+def _waited_for(asked: Collection[str], ended: Collection[str], live: Mapping[str, JournalEntry]) -> set[str]:
+    """Those of `asked` that must continue: jobs that do not end wait for them."""
     needed = {_trained(entry) for digest, entry in live.items() if digest not in ended}
     return {digest for digest in asked if digest in live and live[digest].folder in needed}
 
 
-def _said(entries: Sequence[Entry]) -> str:
+def _jobs(entries: Sequence[JournalEntry]) -> str:
     return _counted(sum(not _trained(entry) for entry in entries), len(entries))
 
 

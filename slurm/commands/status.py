@@ -1,4 +1,4 @@
-"""The commands behind `compmod status` and `compmod logs`: where tables stand, and what a job said."""
+"""The commands behind `compmod status` and `compmod logs`: the status of tables, and the log of a job."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ...tables.build import TABLES, build_table
 from ...tables.commands.options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
 from ...tables.paper.table import Table
 from ..shared_files import open_regular
-from ..status.read import Board
-from ..status.schedulers import Places
+from ..status.read import StatusReader
+from ..status.schedulers import Schedulers
 from ..submission import journal
-from ..submission.journal import Entry
+from ..submission.journal import JournalEntry
 
 SHORTEST = 4  # characters of a digest that may stand for it; a shorter word is a table's number
 LISTED = 10  # matches that an error names
-POLL_S, ASK_S = 1.0, 15.0  # between looks at a log, and between questions whether its job goes on
+POLL_S, ASK_S = 1.0, 15.0  # between reads of a log, and between questions whether its job still runs
 
 
 def status_command(
@@ -38,28 +38,28 @@ def status_command(
     watch_: Annotated[bool, arg(name="watch", help="show it again every two seconds, until interrupted")] = False,
     json: Annotated[bool, arg(help="every task that is not done, for other programs")] = False,
 ) -> None:
-    """Say where the tables' pretrainings and measurements stand: done, running, queued, failed and why."""
+    """Show the status of the tables' pretrainings and measurements: done, running, queued, failed and why."""
     from ..status.terminal import console, shown, watch
 
     if watch_ and json:
-        raise ValueError("watch is for reading and json for programs; ask for one of them")
-    board = Board(built(numbers, scale, seeds, copies), runs)
+        raise ValueError("watch is for reading and json for programs; give one of them")
+    reader = StatusReader(built(numbers, scale, seeds, copies), runs)
     if json:
-        print(board.read().to_json(), flush=True)
+        print(reader.read().to_json(), flush=True)
         return
     screen = console()
     if watch_:
-        watch(board, screen)
-    screen.print(shown(board.read(), screen.width))
+        watch(reader, screen)
+    screen.print(shown(reader.read(), screen.width))
 
 
 def logs_command(
-    digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a pretraining or measurement, or its beginning")],
+    digest: Annotated[Positional[str], arg(metavar="DIGEST", help="of a spec, or the beginning of one")],
     follow: Annotated[bool, arg(help="go on printing what is added, until the job ends")] = False,
-    lines: Annotated[int, Range(0, 1_000_000_000), arg(help="lines of its end; 0 = all")] = 0,
+    lines: Annotated[int, Range(0, 1_000_000_000), arg(help="the last lines only, so many; 0 = all")] = 0,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Print the newest log of what was submitted: all starts of one job, one after another."""
+    """Print the newest log of a pretraining or measurement: all starts of its job, one after another."""
     remarks: list[str] = []
     entry = named(digest, journal.entries(runs, remarks).values())
     for remark in remarks:
@@ -84,31 +84,31 @@ def built(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str
     return [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
 
 
-def named(word: str, entries: Iterable[Entry]) -> Entry:
+def named(word: str, entries: Iterable[JournalEntry]) -> JournalEntry:
     """The one entry whose digest begins with `word`, which may also be a folder's name. Raises ValueError otherwise."""
     known, start = list(entries), Path(word).name.rpartition("-")[2]
-    found = [entry for entry in known if entry.digest.startswith(start)] if len(start) >= SHORTEST else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"{word!r} is the beginning of {len(found)} digests: {_listed(found)}")
+    matches = [entry for entry in known if entry.digest.startswith(start)] if len(start) >= SHORTEST else []
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"{word!r} is the beginning of {len(matches)} digests: {_listed(matches)}")
     if not known:
         raise ValueError(f"nothing was submitted from this runs folder, {word!r} neither; valid: another --runs")
     raise ValueError(f"no digest begins with {word!r}, of {SHORTEST} characters at least; submitted: {_listed(known)}")
 
 
-def _listed(entries: Sequence[Entry]) -> str:
+def _listed(entries: Sequence[JournalEntry]) -> str:
     named = [f"{entry.digest} ({printable(entry.folder.rpartition('-')[0])})" for entry in entries[:LISTED]]
     return ", ".join(named) + (f" and {len(entries) - LISTED} more" if len(entries) > LISTED else "")
 
 
 def _shown(text: str) -> str:
-    """A log as lines that no terminal obeys; what was overwritten in place has lines of its own."""
+    """A log without commands to the terminal; text that was overwritten in place gets lines of its own."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
-def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
+def _wait_for(path: Path, entry: JournalEntry, runs: Path) -> None:
     asked = time.monotonic()
     while not path.is_file():
         time.sleep(POLL_S)
@@ -118,8 +118,8 @@ def _wait_for(path: Path, entry: Entry, runs: Path) -> None:
                 raise ValueError(f"job {entry.job_id} ended and left no log at {printable(str(path))}")
 
 
-def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
-    """Print what is added until the job neither waits nor runs and nothing more comes."""
+def _follow(file: TextIO, entry: JournalEntry, runs: Path) -> None:
+    """Print new text until the job has ended and no more text comes."""
     asked, over = time.monotonic(), not _live(entry, runs)
     while True:
         text = file.read()
@@ -132,7 +132,7 @@ def _follow(file: TextIO, entry: Entry, runs: Path) -> None:
             asked, over = time.monotonic(), not _live(entry, runs)
 
 
-def _live(entry: Entry, runs: Path) -> bool:
-    places = Places(runs)
-    places.ask([entry])
-    return places.live(entry)
+def _live(entry: JournalEntry, runs: Path) -> bool:
+    schedulers = Schedulers(runs)
+    schedulers.ask([entry])
+    return schedulers.live(entry)

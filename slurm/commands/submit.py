@@ -1,4 +1,4 @@
-"""The commands behind `compmod submit` and `compmod cluster`: send what tables lack to a cluster; describe one."""
+"""The commands behind `compmod submit` and `compmod cluster`: submit what tables lack; describe a cluster."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def submit_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
-    dry_run: Annotated[bool, arg(help="print the plan and what sbatch would be given; submit nothing")] = False,
+    dry_run: Annotated[bool, arg(help="print the plan and the scripts for sbatch; submit nothing")] = False,
     nodes: NodesOption = 0,
     gpus: GpusOption = -1,
     hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
 ) -> None:
-    """Submit what the tables lack, each spec once, and return; what is done, queued or running is left alone.
+    """Submit what the tables lack, each spec once, and return; skip what is done, queued or running.
 
-    Raises ValueError on a wrong argument, SlurmError where SLURM does not do as it is asked.
+    Raises ValueError on a wrong argument, SlurmError where SLURM refuses or does not answer.
     """
     from ..submission.arrays import Wish
     from ..submission.submit import submit
 
     wish = Wish(nodes, gpus)
-    place, named = cluster_named(cluster), named_copies(copies)
+    where, named = cluster_named(cluster), named_copies(copies)
     tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
-    sent = submit(tables, runs, data, place, wish, dry_run=dry_run, hardware=hardware)
+    sent = submit(tables, runs, data, where, wish, dry_run=dry_run, hardware=hardware)
     if dry_run:
         print(plan_text(sent.plan, scale, seeds), end="\n\n")
-        for text in _texts(sent.arranged.jobs, place, runs):
+        for text in _texts(sent.arranged.jobs, where, runs):
             print(text, end="\n\n")
-    print(told(sent, place, dry_run=dry_run), flush=True)
+    print(submission_text(sent, where, dry_run=dry_run), flush=True)
 
 
 def cluster_command(
@@ -72,8 +72,9 @@ def cluster_command(
     if action == "list":
         if name:
             raise ValueError(f"cluster list names all, and takes no NAME such as {name!r}")
-        for each in clusters().values():
-            print(f"{each.name:12} {each.executor:6} {each.partition or 'default partition' if not each.local else ''}")
+        for known in clusters().values():
+            partition = "" if known.local else known.partition or "default partition"
+            print(f"{known.name:12} {known.executor:6} {partition}")
         print(f"file: {clusters_file()}", flush=True)
         return
     if not name:
@@ -82,26 +83,26 @@ def cluster_command(
         print(f"wrote [cluster.{name}] to {new_entry(name)}; edit it, then: compmod cluster check {name}", flush=True)
         return
     faults = 0
-    for finding in check_cluster(cluster_named(name), run=run):
-        faults += not finding.ok
-        print(f"{'ok    ' if finding.ok else 'FAULTY'} {finding.what}: {finding.said}", flush=True)
+    for result in check_cluster(cluster_named(name), run=run):
+        faults += not result.passed
+        print(f"{'ok    ' if result.passed else 'FAULTY'} {result.name}: {result.message}", flush=True)
     if faults:
         raise ValueError(f"{faults} fault{'s'[: faults != 1]} in cluster {name} of {clusters_file()}")
 
 
-def told(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
-    """What was submitted, and what was not, to read."""
+def submission_text(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
+    """What was submitted and what was not, as text."""
     lines = []
-    for place, job in enumerate(sent.arranged.jobs):
-        number = f"job {sent.numbers[place]}: " if place < len(sent.numbers) else ""
+    for index, job in enumerate(sent.arranged.jobs):
+        number = f"job {sent.numbers[index]}: " if index < len(sent.numbers) else ""
         follows = ", after earlier jobs" if job.after else ""
         if job.corresponds is not None:
             follows = f", after array {job.corresponds + 1}"
-        lines.append(f"  array {place + 1}: {number}{_size(job)}{follows}")
+        lines.append(f"  array {index + 1}: {number}{_size(job)}{follows}")
     tasks = sum(len(job.steps) for job in sent.arranged.jobs)
     if lines:
-        said = "would be submitted" if dry_run else "submitted"
-        lines.insert(0, f"{tasks} task{'s'[: tasks != 1]} in {len(lines)} arrays {said} to {cluster.name}:")
+        done = "would be submitted" if dry_run else "submitted"
+        lines.insert(0, f"{tasks} task{'s'[: tasks != 1]} in {len(lines)} arrays {done} to {cluster.name}:")
     else:
         lines.append("Nothing to submit.")
     if sent.arranged.under_way:
@@ -118,20 +119,20 @@ def told(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
 
 
 def _texts(jobs: Sequence[Job], cluster: Cluster, runs: Path) -> list[str]:
-    """What each array is, and what sbatch would be given."""
+    """For each array its tasks, and the script that sbatch would get."""
     from ..submission.submit import dependency, sbatch_text
 
     if cluster.local:
         return []
-    numbers = [f"ARRAY_{place + 1}" for place in range(len(jobs))]
+    numbers = [f"ARRAY_{index + 1}" for index in range(len(jobs))]
     folder = Path(runs).resolve() / ".slurm" / "jobs" / "SUBMISSION"
     return [
-        f"--- array {place + 1}: {_size(job)}\n"
+        f"--- array {index + 1}: {_size(job)}\n"
         + "\n".join(f"#   {step.spec.folder}" for step in job.steps[:SHOWN])
         + (f"\n#   and {len(job.steps) - SHOWN} more" if len(job.steps) > SHOWN else "")
         + "\n"
         + sbatch_text(job, cluster, folder, dependency(job, jobs, numbers)).rstrip()
-        for place, job in enumerate(jobs)
+        for index, job in enumerate(jobs)
     ]
 
 
@@ -140,10 +141,10 @@ SHOWN = 5  # tasks of an array that a dry run names
 
 def _size(job: Job) -> str:
     given = job.resources
-    each = f"{given.nodes} node{'s'[: given.nodes != 1]}, " if given.nodes > 1 else ""
+    nodes = f"{given.nodes} node{'s'[: given.nodes != 1]}, " if given.nodes > 1 else ""
     device = f"{given.gpus_per_node} GPU{'s'[: given.gpus_per_node != 1]}" if given.gpus_per_node else "no GPU"
     limit = f"{given.minutes / 60:g} h" if given.minutes >= 60 else f"{given.minutes} min"
-    return f"{len(job.steps)} x {job.kind}, each {each}{device}, at most {limit}"
+    return f"{len(job.steps)} x {job.kind}, each {nodes}{device}, at most {limit}"
 
 
 def _count(steps: Sequence[Step]) -> str:

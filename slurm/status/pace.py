@@ -16,8 +16,8 @@ from ...pretrain.records.record import step_of
 from ...pretrain.specs.measurement import FineTuning, Work
 from ...pretrain.specs.run import Run
 
-TAIL_BYTES = 8192  # of metrics.jsonl: about twenty lines, read in one piece
-LINES = 10  # whose median is the rate: one line may have waited for a checkpoint
+TAIL_BYTES = 8192  # of metrics.jsonl: about twenty lines, read at once
+LINES = 10  # their median is the rate, because one line may include the wait for a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Pace:
 
 
 def pace(runs: Path, spec: Work) -> Pace | None:
-    """How far the work on `spec` is; None where nothing tells."""
+    """How far the work on `spec` is; None where it leaves no trace of that, as the probes do."""
     folder = Path(runs) / spec.folder
     if isinstance(spec, Run):
         return _of_metrics(folder / "metrics.jsonl", spec)
@@ -66,20 +66,20 @@ def _of_metrics(path: Path, run: Run) -> Pace | None:
 
 
 def _of_checkpoints(folder: Path, total: int, epochs: int) -> Pace | None:
-    """By the newest two, an epoch apart."""
-    found = sorted(_checkpoints(folder))
-    if not found:
+    """From the newest two, which are an epoch apart."""
+    kept = sorted(_checkpoints(folder))
+    if not kept:
         return None
-    step, written = found[-1]
+    step, written = kept[-1]
     left = None
-    if len(found) > 1 and step > found[-2][0] and written > found[-2][1]:
-        left = (total - step) * (written - found[-2][1]) / (step - found[-2][0])
+    if len(kept) > 1 and step > kept[-2][0] and written > kept[-2][1]:
+        left = (total - step) * (written - kept[-2][1]) / (step - kept[-2][0])
     silent_s = max(0.0, time.time() - written)
     return Pace(epoch=epochs * step / total, epochs=epochs, seconds_left=left, silent_s=silent_s)
 
 
 def _checkpoints(folder: Path) -> Iterator[tuple[int, float]]:
-    """Updates and time of each, by its name: reading it would need torch."""
+    """Updates and time of every checkpoint, by its name, because reading it needs torch."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -93,8 +93,8 @@ def _checkpoints(folder: Path) -> Iterator[tuple[int, float]]:
 
 
 def _tail(path: Path) -> list[dict[str, Any]]:
-    """The last lines of a file of JSON; those damaged or cut, by us or by a writer at work, are left out."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # no pipe is waited for
+    """The last lines of a file of JSON, without those that are damaged or cut, here or by a process that writes."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # do not wait for a pipe
         file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
         content = file.read(TAIL_BYTES)
     lines = []

@@ -1,7 +1,7 @@
-"""Places: where submitted jobs are, each asked what it knows of them: this machine's SLURM and its local drivers.
+"""Schedulers: SLURM and the local drivers of this machine, which know what waits and runs.
 
-A journal may name jobs of another cluster or machine on the same file system. They cannot be asked of from here, and a
-number of theirs says nothing here.
+A journal may name jobs of another cluster or machine on the same file system. This machine cannot ask about them, and
+the number of such a job means nothing here.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 
 from ..clusters import squeue as queue
 from ..clusters.squeue import Accounted, Queued, SlurmError
-from ..submission.journal import Entry
+from ..submission.journal import JournalEntry
 
 
-class Places:
-    """What was answered last. Jobs that have ended are asked for once."""
+class Schedulers:
+    """The schedulers' last answers. It asks once about a job that has ended."""
 
     def __init__(self, runs: Path) -> None:
         self.runs = Path(runs)
-        self.remarks: tuple[str, ...] = ()  # on what could not be asked
+        self.remarks: tuple[str, ...] = ()  # on schedulers that did not answer
         self._host = socket.gethostname()
         self._slurm = ""  # SLURM's name for the cluster here, once it is known
         self._answering: set[str] = set()
@@ -28,8 +28,8 @@ class Places:
         self._ended: dict[str, Accounted] = {}
         self._without_account: set[str] = set()  # sacct knows nothing of them
 
-    def ask(self, entries: Iterable[Entry]) -> None:
-        """Ask of these submissions. What does not answer is remarked on, and its jobs are not known."""
+    def ask(self, entries: Iterable[JournalEntry]) -> None:
+        """Ask about these submissions. A scheduler that does not answer gives a remark; its jobs are not known then."""
         asked = list(entries)
         jobs: dict[str, Queued] = {}
         remarks: list[str] = []
@@ -54,25 +54,25 @@ class Places:
         remarks += [f"cluster {name} ({where}) cannot be asked from here" for name, where in away.items()]
         self.remarks = tuple(remarks)
 
-    def answers(self, entry: Entry) -> bool:
-        """Whether the place that a job was sent to has told what it knows."""
+    def answers(self, entry: JournalEntry) -> bool:
+        """Whether the scheduler that got a job has answered."""
         return entry.where in self._answering
 
-    def job(self, entry: Entry) -> Queued | None:
-        """The job, where its place knows it."""
+    def job(self, entry: JournalEntry) -> Queued | None:
+        """The job, where its scheduler knows it."""
         return self._jobs.get(entry.job_id) if self.answers(entry) else None
 
-    def ended(self, entry: Entry) -> Accounted | None:
-        """How the job ended, where accounting tells."""
+    def ended(self, entry: JournalEntry) -> Accounted | None:
+        """How the job ended, where SLURM keeps accounts."""
         return self._ended.get(entry.job_id) if self.answers(entry) else None
 
-    def live(self, entry: Entry) -> bool:
-        """Whether the job waits or runs, as far as is known."""
+    def live(self, entry: JournalEntry) -> bool:
+        """Whether the job is known to wait or run."""
         job = self.job(entry)
         return job is not None and job.live
 
-    def cancel(self, entries: Sequence[Entry]) -> None:
-        """Cancel these jobs of places that answer. Raises SlurmError when SLURM refuses."""
+    def cancel(self, entries: Sequence[JournalEntry]) -> None:
+        """Cancel these jobs, where their scheduler answers. Raises SlurmError when SLURM refuses."""
         here = [entry for entry in entries if self.answers(entry)]
         if ours := [entry.job_id for entry in here if not in_slurm(entry)]:
             from ..submission import local
@@ -81,13 +81,13 @@ class Places:
         queue.cancel([entry.job_id for entry in here if in_slurm(entry)])
 
     def _account(self, gone: Sequence[str]) -> None:
-        """Ask how those ended that squeue knows no more."""
+        """Ask sacct how jobs ended that squeue has forgotten."""
         new = [job_id for job_id in gone if job_id not in self._ended and job_id not in self._without_account]
         found = queue.accounted(new)
         self._ended.update({job_id: job for job_id, job in found.items() if job.state in queue.FINISHED})
         self._without_account.update(set(new) - set(found))
 
 
-def in_slurm(entry: Entry) -> bool:
-    """Whether a job is SLURM's, whose numbers are numbers, and not of a driver on one machine."""
+def in_slurm(entry: JournalEntry) -> bool:
+    """Whether a job is SLURM's, whose job ids begin with a digit; those of a local driver do not."""
     return entry.job_id[:1].isdigit()

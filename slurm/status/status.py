@@ -1,4 +1,4 @@
-"""Status: where every pretraining and measurement of some tables stands at one moment; `board.py` reads it."""
+"""Status: where every pretraining and measurement of some tables stands at one moment."""
 
 from __future__ import annotations
 
@@ -11,28 +11,38 @@ from typing import Any, Literal
 
 from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.run import Run
-from ..submission.journal import Entry
+from ..submission.journal import JournalEntry
 from ..task.failures import FailureKind
 from .pace import Pace
 
-State = Literal["done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do"]
-STATES: tuple[State, ...] = ("done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do")
+TaskState = Literal["done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do"]
+STATES: tuple[TaskState, ...] = (
+    "done",
+    "running",
+    "queued",
+    "failed",
+    "lost",
+    "stopped",
+    "damaged",
+    "unknown",
+    "to do",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskStatus:
-    """One pretraining or measurement, and where it stands.
+    """One pretraining or measurement, and its state.
 
-    lost: submitted, not finished, and SLURM does not know it any more. stopped: begun, and never submitted. unknown:
+    lost: submitted, not finished, and SLURM has forgotten it. stopped: begun, and never submitted. unknown:
     submitted, and SLURM does not answer.
     """
 
     spec: Work
     tables: tuple[int, ...]
-    state: State
+    state: TaskState
     kind: FailureKind | None = None  # of what failed
     reason: str = ""  # why it waits, or the line that says why it failed
-    entry: Entry | None = None  # its newest submission
+    entry: JournalEntry | None = None  # its newest submission
     elapsed: str = ""  # of a job that runs
     nodes: str = ""
     pace: Pace | None = None
@@ -50,10 +60,10 @@ class Status:
 
     numbers: tuple[int, ...]  # of the tables
     tasks: tuple[TaskStatus, ...]
-    remarks: tuple[str, ...] = ()  # what could not be asked
+    remarks: tuple[str, ...] = ()  # on schedulers that did not answer, and on damaged files
 
     def of_table(self, number: int) -> tuple[TaskStatus, ...]:
-        """The tasks that one table wants, also those that others want too."""
+        """The tasks that one table needs; other tables may need them too."""
         return tuple(task for task in self.tasks if number in task.tables)
 
     def to_json(self) -> str:
@@ -64,11 +74,11 @@ class Status:
             "remarks": list(self.remarks),
             "tasks": [_task_json(task) for task in self.tasks if task.state != "done"],
         }
-        return json.dumps(document, indent=2, allow_nan=False)  # ASCII: a terminal obeys none of it
+        return json.dumps(document, indent=2, allow_nan=False)  # ASCII, so no control character reaches a terminal
 
 
-def counted(tasks: Iterable[TaskStatus]) -> dict[State, int]:
-    """How many stand in each state."""
+def counted(tasks: Iterable[TaskStatus]) -> dict[TaskState, int]:
+    """How many tasks are in each state."""
     count = Counter(task.state for task in tasks)
     return {state: count[state] for state in STATES}
 
@@ -79,7 +89,7 @@ def _finite(number: float | None) -> float | None:
 
 def _task_json(task: TaskStatus) -> dict[str, Any]:
     entry = task.entry
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "digest": task.spec.digest,
         "kind": task.spec.kind,
         "folder": task.spec.folder,
@@ -100,10 +110,10 @@ def _task_json(task: TaskStatus) -> dict[str, Any]:
         "nodes": task.nodes,
     }
     if task.pace:
-        found |= {
+        document |= {
             "epoch": _finite(round(task.pace.epoch, 3)),
             "epochs": task.pace.epochs,
             "images_per_second": _finite(task.pace.images_per_second),
             "seconds_left": _finite(task.pace.seconds_left),
         }
-    return found
+    return document

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from ...pretrain.files.printable import printable
 from ..clusters.squeue import NEVER
-from .read import Board
-from .status import STATES, State, Status, TaskStatus, counted
+from .read import StatusReader
+from .status import STATES, Status, TaskState, TaskStatus, counted
 
 REFRESH_S = 2.0  # between looks at records
 ASK_S = 10.0  # between questions to SLURM's controller, which others ask too
@@ -26,7 +26,7 @@ WIDE = 120  # columns of a terminal from which on a list tells more
 PIPED = 160  # columns where the output is no terminal
 SILENT_S = 900.0  # without a sign of life that are worth a remark
 
-STYLES: dict[State, str] = {
+STYLES: dict[TaskState, str] = {
     "done": "green",
     "running": "cyan",
     "queued": "yellow",
@@ -37,7 +37,7 @@ STYLES: dict[State, str] = {
     "unknown": "magenta",
     "to do": "dim",
 }
-ALWAYS: tuple[State, ...] = ("done", "running", "queued", "failed", "to do")
+ALWAYS: tuple[TaskState, ...] = ("done", "running", "queued", "failed", "to do")
 REASONS = {  # of squeue's, what they mean here
     "Dependency": "waits for its pretraining",
     NEVER: "its pretraining failed; compmod retry",
@@ -54,21 +54,21 @@ def console() -> Console:
     )
 
 
-def watch(board: Board, console: Console) -> None:
+def watch(reader: StatusReader, console: Console) -> None:
     """Show the status until the user interrupts."""
     asked = time.monotonic()
-    with Live(shown(board.read(), console.width), console=console, auto_refresh=False, screen=False) as live:
+    with Live(shown(reader.read(), console.width), console=console, auto_refresh=False, screen=False) as live:
         while True:
             time.sleep(REFRESH_S)
             ask = time.monotonic() - asked >= ASK_S
             asked = time.monotonic() if ask else asked
-            live.update(shown(board.read(ask=ask), console.width), refresh=True)
+            live.update(shown(reader.read(ask=ask), console.width), refresh=True)
 
 
 def shown(status: Status, width: int) -> Group:
     """Counts by table of the paper, then what runs, failed, is lost and waits."""
     parts: list[RenderableType] = [_overview(status, width)]
-    by_state: dict[State, list[TaskStatus]] = {state: [] for state in STATES}
+    by_state: dict[TaskState, list[TaskStatus]] = {state: [] for state in STATES}
     for task in status.tasks:
         by_state[task.state].append(task)
     wide = width >= WIDE

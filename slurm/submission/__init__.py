@@ -1,1 +1,1 @@
-"""submission."""
+"""Submission: what goes to which cluster, and who submitted it? Words: array, dependency, journal, driver."""

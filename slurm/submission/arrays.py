@@ -16,35 +16,35 @@ from ...pretrain.specs.run import KINDS, Kind, Run
 from ...tables.plan.plan import Plan, Step
 from ..clusters.cluster import Cluster
 
-MARGIN = 1.5  # of a limit over the prediction: a job that needs longer is stopped, saved and queued again
+MARGIN = 1.5  # of a limit over the prediction: a job that needs longer is saved, stopped and queued again
 START_MINUTES = 5.0  # reading data over a busy network, importing torch
-LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440)  # then days; few, so that like steps share arrays
+LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440)  # then days; few, so that similar steps share arrays
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What each task of an array asks for."""
+    """What one task of an array asks for."""
 
     nodes: int
-    gpus_per_node: int  # as many processes on each node, or one where it is 0
-    cpus: int  # of each process
+    gpus_per_node: int  # also the number of processes on a node; where it is 0, one process
+    cpus: int  # of one process
     minutes: int  # its time limit
 
     @property
     def processes(self) -> int:
-        """Of one task, one a GPU."""
+        """Processes of one task, one a GPU."""
         return self.nodes * max(1, self.gpus_per_node)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One array: a spec a task. With `corresponds`, task i starts after task i of that job of the list."""
+    """One array, with one spec a task. With `corresponds`, task i starts after task i of that job of the list."""
 
     kind: Kind
     steps: tuple[Step, ...]
     resources: Resources
     corresponds: int | None = None
-    after: tuple[str, ...] = ()  # numbers of jobs submitted earlier, each of which must have succeeded
+    after: tuple[str, ...] = ()  # numbers of jobs submitted earlier, all of which must succeed first
 
     @property
     def specs(self) -> tuple[Work, ...]:
@@ -54,16 +54,16 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Arranged:
-    """What is to be submitted, and what is not for it is under way."""
+    """What is to be submitted, and what is not because it is under way."""
 
     jobs: tuple[Job, ...]
     under_way: tuple[Step, ...] = ()  # queued or running already
-    waiting: tuple[Step, ...] = ()  # measurements of a run that a process outside any queue trains just now
+    waiting: tuple[Step, ...] = ()  # measurements of a run that a process outside every queue trains now
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asks of every pretraining, whatever its data; 0 = as the cluster says."""
+    """What the user asks for every pretraining, on any data; 0 = as the cluster says."""
 
     nodes: int = 0
     gpus_per_node: int = -1  # -1 = as the cluster says
@@ -77,10 +77,10 @@ class Wish:
 def arrange(
     plan: Plan, cluster: Cluster, queued: Mapping[str, str] | None = None, wish: Wish | None = None
 ) -> Arranged:
-    """The arrays that a plan needs beside what is `queued`: digests of what waits or runs, and the job of each.
+    """The arrays that a plan needs beside what is `queued`: digests of what waits or runs, with the number of its job.
 
-    A job without a number is one of another cluster, which nothing here can wait for. Raises ValueError where a batch
-    cannot be shared by as many processes as are wished for.
+    The number is empty for a job of another cluster: no job here can wait for it. Raises ValueError where the number of
+    processes that `wish` asks for does not divide a batch.
     """
     queued, wish = queued or {}, wish or Wish()
     under_way = tuple(step for step in plan.steps if step.spec.digest in queued or step.state == "running")
@@ -95,11 +95,11 @@ def arrange(
     waiting: list[Step] = []
     for array in _alike(pretrainings, measurements, cluster, wish):
         jobs.append(Job(kind="pretraining", steps=array, resources=resources(array[0], cluster, wish)))
-        place = len(jobs) - 1
+        pretraining = len(jobs) - 1
         columns = [measurements.pop(step.spec.digest, []) for step in array]
         for steps in zip(*[sorted(column, key=_order) for column in columns], strict=True):
             limits = resources(steps[0], cluster, wish)
-            jobs.append(Job(kind=steps[0].spec.kind, steps=steps, resources=limits, corresponds=place))
+            jobs.append(Job(kind=steps[0].spec.kind, steps=steps, resources=limits, corresponds=pretraining))
     for steps in _by_pretraining(measurements, queued, cluster, wish):
         after = tuple(dict.fromkeys(queued[step.run.digest] for step in steps if queued.get(step.run.digest)))
         if not after and steps[0].run.digest in busy:
@@ -111,7 +111,7 @@ def arrange(
 
 
 def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
-    """Of one step: a pretraining or fine-tuning on large images takes all that the cluster gives, others one GPU."""
+    """Of one step: training in batches on large images takes all that the cluster gives, other work one GPU."""
     spec = step.spec
     if spec.device == "cpu" or not cluster.gpus_per_node:
         nodes, gpus = 1, 0
@@ -127,13 +127,13 @@ def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
                 f"{max(1, gpus)} processes each; choose other --nodes and --gpus"
             )
     cpus = 1 if spec.device == "cpu" else cluster.cpus_per_gpu  # a small network gains nothing from threads
-    found = Resources(nodes=nodes, gpus_per_node=gpus, cpus=cpus, minutes=0)
-    hours = (step.gpu_hours or step.cpu_hours) / found.processes
-    return replace(found, minutes=limit_minutes(hours, cluster))
+    without_limit = Resources(nodes=nodes, gpus_per_node=gpus, cpus=cpus, minutes=0)
+    hours = (step.gpu_hours or step.cpu_hours) / without_limit.processes
+    return replace(without_limit, minutes=limit_minutes(hours, cluster))
 
 
 def limit_minutes(hours: float, cluster: Cluster) -> int:
-    """The limit to ask for when so many hours are predicted: with a margin, of few values, within the cluster's."""
+    """The limit to ask for when so many hours are predicted: with a margin, one of few values, within the cluster's."""
     wanted = max(cluster.least_minutes, MARGIN * 60 * hours + START_MINUTES)
     most = math.floor(60 * cluster.hours)
     days = math.ceil(wanted / LIMITS_MIN[-1]) * LIMITS_MIN[-1]
@@ -141,7 +141,7 @@ def limit_minutes(hours: float, cluster: Cluster) -> int:
 
 
 def _shared(spec: Work, cluster: Cluster) -> tuple[int, int]:
-    """The nodes and GPUs that can share the batch equally: all, or as many as divide it; separate norms fix them."""
+    """The nodes and GPUs that can share the batch equally: all, or as many as divide it; `norm_groups` fixes them."""
     nodes = cluster.nodes if isinstance(spec, Run) else 1
     if isinstance(spec, Run) and spec.norm_groups > 1:
         gpus = min(spec.norm_groups, cluster.gpus_per_node)
@@ -153,11 +153,11 @@ def _shared(spec: Work, cluster: Cluster) -> tuple[int, int]:
 def _alike(
     pretrainings: Sequence[Step], measurements: Mapping[str, Sequence[Step]], cluster: Cluster, wish: Wish
 ) -> Iterator[tuple[Step, ...]]:
-    """Pretrainings of like resources whose measurements correspond one by one."""
+    """Pretrainings of equal resources whose measurements correspond one by one."""
     groups: dict[object, list[Step]] = {}
     for step in pretrainings:
         columns = sorted(measurements.get(step.spec.digest, ()), key=_order)
-        shape = tuple((each.spec.kind, resources(each, cluster, wish)) for each in columns)
+        shape = tuple((other.spec.kind, resources(other, cluster, wish)) for other in columns)
         groups.setdefault((resources(step, cluster, wish), shape), []).append(step)
     for steps in groups.values():
         yield from _chunks(steps, cluster)
@@ -166,7 +166,7 @@ def _alike(
 def _by_pretraining(
     measurements: Mapping[str, Sequence[Step]], queued: Mapping[str, str], cluster: Cluster, wish: Wish
 ) -> Iterator[tuple[Step, ...]]:
-    """Measurements of runs that are done, or in a job submitted earlier; one array waits for tasks of one job."""
+    """Measurements of runs that are done or in a job submitted earlier; one array waits for tasks of one job."""
     groups: dict[object, list[Step]] = {}
     for digest, steps in measurements.items():
         for step in steps:
@@ -182,7 +182,7 @@ def _chunks(steps: Sequence[Step], cluster: Cluster) -> Iterator[tuple[Step, ...
 
 
 def _order(step: Step) -> tuple[int, str]:
-    """Of the measurements of one run, the same for every run: by what is measured, not by digest."""
+    """Sorts the measurements of one run as those of every other run: by what is measured, not by digest."""
     spec = step.spec
     share = f"{spec.share:.6f} {spec.epochs}" if isinstance(spec, FineTuning) else ""
     return KINDS.index(spec.kind), share

@@ -1,7 +1,7 @@
-"""Journal: what was submitted, by digest; lines appended to a file of each user's own below the runs folder.
+"""Journal: what was submitted, by digest: lines that every user appends to a file of their own below the runs folder.
 
-Several people may share the runs folder on a shared file system: each writes only files of their own and reads all.
-One lock of the folder is held while somebody submits. A journal that cannot be read is never taken for an empty one.
+Several people may share the runs folder: a user writes only to their own file and reads all. A submission holds one
+lock of the folder. A journal that cannot be read is an error, and does not count as empty.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ FOLDER = ".slurm"  # below the runs folder
 JOURNALS = f"{FOLDER}/journal"
 LOCK = f"{FOLDER}/lock"
 HELD = f"{FOLDER}/lock.held"  # where the file system has no locks
-PATIENCE_S = 60.0  # another one's submission takes seconds
+PATIENCE_S = 60.0  # the submission of another person takes seconds
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One spec that was sent to a cluster once."""
 
     digest: str
@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def log(self) -> Path:
-        """What the first process of the task printed, all attempts of one job one after another."""
+        """The output of the first process of the task: all attempts of one job, one after another."""
         return Path(self.logs) / f"{self.job_id}_0_log.out"
 
 
@@ -79,11 +79,11 @@ _FIELDS: Mapping[str, Field] = {  # of a line; other people wrote it
 
 def new_entries(
     specs: Iterable[Work], job_ids: Iterable[str], runs: Path, *, cluster: str, where: str, logs: Path
-) -> list[Entry]:
-    """Of specs that this user submits now."""
+) -> list[JournalEntry]:
+    """Entries of specs that this user submits now."""
     before = entries(runs)
     return [
-        Entry(
+        JournalEntry(
             digest=spec.digest,
             folder=spec.folder,
             job_id=job_id,
@@ -98,33 +98,33 @@ def new_entries(
     ]
 
 
-def append(runs: Path, entries: Iterable[Entry]) -> None:
-    """Add lines to this user's journal, on disk when this returns. Raises Unreadable where that cannot be."""
+def append(runs: Path, entries: Iterable[JournalEntry]) -> None:
+    """Add lines to this user's journal; they are on disk when this returns. Raises Unreadable where it cannot write."""
     lines = (json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
     append_text(runs, _own(runs), "".join(lines))
 
 
 def ready(runs: Path) -> None:
-    """Write an empty line to this user's journal: before anything is sent, it is known that it can be noted."""
+    """Write an empty line to this user's journal, before anything is submitted: so a later write does not fail."""
     append_text(runs, _own(runs), "\n")
 
 
-def entries(runs: Path, remarks: list[str] | None = None) -> Mapping[str, Entry]:
-    """The newest entry of every digest, whoever wrote it; nothing where nothing was ever submitted; as `history`."""
-    found: dict[str, Entry] = {}
+def entries(runs: Path, remarks: list[str] | None = None) -> Mapping[str, JournalEntry]:
+    """The newest entry of every digest, of all users; empty where nothing was submitted. Raises as `history` does."""
+    newest: dict[str, JournalEntry] = {}
     for entry in history(runs, remarks):
-        if entry.digest not in found or found[entry.digest].submitted <= entry.submitted:
-            found[entry.digest] = entry
-    return found
+        if entry.digest not in newest or newest[entry.digest].submitted <= entry.submitted:
+            newest[entry.digest] = entry
+    return newest
 
 
-def history(runs: Path, remarks: list[str] | None = None) -> list[Entry]:
-    """Every entry, in the order of each file; damaged lines are passed over, with a remark a file.
+def history(runs: Path, remarks: list[str] | None = None) -> list[JournalEntry]:
+    """Every entry, in the order of its file. It skips damaged lines, with one remark a file.
 
-    Raises Unreadable where a journal cannot be read; with `remarks`, that becomes one of them.
+    Raises Unreadable where a journal cannot be read; given `remarks`, it adds a remark instead.
     """
-    found: list[Entry] = []
-    said: list[str] = []
+    entries: list[JournalEntry] = []
+    damaged: list[str] = []
     try:
         names = names_in(Path(runs) / JOURNALS)
     except Unreadable as error:
@@ -138,15 +138,15 @@ def history(runs: Path, remarks: list[str] | None = None) -> list[Entry]:
         except Unreadable as error:
             _remark(error, remarks)
             continue
-        found += lines
-        said += [remark][: bool(remark)]
+        entries += lines
+        damaged += [remark][: bool(remark)]
     if remarks is not None:
-        remarks += said
-    return found
+        remarks += damaged
+    return entries
 
 
 def user() -> str:
-    """Who submits, by a name that a file can have."""
+    """The name of this user, fit for the name of a file."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # a container without an entry for its user
@@ -160,8 +160,8 @@ def _own(runs: Path) -> Path:
     return folder / f"{user()}.jsonl"
 
 
-def _entry(fields: dict[str, Any], where: str) -> Entry:
-    return Entry(**fields_of(fields, _FIELDS, where, optional=("attempt",)))
+def _entry(fields: dict[str, Any], where: str) -> JournalEntry:
+    return JournalEntry(**fields_of(fields, _FIELDS, where, optional=("attempt",)))
 
 
 def _remark(error: Unreadable, remarks: list[str] | None) -> None:
@@ -172,11 +172,11 @@ def _remark(error: Unreadable, remarks: list[str] | None) -> None:
 
 @contextlib.contextmanager
 def submitting(runs: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Hold the runs folder's lock while jobs are chosen and submitted; wait a while for another who does.
+    """Hold the runs folder's lock while jobs are chosen and submitted; wait up to `patience_s` for another submission.
 
-    Raises ValueError when the other one does not come to an end, or the lock cannot be taken. Where the file system
-    has no locks, a file that only one can create stands for one; it names its owner, and stays behind where that one
-    was killed.
+    Raises ValueError when the other submission does not end, or the lock cannot be taken. Where the file system has no
+    locks, a file that only one process can create replaces the lock; it names its owner, and stays where the owner was
+    killed.
     """
     path, until = Path(runs) / LOCK, time.monotonic() + patience_s
     make_folder(runs, path.parent)

@@ -1,6 +1,6 @@
-"""Local: the plan on this machine: a driver (driver.py) works through the arrays, so many tasks at once as told.
+"""Local: jobs on this machine: a driver, `local_driver`, works through the arrays, several tasks at once.
 
-It survives the command that started it and holds the lock of its folder while it lives.
+The driver survives the command that started it, and holds the lock of its folder until it ends.
 """
 
 from __future__ import annotations
@@ -36,45 +36,45 @@ COMING = ("PENDING", "RUNNING")
 
 
 def is_local(job_id: str) -> bool:
-    """Whether the number is that of a task of a driver."""
+    """Whether a job id is that of a driver's task."""
     return job_id.startswith(PREFIX)
 
 
 def states(runs: Path, remarks: list[str] | None = None) -> dict[str, str]:
-    """PENDING or RUNNING, by number, of everything that the living drivers of this machine still have to do.
+    """PENDING or RUNNING, by job id, of every task that the drivers of this machine have not finished.
 
-    Where a driver's word is damaged, everything that it was given counts as pending. Raises Unreadable where drivers
-    cannot be looked at; with `remarks`, that becomes one of them.
+    Where the file of a driver is damaged, all its tasks count as pending. Raises Unreadable where the folder of drivers
+    cannot be read; given `remarks`, it adds a remark instead.
     """
-    found: dict[str, str] = {}
-    said: list[str] = []
+    unfinished: dict[str, str] = {}
+    damaged: list[str] = []
     try:
         for name in names_in(Path(runs) / DRIVERS):
             folder = Path(runs) / DRIVERS / name
             if not folder.is_dir() or not _alive(folder):
                 continue
             try:
-                told = parse_object(read_regular(folder / "states.json"), folder / "states.json")
-                found.update({number: state for number, state in told.items() if state in COMING})
+                stored = parse_object(read_regular(folder / "states.json"), folder / "states.json")
+                unfinished.update({number: state for number, state in stored.items() if state in COMING})
             except FileNotFoundError:  # not written yet, or just removed
                 continue
             except ValueError as error:
-                said.append(f"{error}; all that its driver was given counts as pending")
+                damaged.append(f"{error}; all tasks of its driver count as pending")
                 given = {entry.job_id for entry in history(runs, []) if entry.job_id.startswith(f"{PREFIX}{name}_")}
-                found.update(dict.fromkeys(given, "PENDING"))
+                unfinished.update(dict.fromkeys(given, "PENDING"))
     except Unreadable as error:
         if remarks is None:
             raise
-        said.append(f"{error}; what waits or runs there is not known")
+        damaged.append(f"{error}; what waits or runs there is not known")
     if remarks is not None:
-        remarks += said
-    return found
+        remarks += damaged
+    return unfinished
 
 
 def cancel(runs: Path, job_ids: Sequence[str]) -> None:
-    """Ask their drivers not to start these tasks, or to stop them; what they saved stays.
+    """Ask the drivers not to start these tasks, or to stop them; what they saved stays.
 
-    Raises Unreadable where a driver is another one's.
+    Raises Unreadable where a driver belongs to another user.
     """
     for job_id in job_ids:
         folder = Path(runs) / DRIVERS / job_id.removeprefix(PREFIX).rpartition("_")[0]
@@ -86,7 +86,7 @@ def cancel(runs: Path, job_ids: Sequence[str]) -> None:
 
 
 def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:
-    """Start a driver for the arrays; the number of the first task of each."""
+    """Start a driver for the arrays; returns the job id of the first task of each."""
     if not jobs:
         return []
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
@@ -96,7 +96,7 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
     folder.chmod(Path(runs).stat().st_mode & 0o755 | 0o700)
     specs = [spec for job in jobs for spec in job.specs]
     tasks = [Task.of(spec, runs, data, requeue=False) for spec in specs]
-    numbers = [f"{PREFIX}{name}_{place}" for place in range(len(specs))]
+    numbers = [f"{PREFIX}{name}_{index}" for index in range(len(specs))]
     order = {number: dataclasses.asdict(task) for number, task in zip(numbers, tasks, strict=True)}
     slots, gpus = _slots(specs, cluster)
     plan = {
@@ -107,7 +107,7 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
         "setup": list(cluster.setup),
         "python": cluster.python,
     }
-    tell(folder, dict.fromkeys(numbers, "PENDING"))
+    write_states(folder, dict.fromkeys(numbers, "PENDING"))
     append(runs, new_entries(specs, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
     _start(
         folder, slots, json.dumps(plan).encode()
@@ -117,21 +117,22 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
 
 
 def _start(folder: Path, slots: int, plan: bytes) -> None:
-    """A driver that lives on without us, holding the folder's lock from the start.
+    """Start a driver that survives this process and holds the folder's lock from the start.
 
-    It inherits the plan, for that holds commands: from a file below the runs folder, others could give it theirs.
+    It inherits the plan as an open file, because the plan holds commands: others could change a file below the runs
+    folder.
     """
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SUBMITIT_"))}
     threads = str(max(1, usable_cores() // slots))
     with (
-        open(folder / "lock", "x") as lock,  # new: not where a link of others leads
+        open(folder / "lock", "x") as lock,  # "x" makes a new file, and follows no link of others
         open(folder / "driver.log", "xb") as log,
-        tempfile.TemporaryFile() as given,  # without a name; a pipe would hold too little
+        tempfile.TemporaryFile() as given,  # without a name; a pipe holds too little
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
         given.write(plan)
         given.seek(0)
-        subprocess.run(  # a shell that leaves it behind: it is no child of ours
+        subprocess.run(  # the shell ends at once, so the driver is no child of this process
             [
                 "sh",
                 "-c",
@@ -155,13 +156,13 @@ def _start(folder: Path, slots: int, plan: bytes) -> None:
 
 
 def _slots(specs: Sequence[Work], cluster: Cluster) -> tuple[int, int]:
-    """How many tasks run at once, and on how many GPUs: one a GPU where work needs them, else one a core."""
+    """How many tasks run at once, and on how many GPUs: one task a GPU where a task needs one, else one a core."""
     gpus = _gpus() if any(spec.device == "gpu" for spec in specs) else 0
     return cluster.max_parallel or gpus or max(1, usable_cores() // cluster.cpus_per_gpu), gpus
 
 
 def _gpus() -> int:
-    """GPUs of this machine by NVIDIA's tool, for torch is not to be imported."""
+    """GPUs of this machine, by NVIDIA's tool, because this must not import torch."""
     if shutil.which("nvidia-smi") is None:
         return 0
     done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=60, check=False)
@@ -169,7 +170,7 @@ def _gpus() -> int:
 
 
 def _alive(folder: Path) -> bool:
-    """Whether a driver holds the folder's lock. Raises Unreadable where that cannot be seen."""
+    """Whether a driver holds the folder's lock. Raises Unreadable where the lock cannot be opened."""
     try:
         lock = os.open(folder / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -185,6 +186,6 @@ def _alive(folder: Path) -> bool:
     return False
 
 
-def tell(folder: Path, now: Mapping[str, str]) -> None:
-    """Write how a driver's tasks stand."""
-    write_whole(folder / "states.json", json.dumps(now).encode())
+def write_states(folder: Path, states: Mapping[str, str]) -> None:
+    """Write the states of a driver's tasks, by job id."""
+    write_whole(folder / "states.json", json.dumps(states).encode())

@@ -1,9 +1,9 @@
-"""Driver: works through one submission on this machine; local.py starts it.
+"""Local driver: the process that works through one submission on this machine; `local.send` starts it.
 
 It runs as `python -m compmod.slurm.submission.local_driver FOLDER FD`.
 
-The plan comes through the open file FD. Submitit's local executor runs each task. Slots belong to the runs folder, so
-that several drivers share them.
+It reads the plan from the open file FD. Submitit's local executor runs each task. Slots belong to the runs folder, so
+several drivers share them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ..shared_files import share
 from ..task.signals import LOCAL_NUMBER
 from ..task.task import PROGRAM, Task
 from .journal import entries
-from .local import COMING, states, tell
+from .local import COMING, states, write_states
 
 POLL_S = 0.2
-FOREVER_MIN = 10_000_000  # submitit's local executor knows no job without a limit
+FOREVER_MIN = 10_000_000  # submitit's local executor needs a limit
 
 
 @dataclass
 class Driver:
-    """One submission's work."""
+    """The tasks of one submission, and which of them run."""
 
     folder: Path
     tasks: dict[str, Task]  # by number
@@ -43,31 +43,31 @@ class Driver:
     executor: Any  # as _Executor
     states: dict[str, str] = field(default_factory=dict)
     running: dict[str, tuple[LocalJob[Any], int]] = field(default_factory=dict)  # with the lock of its slot
-    told: set[str] = field(default_factory=set)  # to stop
+    stopped: set[str] = field(default_factory=set)  # tasks that were asked to stop
     stopping: bool = False
 
     def __post_init__(self) -> None:
         self.states = dict.fromkeys(self.tasks, "PENDING")
         self.records = {number: Record(Path(task.runs), task.decoded()) for number, task in self.tasks.items()}
-        # measurements first: they are short, and end what was begun
+        # measurements first: they are short, and complete earlier pretrainings
         self.order = sorted(self.tasks, key=lambda number: self.records[number].spec.kind == "pretraining")
 
     def work(self) -> None:
-        """Until everything has ended."""
+        """Run until every task has ended."""
         while any(state in COMING for state in self.states.values()):
             before = dict(self.states)
-            self._heed()
-            self._gather()
+            self._stop_tasks()
+            self._collect_ended()
             self._launch()
             if self.states != before:
-                tell(self.folder, self.states)
+                write_states(self.folder, self.states)
             time.sleep(POLL_S)
 
-    def _heed(self) -> None:
-        """Stop what is to be stopped, each once."""
+    def _stop_tasks(self) -> None:
+        """Send a signal, once, to every task that must stop."""
         asked = {path.name.removeprefix("cancel-") for path in self.folder.glob("cancel-*")}
-        for number in (set(self.tasks) if self.stopping else asked & set(self.tasks)) - self.told:
-            self.told.add(number)
+        for number in (set(self.tasks) if self.stopping else asked & set(self.tasks)) - self.stopped:
+            self.stopped.add(number)
             if number in self.running:
                 process = self.running[number][0]._process
                 assert process is not None, "we started it"
@@ -75,29 +75,29 @@ class Driver:
             elif self.states[number] == "PENDING":
                 self.states[number] = "CANCELLED"
 
-    def _gather(self) -> None:
-        """Note what has ended."""
+    def _collect_ended(self) -> None:
+        """Update the states of tasks that have ended."""
         for number, (job, slot) in list(self.running.items()):
             if job.done():
-                ended = "CANCELLED" if number in self.told else "FAILED"
+                ended = "CANCELLED" if number in self.stopped else "FAILED"
                 self.states[number] = "COMPLETED" if self.records[number].status == "done" else ended
                 del self.running[number]
                 os.close(slot)
 
     def _launch(self) -> None:
-        """Start what can start, as long as there are slots."""
+        """Start tasks that can start, while there are free slots."""
         for number in self.order:
             if self.states[number] != "PENDING":
                 continue
             slot = self._take_slot()
             if slot is None:
                 return
-            place, lock = slot
+            index, lock = slot
             if not self._ready(number):
                 os.close(lock)
                 continue
             if self.gpus:
-                self.executor.update_parameters(gpus_per_node=1, visible_gpus=[place % self.gpus])
+                self.executor.update_parameters(gpus_per_node=1, visible_gpus=[index % self.gpus])
             os.environ[LOCAL_NUMBER] = number
             job = self.executor.launch(number)
             (self.folder / f"{number}_0_log.out").symlink_to(job.paths.stdout.name)
@@ -105,46 +105,46 @@ class Driver:
             self.states[number] = "RUNNING"
 
     def _ready(self, number: str) -> bool:
-        """Whether what it measures is done; where nobody does that any more, this fails."""
+        """Whether the pretraining that a task measures is done; the task fails where no job will finish that."""
         spec, runs = self.records[number].spec, Path(self.tasks[number].runs)
         if spec.kind == "pretraining":
             return True
         status = Record(runs, spec.run).status
         if status in ("done", "running"):
             return status == "done"
-        ours = {task.digest: self.states[each] for each, task in self.tasks.items()}
+        ours = {task.digest: self.states[other] for other, task in self.tasks.items()}
         noted = entries(runs, remarks=[]).get(spec.run.digest)
         if ours.get(spec.run.digest) not in COMING and not (noted and noted.job_id in states(runs, remarks=[])):
             self.states[number] = "FAILED"
         return False
 
     def _take_slot(self) -> tuple[int, int] | None:
-        """A free slot of the machine, and its lock, which the system frees however this process ends."""
-        for place in range(self.slots):
-            path = self.folder.parent / f"slot-{place}"
+        """A free slot of the machine and its lock; the system frees the lock however this process ends."""
+        for index in range(self.slots):
+            path = self.folder.parent / f"slot-{index}"
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 share(self.folder.parent, path, 0o666)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return place, lock
+                return index, lock
             except BlockingIOError:
                 os.close(lock)
         return None
 
 
 class _Executor(LocalExecutor):
-    """Submitit's, but a task is our own program, and nothing is pickled."""
+    """Submitit's executor for tasks that are our own program; it pickles nothing."""
 
     file = Path()  # of the tasks
 
     def launch(self, number: str) -> LocalJob[Any]:
-        """Start the task of that number, which ends with its place in the file."""
-        place = number.rpartition("_")[2]
-        return self._submit_command(f"{self.python} {PROGRAM} {shlex.quote(str(self.file))} {place}")
+        """Start a task; its job id ends with its index in the file of tasks."""
+        index = number.rpartition("_")[2]
+        return self._submit_command(f"{self.python} {PROGRAM} {shlex.quote(str(self.file))} {index}")
 
 
 def drive(folder: Path, plan: dict[str, Any]) -> None:
-    """The driver's main function; the lock came with it."""
+    """The driver's main function; it inherits the lock."""
     executor = _Executor(folder, python=plan["python"] or None)
     executor.file = Path(plan["file"])
     executor.update_parameters(timeout_min=FOREVER_MIN, stderr_to_stdout=True, setup=tuple(plan["setup"]))

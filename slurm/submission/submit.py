@@ -1,7 +1,7 @@
-"""Submit: what tables lack goes to a cluster as arrays, through submitit; nothing that is done, queued or running does.
+"""Submit: send what tables lack to a cluster as arrays, through submitit, except what is done, queued or running.
 
-While jobs are chosen and submitted the runs folder is locked, and each array is in the journal before the next goes
-out: so two people, or a command cut short and given again, submit nothing twice.
+The runs folder is locked while jobs are chosen and submitted, and every array is in the journal before the next one is
+submitted. So two people, or a command that is stopped and given again, submit nothing twice.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from . import local
 from .arrays import Arranged, Job, Wish, arrange
 from .journal import FOLDER, append, entries, history, new_entries, ready, submitting, user
 
-KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # of SLURM's variables, which a job submitted from inside a job inherits
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # variables of SLURM that a job may inherit from the job that submits it
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was planned, and the number of the job behind each array that was submitted."""
+    """The plan, and the job id of every array that was submitted."""
 
     plan: Plan
     arranged: Arranged
     numbers: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()  # on what is damaged
+    remarks: tuple[str, ...] = ()  # on damaged files
 
 
 def submit(
@@ -60,45 +60,45 @@ def submit(
     dry_run: bool = False,
     hardware: str = "",
 ) -> Submission:
-    """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only say what would be.
+    """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only plan it.
 
-    Raises ValueError where somebody else is submitting, or where it cannot be known what they submitted, and SlurmError
-    where SLURM does not do as it is asked: what was submitted until then stays, and the next call goes on from there.
+    Raises ValueError where another person submits now, or where a journal cannot be read, and SlurmError where SLURM
+    refuses or does not answer: what was submitted until then stays, and the next call continues from there.
     """
     runs = Path(runs).resolve()
     rates = measured_rates(runs, hardware)
     remarks: list[str] = []
     if dry_run:
-        found = plan(tables, runs, rates)
-        arranged = arrange(found, cluster, under_way(found, runs, cluster, remarks, strict=False), wish)
-        return Submission(found, arranged, remarks=tuple(remarks))
+        planned = plan(tables, runs, rates)
+        arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks, strict=False), wish)
+        return Submission(planned, arranged, remarks=tuple(remarks))
     if not cluster.local:
         _require("sbatch")
     runs.mkdir(parents=True, exist_ok=True)
     with rights_of(runs), submitting(runs):
-        found = plan(tables, runs, rates)
-        arranged = arrange(found, cluster, under_way(found, runs, cluster, remarks), wish)
+        planned = plan(tables, runs, rates)
+        arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks), wish)
         send = local.send if cluster.local else _send
         numbers = tuple(send(arranged.jobs, runs, data, cluster))
-        return Submission(found, arranged, numbers, tuple(remarks))
+        return Submission(planned, arranged, numbers, tuple(remarks))
 
 
 def under_way(
-    found: Plan, runs: Path, cluster: Cluster, remarks: list[str] | None = None, *, strict: bool = True
+    plan: Plan, runs: Path, cluster: Cluster, remarks: list[str] | None = None, *, strict: bool = True
 ) -> dict[str, str]:
-    """Digests of a plan's steps that wait or run, by journal and queues, with the job that can be waited for, or "".
+    """Digests of a plan's steps that wait or run, by journal and queues, with the job that others can wait for, or "".
 
-    What another cluster or machine was given cannot be looked up from here, and counts as under way until its record
-    says otherwise. Raises SlurmError when SLURM does not answer, and ValueError where a journal cannot be read; not
-    `strict`, nothing is known then. What is damaged is added to `remarks`.
+    A job of another cluster or machine cannot be looked up from here; it counts as under way until its record says
+    otherwise. Raises SlurmError when SLURM does not answer, and ValueError where a journal cannot be read; without
+    `strict` it then takes nothing as under way. `remarks` receives one for every damaged file.
     """
-    said = [] if remarks is None else remarks
+    remarks = [] if remarks is None else remarks
     if strict:
-        history(runs)  # raises where one cannot be read: what it holds may wait already
+        history(runs)  # raises where a journal cannot be read: its jobs may be queued
         local.states(runs)
-    lacking = {step.spec.digest for step in found.steps}
-    noted = {digest: entry for digest, entry in entries(runs, said).items() if digest in lacking}
-    here: dict[str, Collection[str]] = {socket.gethostname(): local.states(runs, said)}  # numbers by place
+    lacking = {step.spec.digest for step in plan.steps}
+    noted = {digest: entry for digest, entry in entries(runs, remarks).items() if digest in lacking}
+    here: dict[str, Collection[str]] = {socket.gethostname(): local.states(runs, remarks)}  # job ids by host
     waiting: dict[str, str] = {}
     slurms = [entry for entry in noted.values() if not local.is_local(entry.job_id)]
     if slurms:
@@ -115,14 +115,14 @@ def under_way(
 
 
 def sbatch_text(job: Job, cluster: Cluster, folder: Path, dependency: str = "", file: Path | None = None) -> str:
-    """What sbatch is given for an array, as submitit writes it; `file` holds the tasks, logs go to `folder`."""
+    """The script of an array for sbatch, as submitit writes it; `file` holds the tasks, logs go to `folder`."""
     command = _command(cluster, file or folder / "tasks-SHA256.json")
     given = _parameters(job, cluster, dependency) | ({"map_count": len(job.steps)} if len(job.steps) > 1 else {})
     return _make_sbatch_string(command=command, folder=folder, **given)
 
 
 class _Executor(SlurmExecutor):
-    """Submitit's, of a script that is written already; nothing is pickled."""
+    """Submitit's executor for a script that exists already; it pickles nothing."""
 
     text = ""
 
@@ -131,7 +131,7 @@ class _Executor(SlurmExecutor):
 
 
 def _sbatch(text: str) -> str:
-    """Give sbatch a script; the number of its job. No folder that others may write ever holds what sbatch reads."""
+    """Give sbatch a script; returns the id of its job. The script is never in a folder that others may write."""
     with tempfile.TemporaryDirectory(prefix="compmod-") as private:
         executor = _Executor(private)
         executor.text = text
@@ -144,7 +144,7 @@ def _command(cluster: Cluster, file: Path) -> str:
 
 
 def _parameters(job: Job, cluster: Cluster, dependency: str) -> dict[str, Any]:
-    """Of submitit's executor."""
+    """The parameters of submitit's executor."""
     given = job.resources
     processes = max(1, given.gpus_per_node)
     asked: dict[str, Any] = {
@@ -180,12 +180,12 @@ def _parameters(job: Job, cluster: Cluster, dependency: str) -> dict[str, Any]:
 
 
 def warning_s(minutes: int, cluster: Cluster) -> int:
-    """How long before its limit a job is told: as the cluster says, but no more than a quarter of a short job."""
+    """When a job gets its warning, before its limit: as the cluster says, but at most a quarter of a short job."""
     return min(cluster.warning_s, 15 * minutes)
 
 
 def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:
-    """Submit the arrays one after another, each into the journal at once; their numbers."""
+    """Submit the arrays one after another and enter each into the journal at once; returns their job ids."""
     if not jobs:
         return []
     where, numbers = cluster_name(), list[str]()
@@ -194,7 +194,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
     make_folder(runs, folder.parent)
     folder.mkdir()
     folder.chmod(runs.stat().st_mode & 0o755 | 0o700)
-    for place, job in enumerate(jobs):
+    for index, job in enumerate(jobs):
         settings = {
             "minutes": job.resources.minutes,
             "warning_s": warning_s(job.resources.minutes, cluster),
@@ -202,30 +202,30 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
         }
         file = store([Task.of(spec, runs, data, **settings) for spec in job.specs], folder)
         text = sbatch_text(job, cluster, folder, dependency(job, jobs, numbers), file)
-        array = f"array {place + 1} of {len(jobs)} ({job.kind}, {len(job.steps)} tasks)"
+        array = f"array {index + 1} of {len(jobs)} ({job.kind}, {len(job.steps)} tasks)"
         with _undisturbed(), clean_environment(), contextlib.redirect_stderr(io.StringIO()):
             try:
                 number = _sbatch(text)
             except (FailedJobError, FailedSubmissionError) as error:
-                said = printable(" ".join(str(error).split()))
+                message = printable(" ".join(str(error).split()))
                 raise SlurmError(
-                    f"sbatch refused {array}: {said}; {place} were submitted, and the same command goes on"
+                    f"sbatch refused {array}: {message}; {index} were submitted, and the same command goes on"
                 ) from error
             try:
                 ids = [number] if len(job.steps) == 1 else [f"{number}_{task}" for task in range(len(job.steps))]
                 append(runs, new_entries(job.specs, ids, runs, cluster=cluster.name, where=where, logs=folder))
             except (ValueError, OSError) as error:
                 raise SlurmError(
-                    f"{array} could not be noted: {error}; {_taken_back(number)}; {place} were submitted"
+                    f"{array} could not be noted: {error}; {_taken_back(number)}; {index} were submitted"
                 ) from error
-            with contextlib.suppress(OSError):  # to read; SLURM has its own
+            with contextlib.suppress(OSError):  # for people to read; SLURM has its own copy
                 (folder / f"{number}_submission.sh").write_text(text)
         numbers.append(number)
     return numbers
 
 
 def _taken_back(number: str) -> str:
-    """Cancel what nothing would know of; what came of it."""
+    """Cancel a job that is in no journal; returns the outcome in words."""
     try:
         cancel([number])
     except SlurmError as error:
@@ -234,7 +234,7 @@ def _taken_back(number: str) -> str:
 
 
 def dependency(job: Job, jobs: Sequence[Job], numbers: Sequence[str]) -> str:
-    """In sbatch's words; `numbers` are those of the jobs submitted so far, or stand for them."""
+    """The dependency of a job as sbatch takes it; `numbers` are the ids of the jobs submitted so far."""
     if job.corresponds is not None:
         kind = "aftercorr" if len(jobs[job.corresponds].steps) > 1 else "afterok"
         return f"{kind}:{numbers[job.corresponds]}"
@@ -250,7 +250,7 @@ def _require(command: str) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Hold back Ctrl-C and the like between sbatch and the journal, also from sbatch: what is queued is known then."""
+    """Block Ctrl-C and similar signals between sbatch and the journal, for sbatch too: so no queued job is unknown."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
@@ -260,7 +260,7 @@ def _undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def clean_environment() -> Iterator[None]:
-    """Without the variables of a job that this command itself may run in."""
+    """Remove the variables of a job that this command itself may run in."""
     removed = {
         name: os.environ.pop(name)
         for name in list(os.environ)

@@ -1,4 +1,4 @@
-"""Failures: why a task ended unfinished, by SLURM's word, its exception or its log, and what is tried again by itself.
+"""Failures: why a task ended unfinished, by SLURM's state, its exception or its log, and what is retried by itself.
 
 States are those of squeue and sacct (man squeue, JOB STATE CODES); lines of slurmstepd and srun are as SLURM 22.05 to
 24.11 print them.
@@ -11,12 +11,18 @@ import json
 import re
 import time
 import traceback
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
+from ...pretrain import data as pretraining_data
+from ...pretrain.files.bad_data import BadData
 from ...pretrain.runtime.exit_status import INTERRUPTED, SIGNALLED
+from ...pretrain.training.divergence import NonFiniteLoss
+from ...transfer import data as detection_data
 from ..shared_files import (
     Field,
     Number,
@@ -41,10 +47,10 @@ FailureKind = Literal[
     "cancelled",
     "bug",
 ]
-RETRIES: dict[FailureKind, int] = {  # tries of one job without a new checkpoint between them; what is not here has none
+RETRIES: dict[FailureKind, int] = {  # attempts of one job without a new checkpoint between them; other kinds have none
     "node failure": 5,
     "time limit": 3,
-    "preempted": 1_000,  # not the run's fault, and a measurement leaves no checkpoint
+    "preempted": 1_000,  # the run is not at fault, and a measurement leaves no checkpoint
 }
 FOLDER = ".slurm/failures"  # below the runs folder
 
@@ -60,33 +66,53 @@ OF_STATE: dict[str, FailureKind] = {
 }
 _OF_SIGNAL: dict[int, FailureKind] = {
     7: "out of memory",  # SIGBUS: the shared memory that loader workers use is full
-    9: "out of memory",  # SIGKILL, and neither a limit nor a user is named: the kernel's choice
-    10: "preempted",  # SIGUSR1, SIGUSR2 and SIGTERM, heard before or after training, which itself would have saved
+    9: "out of memory",  # SIGKILL without a limit or a user: the kernel sent it
+    10: "preempted",  # SIGUSR1, SIGUSR2 and SIGTERM, before or after training, which itself would save
     12: "preempted",
     15: "preempted",
 }
 
-# A fault of a file, by where it was raised: the rooms that read data, then nothing but the rest of that traceback.
-_ROOMS = "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
-_UNREADABLE = r"ValueError|OSError|FileNotFoundError|PermissionError|IsADirectoryError|EOFError|BadZipFile"
-_SIGNS: tuple[tuple[FailureKind, str], ...] = (  # the last one in a text counts
+
+def _path(package: ModuleType) -> str:
+    """A package as tracebacks name its files, below ours: pretrain/data of compmod.pretrain.data."""
+    return package.__name__.partition(".")[2].replace(".", "/")
+
+
+def _raised_in(files: str) -> str:
+    """A pattern of a traceback through one of these files that ends with an error of reading a file."""
+    errors = (ValueError, EOFError, OSError, FileNotFoundError, PermissionError, IsADirectoryError, zipfile.BadZipFile)
+    names = "|".join(error.__name__ for error in errors)
+    return rf'File "[^"]*/{files}\.py", line .*\n(?:[ ].*\n)*(?:\w+\.)*(?:{names})\b'
+
+
+def _named(error: type[BaseException]) -> str:
+    """A pattern of the line of a log that names an exception."""
+    return rf"(?m:^(?:\w+\.)*){error.__qualname__}\b"
+
+
+_READERS = rf"(?:{_path(pretraining_data)}|{_path(detection_data)})/\w+"  # what reads data, and may raise other errors
+_EARLIER_READERS = (  # as logs of version 0.1 name its files; a rename of today's files changes nothing in those logs
+    "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
+)
+_EXPRESSIONS: tuple[tuple[FailureKind, str], ...] = (  # the last match in a text decides
     ("bug", r"(?<!following exception:\n\n)(?<!another exception occurred:\n\n)Traceback \(most recent call last\):"),
     ("out of memory", r"(?i:out of (?:shared )?memory|oom[-_ ]kill)|OutOfMemoryError|\bMemoryError\b"),
     ("out of memory", r"can't allocate memory|Cannot allocate memory|CUBLAS_STATUS_ALLOC_FAILED"),
     ("node failure", r"DUE TO NODE FAILURE|ncclSystemError|ncclRemoteError|NCCL (?:timeout|watchdog)|ECC error"),
     ("node failure", r"Connection (?:closed|reset) by peer|no CUDA-capable device|(?:fell off|off) the bus"),
     ("node failure", r"\[Errno (?:5|107|110|116|121)\]|Communication connection failure|launch failed.*node"),
-    ("node failure", r"in use by another process"),  # what an earlier try left on a node that SLURM gave up
+    ("node failure", r"in use by another process"),  # an earlier attempt still runs on a node that SLURM gave up
     ("disk full", r"No space left on device|Disk quota exceeded|\[Errno (?:28|122)\]"),
-    ("bad data", rf'File "[^"]*/{_ROOMS}\.py", line .*\n(?:[ ].*\n)*(?:\w+\.)*(?:{_UNREADABLE})\b'),
-    ("bad data", r"^(?:\w+\.)*BadData\b"),  # pretrain/bad_data.py
+    ("bad data", _raised_in(_READERS)),
+    ("bad data", _raised_in(_EARLIER_READERS)),
+    ("bad data", _named(BadData)),
     ("bad data", r"^ValueError: .*: found .*; expected |UnidentifiedImageError|image file is truncated"),
-    ("diverged", r"NonFiniteLoss\b|loss became NaN or infinite"),
+    ("diverged", rf"{NonFiniteLoss.__qualname__}\b|loss became NaN or infinite"),
     ("time limit", r"DUE TO TIME LIMIT"),
     ("preempted", r"DUE TO PREEMPTION|DUE TO JOB REQUEUE"),
     ("cancelled", r"CANCELLED AT \S+ \*\*\*"),
 )
-_PATTERNS = tuple((kind, re.compile(pattern, re.MULTILINE)) for kind, pattern in _SIGNS)
+_PATTERNS = tuple((kind, re.compile(pattern, re.MULTILINE)) for kind, pattern in _EXPRESSIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +130,7 @@ class Failure:
 def classify(
     *, state: str = "", exit_code: int = 0, signal: int = 0, error: BaseException | None = None, log: str = ""
 ) -> FailureKind:
-    """Why a task ended, by all that is known of it: SLURM's state first, then the exception, its log, how it exited."""
+    """Why a task ended: by SLURM's state, else by the exception, else by the log and the exit status."""
     known = OF_STATE.get(state.partition(" ")[0].rstrip("+"))
     if known:
         return known
@@ -113,22 +139,22 @@ def classify(
     if exit_code == INTERRUPTED:
         return "preempted"
     signal = signal or max(exit_code - SIGNALLED, 0)
-    seen = kind_in(log)
-    if seen in (None, "bug") and signal in _OF_SIGNAL:  # a traceback there is an earlier attempt's: this one was killed
+    logged = kind_in(log)
+    if logged in (None, "bug") and signal in _OF_SIGNAL:  # a traceback is of an earlier attempt: this one was killed
         return _OF_SIGNAL[signal]
-    return seen or "bug"
+    return logged or "bug"
 
 
 def kind_in(text: str) -> FailureKind | None:
-    """The kind that the last telling line of a log or traceback names; None where nothing tells."""
-    found = [(match.end(), kind) for kind, pattern in _PATTERNS for match in pattern.finditer(text)]
-    return max(found)[1] if found else None
+    """The kind of failure that the last matching line of a log or traceback names; None without such a line."""
+    matches = [(match.end(), kind) for kind, pattern in _PATTERNS for match in pattern.finditer(text)]
+    return max(matches)[1] if matches else None
 
 
 def retried(history: Sequence[Failure]) -> bool:
-    """Whether the work whose last failure ends `history` is tried again by itself.
+    """Whether a job is queued again after the last failure of `history`.
 
-    Tries of one kind by one job count as long as no new checkpoint lies between them; a new submission counts anew.
+    It counts attempts of one job with one kind of failure and no new checkpoint; a new submission starts a new count.
     """
     if not history:
         return False
@@ -141,9 +167,9 @@ def retried(history: Sequence[Failure]) -> bool:
 
 
 def note(runs: Path, digest: str, failure: Failure) -> None:
-    """Append a failure to those of the spec with this digest: a file for each job, so that its owner can write it.
+    """Append a failure to those of the spec with this digest, in a file of this job alone, which its user may write.
 
-    Raises Unreadable where that cannot be written.
+    Raises Unreadable where the file cannot be written.
     """
     folder = Path(runs) / FOLDER
     make_folder(runs, folder)
@@ -154,20 +180,20 @@ def note(runs: Path, digest: str, failure: Failure) -> None:
 def histories(
     runs: Path, digests: Iterable[str] | None = None, remarks: list[str] | None = None
 ) -> Mapping[str, tuple[Failure, ...]]:
-    """The failures of every digest, or of those given, oldest first; what is damaged adds to `remarks`."""
+    """The failures of every digest, or of those given, oldest first; `remarks` receives one for every damaged file."""
     wanted = None if digests is None else set(digests)
-    said = [] if remarks is None else remarks
-    found: dict[str, list[Failure]] = {}
+    remarks = [] if remarks is None else remarks
+    failures: dict[str, list[Failure]] = {}
     try:
         names = names_in(Path(runs) / FOLDER)
     except Unreadable as error:
-        said.append(f"{error}; why tasks ended is not known")
+        remarks.append(f"{error}; why tasks ended is not known")
         return {}
     for name in names:
         digest, _, rest = name.partition("-")
         if rest.endswith(".jsonl") and (wanted is None or digest in wanted):
-            found.setdefault(digest, []).extend(_read(Path(runs) / FOLDER / name, said))
-    return {digest: tuple(sorted(some, key=lambda failure: failure.when)) for digest, some in found.items() if some}
+            failures.setdefault(digest, []).extend(_read(Path(runs) / FOLDER / name, remarks))
+    return {digest: tuple(sorted(some, key=lambda failure: failure.when)) for digest, some in failures.items() if some}
 
 
 def _of_error(error: BaseException) -> FailureKind:

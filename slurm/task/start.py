@@ -1,16 +1,16 @@
-"""Start: the program of a task: it hears signals, then does the task.
+"""Start: the program of a task: it first listens for signals, then does the task.
 
-It runs as `python -m compmod.slurm.task.start FILE PLACE`.
+It runs as `python -m compmod.slurm.task.start FILE INDEX`.
 
-FILE holds the tasks of an array as JSON and is named after its SHA-256, which SLURM keeps with the script that it was
-given: who may write the runs folder can neither change a task nor run anything here. No pickle is read or written.
+FILE holds the tasks of an array as JSON. Its name has its SHA-256, and SLURM keeps that name in the script of the job:
+so a person who may write the runs folder can neither change a task nor run anything here. It reads no pickle.
 """
 
 from __future__ import annotations
 
 from .signals import job_id, leave_early, listen
 
-SEEN_S = 60.0  # until a file that another node wrote is seen here: caches of NFS last a minute
+VISIBLE_S = 60.0  # until this node sees a file that another node wrote: caches of NFS last a minute
 
 
 def main() -> None:
@@ -40,8 +40,8 @@ def _work() -> None:
 
         print(f"{START}(job_id={job_id() or 'none'}, hostname={socket.gethostname()})", flush=True)
         if len(sys.argv) != 3:
-            raise ValueError("usage: python -m compmod.slurm.task.start FILE PLACE")
-        file, until = Path(sys.argv[1]), time.monotonic() + SEEN_S
+            raise ValueError("usage: python -m compmod.slurm.task.start FILE INDEX")
+        file, until = Path(sys.argv[1]), time.monotonic() + VISIBLE_S
         print(f"Reading task {sys.argv[2]} of {file}", flush=True)
         while not os.path.lexists(file) and time.monotonic() < until:
             time.sleep(0.2)

@@ -1,7 +1,7 @@
-"""Task: what one task of an array does, stored as JSON: the spec and where things lie.
+"""Task: the work of one task of an array, stored as JSON: the spec, and the folders of runs and data.
 
-Every process of the task calls it. It ends with status 0 when the record is done, 75 when it was stopped and saved, and
-with the exception of a failure, noted for `compmod status`; then jobs that follow by `afterok` do not start.
+Every process of the task calls it. It ends with status 0 when the record is done, and with 75 when it was stopped and
+saved. A failure ends it with its exception, noted for `compmod status`; jobs that wait by `afterok` then do not start.
 """
 
 from __future__ import annotations
@@ -31,18 +31,16 @@ from ..shared_files import Field, Flag, Number, Text, Word, fields_of, read_regu
 from . import signals
 from .failures import Failure, FailureKind, classify, histories, note, retried
 
-PROGRAM = (
-    "-P -u -m compmod.slurm.task.start"  # of Python; -P: it imports nothing from the folder that the job starts in
-)
-SEEN_S = 120.0  # until a file that another node wrote is seen here, at the latest: caches of NFS last a minute
-OTHER_S = 1_800.0  # how long another process on the same spec is waited for: a node that was given up may go on
-LATER_S = 5.0  # the other processes leave after the first, whose exit must not be cut short by theirs
+PROGRAM = "-P -u -m compmod.slurm.task.start"  # arguments of Python; -P: it imports nothing from the current folder
+VISIBLE_S = 120.0  # until this node sees a file that another node wrote: caches of NFS last a minute
+OTHER_S = 1_800.0  # the longest wait for another process on the same spec: a node that SLURM gave up may still work
+LATER_S = 5.0  # the other processes end after the first: their end must not cut its exit short
 SLACK_S = 90.0  # SLURM may send its warning a minute early (man sbatch, --signal)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One spec's work. `spec` is its JSON form, so that what is stored outlives a change of the code's classes."""
+    """The work of one spec. `spec` is its JSON form, which later versions of the classes can still read."""
 
     spec: dict[str, Any]
     digest: str
@@ -55,7 +53,7 @@ class Task:
 
     @classmethod
     def from_fields(cls, fields: Any, where: object) -> Task:
-        """A task that was stored. Raises ValueError, naming the field, on one that is unknown or of another kind."""
+        """A task that was stored. Raises ValueError, naming the field, on one that is unknown or of a wrong type."""
         if not isinstance(fields, dict) or not isinstance(fields.get("spec"), dict):
             raise ValueError(f"{where}: a task is an object with a spec")
         if unknown := sorted(set(fields) - set(_FIELDS) - {"spec"}):
@@ -64,7 +62,7 @@ class Task:
 
     @classmethod
     def of(cls, spec: Work, runs: Path, data: Path, **settings: Any) -> Task:
-        """The task of a spec; paths become absolute, for a job may start elsewhere."""
+        """The task of a spec; paths become absolute, because a job may start in another folder."""
         device = "cpu" if spec.device == "cpu" else "auto"
         return cls(
             spec.to_dict(), spec.digest, str(Path(runs).resolve()), str(Path(data).resolve()), device, **settings
@@ -93,7 +91,7 @@ class Task:
                 stopped()
             raise
         except Exception as error:
-            if signals.heard():  # what the first signal set off, such as the end of another process
+            if signals.received():  # the signal caused the error, such as the end of another process
                 stopped()
                 raise SystemExit(INTERRUPTED) from error
             self._failed(record, rank, error)
@@ -114,38 +112,38 @@ class Task:
         return spec
 
     def _work(self, record: Record, rank: int) -> None:
-        """The record's work, after whatever has to be waited for."""
+        """Wait for what the work needs, then do it."""
         if record.spec.kind != "pretraining":
             trained = Record(record.path.parent.parent, record.spec.run)
-            if not _until(lambda: trained.status == "done", SEEN_S):
+            if not _until(lambda: trained.status == "done", VISIBLE_S):
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
         if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
             raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
         reproduce(self.decoded(), Path(self.runs), Path(self.data), self.device)
 
     def _stopped(self, record: Record, seconds: float) -> None:
-        """After a signal: note it, and queue the job again unless it gets nowhere."""
+        """After a signal: note it, and queue the job again unless it makes no progress."""
         fate = signals.fate()
         warned = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
         kind: FailureKind = "cancelled" if fate == "cancelled" else "preempted"
         if fate == "time limit" or (warned and fate in ("running", "unknown")):
             kind = "time limit"
-        said = f"stopped by {signals.heard() or 'a signal to another process'} after {seconds:.0f} s"
-        self._again(record, kind, said, fate)
+        error = f"stopped by {signals.received() or 'a signal to another process'} after {seconds:.0f} s"
+        self._again(record, kind, error, fate)
 
     def _failed(self, record: Record, rank: int, error: Exception) -> None:
-        """Note a failure; queue the job again where the machine, not the work, is at fault."""
+        """Note a failure; queue the job again where the machine is at fault and not the work."""
         signals.settle()
         kind = classify(error=error)
         lone = launch_of(os.environ).world == 1
         error_line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         if rank and retried([self._failure(record, kind, error_line)]):
-            time.sleep(2 * LATER_S)  # what the end of another process did to this one; the first one sees to it
+            time.sleep(2 * LATER_S)  # the end of another process caused it; the first process notes that
             return
         if rank == 0 and not lone:
-            time.sleep(LATER_S)  # let them say what really happened
+            time.sleep(LATER_S)  # until the others have noted the cause
             others = histories(Path(self.runs), [self.digest]).get(self.digest, ())
-            if any(each.when > time.time() - 4 * LATER_S and not retried([each]) for each in others):
+            if any(other.when > time.time() - 4 * LATER_S and not retried([other]) for other in others):
                 return
         if rank:
             self._note(self._failure(record, kind, error_line))
@@ -156,7 +154,7 @@ class Task:
         runs = Path(self.runs)
         self._note(self._failure(record, kind, error))
         if not self.requeue:
-            refused = "its cluster is not to queue jobs again"
+            refused = "its cluster does not allow jobs to be queued again"
         elif not retried(histories(runs, [self.digest]).get(self.digest, ())):
             refused = f"not queued again ({kind})"
         else:
@@ -166,7 +164,7 @@ class Task:
     def _note(self, failure: Failure) -> None:
         try:
             note(Path(self.runs), self.digest, failure)
-        except ValueError as error:  # which must not hide why the task ended
+        except ValueError as error:  # this error must not hide why the task ended
             print(f"not noted: {error}", flush=True)
 
     def _failure(self, record: Record, kind: FailureKind, error: str) -> Failure:
@@ -191,15 +189,15 @@ _FIELDS: Mapping[str, Field] = {
 
 
 def store(tasks: Sequence[Task], folder: Path) -> Path:
-    """Write tasks to one file that is named after its content: whoever knows the name sees a change of the content."""
+    """Write tasks to one file whose name has its SHA-256, so that the name shows a change of the content."""
     content = json.dumps([dataclasses.asdict(task) for task in tasks], allow_nan=False).encode()
     path = Path(folder) / f"tasks-{hashlib.sha256(content).hexdigest()}.json"
     write_whole(path, content)
     return path
 
 
-def stored(path: Path, place: str) -> Task:
-    """The task of that place in a file that `store` wrote; the name comes from the one who submitted.
+def stored(path: Path, index: str) -> Task:
+    """The task at that index of a file that `store` wrote; its name comes from the person who submitted.
 
     Raises FileNotFoundError where there is no file, ValueError where it is not what was submitted.
     """
@@ -207,17 +205,17 @@ def stored(path: Path, place: str) -> Task:
     if not named:
         raise ValueError(f"{path} is no file of tasks; expected tasks-SHA256.json")
     content = read_regular(path)
-    found = hashlib.sha256(content).hexdigest()
-    if found != named[1]:
-        raise ValueError(f"{path} was changed after it was submitted: its SHA-256 is {found}; submit again")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != named[1]:
+        raise ValueError(f"{path} was changed after it was submitted: its SHA-256 is {digest}; submit again")
     tasks = parse_json(content, path)
-    if not isinstance(tasks, list) or not re.fullmatch("[0-9]{1,9}", place) or int(place) >= len(tasks):
-        raise ValueError(f"{path} holds no task {place!r}")
-    return Task.from_fields(tasks[int(place)], f"{path}, task {place}")
+    if not isinstance(tasks, list) or not re.fullmatch("[0-9]{1,9}", index) or int(index) >= len(tasks):
+        raise ValueError(f"{path} holds no task {index!r}")
+    return Task.from_fields(tasks[int(index)], f"{path}, task {index}")
 
 
 def newest_update(folder: Path) -> int:
-    """Optimisation steps that the newest checkpoint of a record holds, by its name."""
+    """The step of the newest checkpoint of a record, by the name of its file."""
     return newest_updates(folder / "checkpoints")
 
 
@@ -226,7 +224,7 @@ def _node() -> str:
 
 
 def _until(true: Callable[[], bool], most_s: float) -> bool:
-    """Wait until something is so; False when it is not within so many seconds."""
+    """Wait until `true()` holds; False when it does not within `most_s` seconds."""
     until = time.monotonic() + most_s
     while not true():
         if time.monotonic() > until:

@@ -1,6 +1,6 @@
 """Cost: the predicted time and disk of a run or a measurement, from measured rates where there are any.
 
-Every prediction says whether it is measured, scaled from another method that was, or the default (`default_rates.py`).
+Every prediction says whether it is measured, scaled from another measured method, or the default (`default_rates.py`).
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from .network_size import FLOAT_BYTES, encoder_bytes, forward_operations, head_p
 Basis = Literal["measured", "scaled", "default"]
 
 HOUR_S = 3600.0
-START_S: dict[Device, float] = {  # of a step: reading images, building networks
+START_S: dict[Device, float] = {  # before the first update: to read images and build networks
     "cpu": 1.0,  # measured on digits, in a process that has imported torch
-    "gpu": 20.0,  # estimate: that, starting Python and CUDA, and reading a small data set
+    "gpu": 20.0,  # estimate: the same, and to start Python and CUDA and read a small data set
 }
-LINEAR_STEP_S = 3e-4  # of the probes' layer; measured on a core, an estimate for a GPU, which starts a few kernels
-LINEAR_BATCH = 1_000  # linear_probe's
-DETECTION_S: dict[Device, dict[str, float]] = {  # of one image that Mask R-CNN trains on; scoring is little beside it
+LINEAR_STEP_S = 3e-4  # of the probes' layer; measured on a core; an estimate for a GPU, which starts a few kernels
+LINEAR_BATCH = 1_000  # that of linear_probe
+DETECTION_S: dict[Device, dict[str, float]] = {  # for one image that Mask R-CNN trains on; scoring costs far less
     # Estimate: Detectron2's model zoo has 0.58 and 0.26 s a step of 16 images on 8 V100, of which an H100 makes 2.5.
     "gpu": {"c4": 0.12, "fpn": 0.05},
     "cpu": {"c4": 0.054, "fpn": 0.2},  # measured on digit scenes, one core
 }
-ONLINE_EVERY, ONLINE_EPOCHS = 20, 50  # epochs between probes while training, and of their layer; Session's defaults
-LAST_SHARE, LAST_OFTENER = 0.05, 4  # of training, and how much oftener it is probed then; Trainer's
+ONLINE_EVERY, ONLINE_EPOCHS = 20, 50  # epochs between probes while training, and of their layer; defaults of Session
+LAST_SHARE, LAST_OFTENER = 0.05, 4  # the last part of training, and how much oftener it is probed; as the trainer does
 
-CHECKPOINT_HOURS = 1 / 6  # a shorter run leaves none; Session's checkpoint_minutes
+CHECKPOINT_HOURS = 1 / 6  # a shorter run leaves none; checkpoint_minutes of Session
 CHECKPOINTS = 2  # checkpoint.KEPT; they stay beside a finished run
-MOMENTS = {"adam": 2, "sgd": 1, "lars": 1, "larc": 1}  # numbers an optimiser keeps for each one that it trains
-STEP_BYTES = 60  # a step's share of metrics.jsonl and of TensorBoard's file; measured on digits
+MOMENTS = {"adam": 2, "sgd": 1, "lars": 1, "larc": 1}  # numbers that an optimiser keeps for one trained number
+STEP_BYTES = 60  # of metrics.jsonl and of the TensorBoard file for one step; measured on digits
 RECORD_BYTES = 20_000  # the JSON files of a folder; measured on digits
 
 measured_rates = records.measured_rates
@@ -62,7 +62,7 @@ class Prediction:
 
 
 def predict(spec: Work, rates: Rates) -> Prediction:
-    """Time that the work of `spec` takes, for a measurement without the pretraining it needs."""
+    """Time that the work of `spec` takes; for a measurement, without the pretraining that it needs."""
     device = spec.device
     basis: Basis = "default"
     if isinstance(spec, Run):
@@ -76,7 +76,7 @@ def predict(spec: Work, rates: Rates) -> Prediction:
 
 
 def _measurement_seconds(spec: Measurement) -> float:
-    """By the default figures."""
+    """Seconds by the default figures, after the start."""
     if isinstance(spec, Evaluation):
         return _probe_seconds(spec.run, spec.linear_epochs)
     if isinstance(spec, FineTuning):
@@ -96,7 +96,7 @@ def images_per_second(run: Run, rates: Rates) -> tuple[float, Basis]:
 
 
 def disk_bytes(spec: Work, hours: float, rates: Rates) -> float:
-    """What the folder holds after so many hours; rather too much, for only some methods keep an averaged network."""
+    """Bytes of the folder after so many hours; rather too many, because only some methods keep an averaged network."""
     if not isinstance(spec, Run):
         return RECORD_BYTES
     held = encoder_bytes(spec.backbone) + RECORD_BYTES
@@ -108,14 +108,14 @@ def disk_bytes(spec: Work, hours: float, rates: Rates) -> float:
 
 
 def _checkpoint_bytes(run: Run) -> float:
-    """Trained numbers, an averaged copy of them, and the optimiser's; for a pair of trunks, a bank of every image."""
+    """Trained numbers, their average and the moments of the optimiser; for a pair of trunks, a bank of all images."""
     trained = trunk_parameters(run.backbone) + head_parameters(run.backbone, run.projector)
     banks = 0 if run.backbone.colours == "rgb" else 2 * run.images_per_epoch * run.projector.out
     return FLOAT_BYTES * (trained * (2 + MOMENTS[run.optimizer.name]) + banks)
 
 
 def _online_seconds(run: Run) -> float:
-    """Probes while training; the trainer's own clock, and so a measured rate, leaves them out."""
+    """Probes while training: the trainer does not count their time, and so a measured rate lacks it."""
     if DATASETS[run.dataset].large or not run.epochs:
         return 0.0
     return online_probes(run.epochs) * _probe_seconds(run, ONLINE_EPOCHS)
@@ -123,7 +123,7 @@ def _online_seconds(run: Run) -> float:
 
 @functools.cache
 def online_probes(epochs: int) -> int:
-    """How often a pretraining of so many epochs is probed."""
+    """How many times a pretraining of so many epochs is probed."""
     every = min(ONLINE_EVERY, max(1, epochs // 3))
     often = max(1, every // LAST_OFTENER)
     last = [epochs - epoch < LAST_SHARE * epochs for epoch in range(1, epochs + 1)]
@@ -132,7 +132,7 @@ def online_probes(epochs: int) -> int:
 
 
 def _probe_seconds(run: Run, linear_epochs: int) -> float:
-    """One pass over the labelled images and the linear layer's steps; the neighbour search takes about a second."""
+    """One pass over the labelled images and the steps of the linear layer; the neighbour search takes a second."""
     train, test = _labelled(run)
     steps = linear_epochs * -(-train // LINEAR_BATCH)
     return (train + test) * _forward_seconds(run, "float32") + steps * LINEAR_STEP_S
@@ -154,6 +154,6 @@ def _labelled(run: Run) -> tuple[int, int]:
 
 
 def _forward_seconds(run: Run, precision: str) -> float:
-    """Of one image through the trunk."""
+    """Seconds of one image through the trunk."""
     size = DATASETS[run.dataset].view_size
     return forward_operations(run.backbone, size) / operations_per_second(run.device, run.backbone, precision)

@@ -1,7 +1,7 @@
 """Default rates: how many images a second a device is expected to train on, before anything was measured.
 
-Operations of the trunk (`network_size.py`) over what one device sustains, times what `compmod methods` gives for a step
-relative to SimCLR's.
+Operations of the trunk (`network_size.py`) over what one device sustains, times the cost of a step relative to SimCLR's
+that `compmod methods` prints.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .network_size import forward_operations
 TrunkKey = tuple[Device, Backbone, int, str]  # with the size of the first view in pixels and the precision
 MethodKey = tuple[str, str, tuple[int, ...], Projector]  # method, its training, sizes of its views, head
 
-# Operations a second. NVIDIA's published ResNet-50 training (DeepLearningExamples; 24.5 GFLOP an image) keeps a V100 at
-# 9.0 of 15.7 TFLOP/s in float32, an A100 at 23 in TF32 and at 61 in mixed precision, where memory is the limit.
+# Operations a second. In NVIDIA's published ResNet-50 training (DeepLearningExamples; 24.5 GFLOP an image) a V100 does
+# 9.0 of 15.7 TFLOP/s in float32; an A100 does 23 in TF32 and 61 in mixed precision, where memory is the limit.
 GPU_OPERATIONS_PER_S: dict[str, float] = {
     "float32": 23e12,  # estimate: a third of an H100's 67 TFLOP/s, for small images and repeatable convolutions
     "tf32": 38e12,  # estimate: the A100's, times 1.64, the ratio of their memory bandwidths
@@ -30,7 +30,7 @@ CORE_OPERATIONS_PER_S: dict[int, float] = {  # of one core of an Intel Xeon with
     16: 63e9,  # measured: SimCLR on digits, 1,290 images/s
     64: 118e9,  # measured: tests/benchmarks/hypergradient.py, ResNet-18 at 32 px
 }
-LOADED_IMAGES_PER_S = 1_600.0  # estimate: 16 cores beside a GPU, each decoding 100 large images a second
+LOADED_IMAGES_PER_S = 1_600.0  # estimate: 16 cores beside a GPU, which decode 100 large images a second each
 PASSES = 3  # of a training step: forward, and backward, which counts for two
 SIMCLR_VIEWS = 2  # of the step that METHODS' costs are relative to
 
@@ -41,7 +41,7 @@ OTHER_HYPERGRADIENT: dict[str, float] = {
     "finite-difference": 0.95,  # over the exact one's
     "unrolled": 3.0,  # tests/benchmarks/hypergradient.py, ResNet-18
 }
-UNMEASURED, UNMEASURED_PLUS = 1.0, 3.0  # where METHODS has no cost yet: SimCLR's
+UNMEASURED, UNMEASURED_PLUS = 1.0, 3.0  # where METHODS has no cost yet: that of SimCLR
 
 
 def view_sizes(run: Run) -> tuple[int, ...]:
@@ -100,7 +100,7 @@ def _one_trunk(backbone: Backbone) -> Backbone:
 
 
 def operations_per_second(device: Device, backbone: Backbone, precision: str) -> float:
-    """What one device sustains; a core wastes much of itself on a narrow trunk."""
+    """What one device sustains; on a narrow trunk, a core does much less than it can."""
     if device == "gpu":
         return GPU_OPERATIONS_PER_S[precision]
     measured = [width for width in CORE_OPERATIONS_PER_S if width <= backbone.width]

@@ -1,4 +1,4 @@
-"""Rates: what finished runs measured, by hardware; the figures that a prediction prefers to the default ones."""
+"""Measured rates: what finished runs took, by hardware; a prediction prefers these figures to the default ones."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from ...pretrain.specs.run import Device, Run
 from .default_rates import MethodKey, TrunkKey, method_key, relative_cost, trunk_key
 
 DEFAULT_GPU = "one H100"
-SAMPLED = 10  # records read of each method on each data set: a median needs no more, and ten thousand take seconds
+SAMPLED = 10  # records read for one method on one data set: enough for a median; ten thousand would take seconds
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Medians over finished runs on one kind of GPU and one of CPU, each of one device: a GPU, or a core."""
+    """Medians over finished runs on one model of GPU and one of CPU. All are of one device: a GPU, or a core."""
 
     gpu: str = ""  # name of the hardware; "" = nothing measured
     cpu: str = ""
     images_per_second: Mapping[tuple[TrunkKey, MethodKey], float] = field(default_factory=dict)
-    simclr_images_per_second: Mapping[TrunkKey, float] = field(default_factory=dict)  # what SimCLR's would be
+    simclr_images_per_second: Mapping[TrunkKey, float] = field(default_factory=dict)  # scaled to SimCLR
     hours: Mapping[tuple[Any, ...], float] = field(default_factory=dict)  # of measurements, by `alike`
     checkpoint_bytes: Mapping[tuple[TrunkKey, MethodKey], float] = field(default_factory=dict)
-    damaged: tuple[str, ...] = ()  # sentences that begin with the path of what could not be read
+    damaged: tuple[str, ...] = ()  # sentences that begin with the path of an unreadable file
 
 
 class Timed(NamedTuple):
-    """One finished run or measurement."""
+    """How long one finished run or measurement took."""
 
     spec: Work
     hardware: str
@@ -48,41 +48,41 @@ class Timed(NamedTuple):
 
 
 def alike(spec: Work) -> tuple[Any, ...]:
-    """What decides the time of a measurement: all but which run of its kind it measures."""
+    """What decides the time of a measurement: all of its settings, and of its run only trunk and data."""
     run = spec.run
-    settings = tuple(getattr(spec, each.name) for each in fields(spec) if each.name != "run")
+    settings = tuple(getattr(spec, part.name) for part in fields(spec) if part.name != "run")
     return type(spec).__name__, trunk_key(run), run.dataset, run.copy, run.train_images, settings
 
 
 def measured_rates(runs: Path, hardware: str = "") -> Rates:
     """The medians of the finished runs below `runs`.
 
-    GPU figures are of the GPU named `hardware`, unless given the one with most records; likewise of the CPU with most.
-    What ran on the other kind of device than it is planned for says nothing of either.
+    GPU figures are those of the GPU `hardware`, or of the GPU with most records where that is empty. CPU figures are
+    those of the CPU with most records. Work that is planned for a GPU and ran on a CPU, or the reverse, does not count.
     Raises ValueError on a GPU that no finished run names.
     """
     damaged: list[str] = []
-    found = [each for each in _finished(Path(runs), damaged) if each.device == each.spec.device]
-    gpus = [each.hardware for each in found if each.device == "gpu"]
+    timed = [work for work in _finished(Path(runs), damaged) if work.device == work.spec.device]
+    gpus = [work.hardware for work in timed if work.device == "gpu"]
     if hardware and hardware not in gpus:
         raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(dict.fromkeys(gpus)) or 'no GPU yet'}")
     gpu = hardware or _most(gpus)
-    cpu = _most([each.hardware for each in found if each.device == "cpu"])
-    found = [each for each in found if each.hardware in (gpu, cpu)]
+    cpu = _most([work.hardware for work in timed if work.device == "cpu"])
+    timed = [work for work in timed if work.hardware in (gpu, cpu)]
     rates: dict[Any, list[float]] = defaultdict(list)
     of_trunk: dict[Any, list[float]] = defaultdict(list)
     hours: dict[Any, list[float]] = defaultdict(list)
     checkpoints: dict[Any, list[float]] = defaultdict(list)
-    for each in found:
-        run = each.spec
+    for work in timed:
+        run = work.spec
         if not isinstance(run, Run):
-            hours[alike(run)].append(each.seconds * each.devices / 3600)
-        elif each.images_per_second:
-            trunk, kind, rate = trunk_key(run), method_key(run), each.images_per_second / each.devices
-            rates[trunk, kind].append(rate)
+            hours[alike(run)].append(work.seconds * work.devices / 3600)
+        elif work.images_per_second:
+            trunk, method, rate = trunk_key(run), method_key(run), work.images_per_second / work.devices
+            rates[trunk, method].append(rate)
             of_trunk[trunk].append(rate * relative_cost(run))
-            if each.checkpoint_bytes:
-                checkpoints[trunk, kind].append(each.checkpoint_bytes)
+            if work.checkpoint_bytes:
+                checkpoints[trunk, method].append(work.checkpoint_bytes)
     return Rates(
         gpu=gpu,
         cpu=cpu,
@@ -99,20 +99,20 @@ def _medians(values: Mapping[Any, list[float]]) -> dict[Any, float]:
 
 
 def _most(names: list[str]) -> str:
-    """The name that occurs most often, the first of equals."""
+    """The name that occurs most often; of equal ones, the first."""
     return max(dict.fromkeys(names), key=names.count, default="")
 
 
 def _finished(runs: Path, damaged: list[str]) -> Iterator[Timed]:
-    """Finished pretrainings and what was measured on them, at most SAMPLED of each method and data set.
+    """Finished pretrainings and what was measured on them, at most SAMPLED for one method and data set.
 
-    Digests are as good as drawn at random. What is damaged is no measurement and adds a sentence to `damaged`; what an
-    older version or someone else left out is none either.
+    The order of digests is as good as random. A damaged record is skipped and adds a sentence to `damaged`; a record
+    without the fields, such as one of an older version, is skipped silently.
     """
     seen: dict[str, int] = defaultdict(int)
     try:
         folders = sorted(entry.name for entry in os.scandir(runs) if entry.is_dir())
-    except OSError:  # nothing was ever run there
+    except OSError:  # the folder does not exist: no run started yet
         return
     for name in folders:
         group = name.rpartition("-")[0]
@@ -135,7 +135,7 @@ def _read(folder: Path) -> Timed:
     """Raises ValueError, which begins with a path, on a damaged file, and KeyError where a file or a field is not."""
     spec = Record.open(folder).spec
     if not isinstance(spec, Work):
-        raise KeyError(f"{type(spec).__name__} is no work of a table")
+        raise KeyError(f"{type(spec).__name__} is no run and no measurement")
     if not folder.name.endswith(f"-{spec.digest}"):
         raise ValueError(f"{folder}/spec.json: of another folder, {spec.folder}")
     results = _checked(folder / "results.json", PRETRAINED if spec.kind == "pretraining" else {})
@@ -158,8 +158,8 @@ def _read(folder: Path) -> Timed:
 
 def _checked(file: Path, fields: Fields) -> dict[str, Any]:
     """The known fields of a file. Raises KeyError where there is none, and ValueError where it is damaged."""
-    found = read_object(file)
-    if found is None:
+    stored = read_object(file)
+    if stored is None:
         raise KeyError(file)
-    check_fields(found, fields, file)
-    return {name: value for name, value in found.items() if value is not None}
+    check_fields(stored, fields, file)
+    return {name: value for name, value in stored.items() if value is not None}

@@ -1,6 +1,6 @@
-"""Trunk: the work and the weights of a backbone, counted from its shape alone, without building it.
+"""Network size: the operations and the weights of a backbone, counted from its shape alone, without building it.
 
-He et al., CVPR 2016, Table 1, with the stems and widths of `pretrain/networks.py`; imports no torch.
+He et al., CVPR 2016, Table 1, with the stems and widths of `pretrain/networks/`; imports no torch.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class Convolution(NamedTuple):
 @functools.cache
 def forward_operations(backbone: Backbone, size: int) -> float:
     """Floating-point operations of one image of side `size` through the trunk; a multiply-add is two."""
-    found = _all_convolutions(backbone, size)
-    return 2.0 * sum(c.channels_in * c.channels_out * c.kernel**2 * c.side**2 for c in found)
+    convolutions = _all_convolutions(backbone, size)
+    return 2.0 * sum(c.channels_in * c.channels_out * c.kernel**2 * c.side**2 for c in convolutions)
 
 
 @functools.cache
 def trunk_parameters(backbone: Backbone) -> int:
-    """Trained numbers of the trunk, as published counts have them: 11.2 M for ResNet-18 without its last layer."""
-    found = _all_convolutions(backbone, 1)
-    return sum(c.channels_in * c.channels_out * c.kernel**2 + 2 * c.channels_out for c in found)
+    """Trained numbers of the trunk, counted as in publications: 11.2 M for ResNet-18 without its last layer."""
+    convolutions = _all_convolutions(backbone, 1)
+    return sum(c.channels_in * c.channels_out * c.kernel**2 + 2 * c.channels_out for c in convolutions)
 
 
 @functools.cache
@@ -50,7 +50,7 @@ def encoder_bytes(backbone: Backbone) -> int:
 
 
 def features(backbone: Backbone) -> int:
-    """Width of the trunk's output. The pixels of an image are not counted: that trunk has no head to feed."""
+    """Width of the trunk's output; 0 for the pixels of an image, which have no head after them."""
     expansion = EXPANSION if backbone.name in BOTTLENECK else 1
     return 0 if backbone.name == "pixels" else backbone.width * 8 * expansion
 
@@ -63,7 +63,7 @@ def head_parameters(backbone: Backbone, head: Projector) -> int:
 
 @functools.cache
 def _all_convolutions(backbone: Backbone, size: int) -> tuple[Convolution, ...]:
-    """Those of every trunk: a pair for lightness and colours has two of half the width."""
+    """The convolutions of all trunks: a pair for lightness and colours is two trunks of half the width."""
     if backbone.name == "pixels":
         return ()
     if backbone.colours == "rgb":

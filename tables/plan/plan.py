@@ -1,6 +1,6 @@
-"""Plan: the pretrainings and measurements that tables lack, each once, in order of dependence, and what they cost.
+"""Plan: the pretrainings and measurements that tables lack, in order of dependence, and what they cost.
 
-`lacking` is a function of the tables, of how far each spec got and of rates; `plan` first reads how far they got.
+Every one is in it once. `lacking` is a pure function of tables, progress and rates; `plan` first reads the progress.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Step:
     """One pretraining or measurement that is not finished, and what is left of its time."""
 
     spec: Work
-    needs: tuple[str, ...]  # digests of the steps that come before it
+    needs: tuple[str, ...]  # digests of the steps that must be done before it
     tables: tuple[int, ...]  # numbers of the tables that want it
     gpu_hours: float
     cpu_hours: float  # of one core; 0 for what a GPU does
@@ -46,28 +46,28 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that is lacking, and what stands in the way of the rest."""
+    """Everything that is missing, and what prevents the rest from being planned."""
 
     tables: tuple[int, ...]
     steps: tuple[Step, ...]
-    damaged: tuple[str, ...]  # sentences with paths; their work is not planned until they are removed
-    remarks: tuple[str, ...]  # the like, on files that keep no work from being planned
-    held_back: int  # measurements not planned for that reason
+    damaged: tuple[str, ...]  # sentences with paths; their work is planned once the folder is removed
+    remarks: tuple[str, ...]  # sentences on other damaged files, which prevent no work
+    held_back: int  # measurements that are not planned because of `damaged`
     rates: Rates
 
     @property
     def gpu_hours(self) -> float:
-        """Of all steps, each counted once."""
+        """Hours of a GPU, for all steps."""
         return sum(step.gpu_hours for step in self.steps)
 
     @property
     def cpu_hours(self) -> float:
-        """Likewise, hours of one core."""
+        """Hours of one core, for all steps."""
         return sum(step.cpu_hours for step in self.steps)
 
     @property
     def disk_gb(self) -> float:
-        """Likewise, in 10^9 bytes."""
+        """Disk for all steps, in 10^9 bytes."""
         return sum(step.disk_gb for step in self.steps)
 
     def by_method_and_data(self) -> dict[tuple[str, str], list[Step]]:
@@ -111,36 +111,36 @@ class Plan:
 def plan(tables: Sequence[Table], runs: Results | Path, rates: Rates) -> Plan:
     """What `tables` lack, by the folder of the runs."""
     results = runs if isinstance(runs, Results) else Results(runs)
-    found = progress_of(tables, results)
-    spoiled = {
-        each.folder
+    progress = progress_of(tables, results)
+    unusable = {
+        work.folder
         for spec, _ in _wanted(tables)
-        for each in (spec, spec.run)
-        if found.get(each.digest, NOT_RUN).state == "damaged"
+        for work in (spec, spec.run)
+        if progress.get(work.digest, NOT_RUN).state == "damaged"
     }
-    # a finished record whose provenance alone is damaged keeps its number and needs no work
-    damaged = tuple(said for said in results.damaged if any(f"/{folder}" in said for folder in spoiled))
-    for said in rates.damaged:
-        results.damage(said)
-    remarks = tuple(said for said in results.damaged if said not in damaged)
-    return lacking(tables, found, rates, damaged=damaged, remarks=remarks)
+    # where only the provenance of a finished record is damaged, the record keeps its number and needs no work
+    damaged = tuple(sentence for sentence in results.damaged if any(f"/{folder}" in sentence for folder in unusable))
+    for sentence in rates.damaged:
+        results.damage(sentence)
+    remarks = tuple(sentence for sentence in results.damaged if sentence not in damaged)
+    return lacking(tables, progress, rates, damaged=damaged, remarks=remarks)
 
 
 def lacking(
     tables: Sequence[Table],
-    found: Mapping[str, Progress],
+    progress: Mapping[str, Progress],
     rates: Rates,
     *,
     damaged: tuple[str, ...] = (),
     remarks: tuple[str, ...] = (),
 ) -> Plan:
-    """What `tables` lack when every digest stands as `found` says; what it does not name was not run."""
+    """What `tables` lack, given the progress by digest; a digest that is not in it was not run."""
     wanted = _wanted(tables)
     numbers: dict[str, dict[int, None]] = {}  # of a pretraining: the tables of the measurements that wait for it
     measurements: dict[str, list[tuple[Measurement, tuple[int, ...]]]] = {}
     held_back = 0
     for spec, of_spec in wanted:
-        own, below = found.get(spec.digest, NOT_RUN), found.get(spec.run.digest, NOT_RUN)
+        own, below = progress.get(spec.digest, NOT_RUN), progress.get(spec.run.digest, NOT_RUN)
         if own.state == "done":
             continue
         if "damaged" in (own.state, below.state):
@@ -150,11 +150,11 @@ def lacking(
         numbers.setdefault(spec.run.digest, {}).update(dict.fromkeys(of_spec))
     steps = []
     for digest, waiting in measurements.items():
-        run, standing = waiting[0][0].run, found.get(digest, NOT_RUN)
-        needs = () if standing.state == "done" else (digest,)
+        run, below = waiting[0][0].run, progress.get(digest, NOT_RUN)
+        needs = () if below.state == "done" else (digest,)
         if needs:
-            steps.append(_step(run, (), tuple(numbers[digest]), standing, rates))
-        steps += [_step(spec, needs, of, found.get(spec.digest, NOT_RUN), rates) for spec, of in waiting]
+            steps.append(_step(run, (), tuple(numbers[digest]), below, rates))
+        steps += [_step(spec, needs, of, progress.get(spec.digest, NOT_RUN), rates) for spec, of in waiting]
     return Plan(
         tables=tuple(dict.fromkeys(table.number for table in tables)),
         steps=tuple(steps),
@@ -166,7 +166,7 @@ def lacking(
 
 
 def _wanted(tables: Iterable[Table]) -> list[tuple[Measurement, tuple[int, ...]]]:
-    """Every measurement once, in order of the tables, with the numbers of those that want it."""
+    """Every measurement once, in order of the tables, with the numbers of the tables that want it."""
     specs: dict[str, Measurement] = {}
     numbers: dict[str, dict[int, None]] = {}
     for table in tables:
@@ -176,10 +176,10 @@ def _wanted(tables: Iterable[Table]) -> list[tuple[Measurement, tuple[int, ...]]
     return [(spec, tuple(numbers[digest])) for digest, spec in specs.items()]
 
 
-def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], standing: Progress, rates: Rates) -> Step:
+def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], progress: Progress, rates: Rates) -> Step:
     prediction = predict(spec, rates)
-    progress = min(1.0, standing.updates / spec.updates) if spec.updates else 0.0
-    hours = prediction.hours * (1 - progress)
+    share = min(1.0, progress.updates / spec.updates) if spec.updates else 0.0
+    hours = prediction.hours * (1 - share)
     return Step(
         spec=spec,
         needs=needs,
@@ -189,8 +189,8 @@ def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], standing:
         disk_gb=disk_bytes(spec, prediction.hours, rates) / GIGABYTE,
         measured=prediction.basis == "measured",
         basis=prediction.basis,
-        state=standing.state,
-        progress=progress,
+        state=progress.state,
+        progress=share,
     )
 
 

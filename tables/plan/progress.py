@@ -17,7 +17,7 @@ WorkState = Literal["not run", "unfinished", "failed", "running", "damaged", "do
 
 @dataclass(frozen=True)
 class Progress:
-    """One spec's own work; that of the pretraining under a measurement is another's."""
+    """How far the work of one spec got; a measurement and its pretraining have one each."""
 
     state: WorkState
     updates: int = 0  # that its newest checkpoint holds
@@ -27,26 +27,26 @@ NOT_RUN, DONE, DAMAGED = Progress("not run"), Progress("done"), Progress("damage
 
 
 def progress_of(tables: Iterable[Table], results: Results) -> Mapping[str, Progress]:
-    """By digest: every measurement of the tables, and the pretraining of each that is not done."""
-    found: dict[str, Progress] = {}
+    """By digest: every measurement of the tables, and the pretraining of every one that is not done."""
+    progress: dict[str, Progress] = {}
     for table in tables:
         for row in table.rows:
             for cell in row.cells:
                 states = results.seed_results(cell).states if cell.specs else ()
                 for spec, state in zip(cell.specs, states, strict=True):
-                    if spec.digest not in found or state == "damaged":  # one metric of several can be damaged
-                        found[spec.digest] = _of_measurement(results.path, spec, state)
-                    if state != "done" and spec.run.digest not in found:
-                        found[spec.run.digest] = _of_pretraining(results.path, spec.run, state)
-    return found
+                    if spec.digest not in progress or state == "damaged":  # a single metric can be damaged
+                        progress[spec.digest] = _of_measurement(results.path, spec, state)
+                    if state != "done" and spec.run.digest not in progress:
+                        progress[spec.run.digest] = _of_pretraining(results.path, spec.run, state)
+    return progress
 
 
 def _of_measurement(runs: Path, spec: Work, state: str) -> Progress:
-    """From the state of a table's cell, which stands for the pretraining where the measurement was not begun."""
+    """From the state of a table's cell, which is that of the pretraining where the measurement has not started."""
     if state in ("not run", "not evaluated"):
         return NOT_RUN
-    standing = DONE if state == "done" else _of_folder(Record(runs, spec))
-    return DAMAGED if state == "damaged" and standing is DONE else standing  # sound JSON, and no number in it
+    progress = DONE if state == "done" else _of_folder(Record(runs, spec))
+    return DAMAGED if state == "damaged" and progress is DONE else progress  # valid JSON without the number
 
 
 def _of_pretraining(runs: Path, spec: Work, state: str) -> Progress:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from command_server import Said, Server
 from compmod.slurm.submission import journal
-from compmod.slurm.submission.journal import Entry
+from compmod.slurm.submission.journal import JournalEntry
 from compmod.slurm.task.failures import FOLDER as FAILURES
 from compmod.slurm.task.failures import Failure, note
 from compmod.tables.build import build_table
@@ -47,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     journals = folder / journal.JOURNALS
     journals.mkdir()
     for user, (job_id, spec) in zip(("ann", "bob"), numbers.items(), strict=True):
-        entry = Entry(
+        entry = JournalEntry(
             digest=spec.digest,
             folder=spec.folder,
             job_id=job_id,

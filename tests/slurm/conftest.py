@@ -1,4 +1,4 @@
-"""What tests of SLURM share: the private cluster, one for all of them, brought up when the first test asks for it."""
+"""Fixtures that tests of SLURM share: commands that only print, and one private cluster, started when first used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from printing_slurm import PrintingSlurm
 from private_cluster import PrivateCluster
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrintingSlurm:
+    """A printed cluster that takes every job, under the number 41, and whose queue is empty."""
+    slurm = PrintingSlurm(tmp_path / "bin", monkeypatch)
+    slurm.accepts_jobs()
+    return slurm
 
 
 @pytest.fixture(scope="session")

@@ -44,12 +44,8 @@ def marker(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def submitted(slurm: PrintingSlurm, tmp_path: Path) -> Path:
     """The folder of what was submitted: a run and its probes as jobs 41."""
-    slurm = PrintingSlurm(tmp_path / "bin", monkeypatch)
-    slurm.has()
-    slurm.says("sbatch", "Submitted batch job 41\n")
-    slurm.says("srun")
     submit([tiny_table([0])], tmp_path / "runs", tmp_path, PLAIN)
     (folder,) = (tmp_path / "runs/.slurm/jobs").iterdir()
     return folder
@@ -119,11 +115,7 @@ def test_a_module_in_the_folder_that_a_job_starts_in_is_not_imported(
     assert not marker.exists()
 
 
-def test_sbatch_reads_no_script_that_others_could_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slurm = PrintingSlurm(tmp_path / "bin", monkeypatch)
-    slurm.has()
-    slurm.says("srun")
-    slurm.says("sbatch", "Submitted batch job 41\n")
+def test_sbatch_reads_no_script_that_others_could_exchange(slurm: PrintingSlurm, tmp_path: Path) -> None:
     submit([tiny_table([0])], tmp_path / "runs", tmp_path, PLAIN)
     assert len(slurm.arguments("sbatch")) == 2
     assert not any(str(tmp_path / "runs") in arguments for arguments in slurm.arguments("sbatch"))

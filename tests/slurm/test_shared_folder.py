@@ -16,14 +16,14 @@ from compmod.cli import main
 from compmod.slurm.clusters.cluster import CLUSTERS, Cluster
 from compmod.slurm.clusters.squeue import SlurmError
 from compmod.slurm.submission import journal, local
-from compmod.slurm.submission.journal import JOURNALS, LOCK, Entry, append, entries, history
+from compmod.slurm.submission.journal import JOURNALS, LOCK, JournalEntry, append, entries, history
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import FOLDER, Failure, histories, note
 from one_cell_tables import tiny_run, tiny_table
 from printing_slurm import NAME, PrintingSlurm
 
 PLAIN = Cluster(name="plain", gpus_per_node=0)
-ENTRY = Entry(
+ENTRY = JournalEntry(
     digest="0123456789ab",
     folder="simclr-digits-0123456789ab",
     job_id="12_3",
@@ -41,16 +41,6 @@ def runs(tmp_path: Path) -> Path:
     folder.mkdir()
     folder.chmod(0o2775)
     return folder
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrintingSlurm:
-    """A cluster that takes every job, under the number 41, and whose queue is empty."""
-    slurm = PrintingSlurm(tmp_path / "bin", monkeypatch)
-    slurm.has()
-    slurm.says("sbatch", "Submitted batch job 41\n")
-    slurm.says("srun")
-    return slurm
 
 
 @pytest.fixture
@@ -166,7 +156,7 @@ def test_what_is_made_has_the_rights_of_the_runs_folder_whatever_the_umask(
     slurm: PrintingSlurm, runs: Path, tmp_path: Path
 ) -> None:
     touch = shutil.which("touch", path="/usr/bin:/bin")
-    (slurm.folder / "sbatch").write_text(f"#!{slurm.shell}\n{touch} {tmp_path}/made\necho Submitted batch job 41\n")
+    slurm.runs_in_sbatch(f"{touch} {tmp_path}/made")
     before = os.umask(0o077)
     try:
         submit([tiny_table([0])], runs, tmp_path, PLAIN)
@@ -226,9 +216,7 @@ def test_a_journal_that_leads_elsewhere_is_not_written(slurm: PrintingSlurm, run
 
 def test_an_array_that_could_not_be_noted_is_cancelled(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
     own = runs / JOURNALS / f"{journal.user()}.jsonl"
-    (slurm.folder / "sbatch").write_text(
-        f"#!{slurm.shell}\n/bin/rm -f {own}\n/bin/mkdir {own}\necho Submitted batch job 41\n"
-    )
+    slurm.runs_in_sbatch(f"/bin/rm -f {own}", f"/bin/mkdir {own}")
     with pytest.raises(SlurmError, match=r"array 1 of 2 .* could not be noted: .*job 41 was cancelled; 0 were"):
         submit([tiny_table([0])], runs, tmp_path, PLAIN)
     assert slurm.arguments("scancel") == ["41"]

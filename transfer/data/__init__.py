@@ -1,1 +1,1 @@
-"""data."""
+"""Data: which images and annotations does a detector see? Words: split, annotation, category, mask, crowd."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from compmod.pretrain.methods.build import build_method
+from compmod.pretrain.recipes import digits, imagenet, imagenet100, small_images, solo_learn
 from compmod.pretrain.recipes.presets import preset, recipes
 from compmod.pretrain.recipes.scales import SCALES, scaled
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Comprehensive, Run
+from compmod.tables.paper.printed import paper_table
 from compmod.tables.paper.scales import LINEAR_EPOCHS, probes
 
 BUILT = ("simclr", "byol", "barlow_twins")
@@ -258,3 +261,26 @@ def test_the_linear_probe_is_scaled_with_the_table(scale: Any, epochs: int) -> N
 
 def test_every_scale_has_a_length_of_the_linear_probe() -> None:
     assert set(LINEAR_EPOCHS) == set(SCALES)
+
+
+TOLD = ["Command", "Time", "Expected", "Source"]
+
+
+@pytest.mark.parametrize("module", [digits, small_images, solo_learn, imagenet100, imagenet])
+def test_a_module_of_recipes_tells_command_time_expected_number_and_source(module: ModuleType) -> None:
+    first_words = [line.partition(":")[0] for line in (module.__doc__ or "").splitlines()]
+    assert [word for word in first_words if word in TOLD] == TOLD
+
+
+@pytest.mark.parametrize(
+    "module, dataset",
+    [*((small_images, name) for name in BENCHMARKS), (imagenet100, "imagenet100"), (imagenet, "imagenet")],
+)
+def test_the_expected_numbers_of_simclr_are_those_that_the_paper_prints(module: ModuleType, dataset: str) -> None:
+    printed = [
+        number.text
+        for (row, group, _, metric), number in paper_table(2 if DATASETS[dataset].large else 1).items()
+        if (row, group, metric) == ("SimCLR", DATASETS[dataset].label, "top1") and number
+    ]
+    assert printed
+    assert all(number in (module.__doc__ or "") for number in printed)

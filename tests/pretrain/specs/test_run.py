@@ -212,8 +212,8 @@ def test_a_run_holds_no_path_device_or_worker_count() -> None:
     assert not {"device", "workers", "runs", "data", "path", "cluster"} & names
 
 
-KINDS = [kind for kind in (*Spec._kinds.values(), Session) if kind.__module__.startswith("compmod.")]
-FIELDS = [(kind, field.name) for kind in KINDS for field in dataclasses.fields(kind)]
+CLASSES = [kind for kind in (*Spec._classes.values(), Session) if kind.__module__.startswith("compmod.")]
+FIELDS = [(kind, field.name) for kind in CLASSES for field in dataclasses.fields(kind)]
 
 
 @pytest.mark.parametrize("kind, name", FIELDS, ids=[f"{kind.__name__}.{name}" for kind, name in FIELDS])

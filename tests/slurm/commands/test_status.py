@@ -16,7 +16,7 @@ from compmod.slurm.commands import status as status_commands
 from compmod.slurm.commands.cancel_retry import cut
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.arrays import Wish
-from compmod.slurm.submission.journal import Entry
+from compmod.slurm.submission.journal import JournalEntry
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import Failure, note
 from compmod.tables.build import build_table
@@ -51,7 +51,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _submit(runs: Path, jobs: dict[str, Work], log: str = "") -> None:
     """The journal's lines of these jobs, and what each has logged."""
     entries = [
-        Entry(
+        JournalEntry(
             digest=spec.digest,
             folder=spec.folder,
             job_id=job_id,
@@ -100,7 +100,7 @@ def test_status_of_no_table_is_of_all(runs: Path, capsys: pytest.CaptureFixture[
 
 
 def test_status_is_watched_or_is_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "ask for one of them" in _mistake(capsys, "status", "--watch", "--json")
+    assert "give one of them" in _mistake(capsys, "status", "--watch", "--json")
 
 
 @pytest.mark.parametrize("word", [RUN.digest, RUN.digest[:5], RUN.folder, f"runs/{RUN.folder}"])
@@ -133,10 +133,10 @@ def test_a_digest_that_is_too_short_is_no_digest(runs: Path, capsys: pytest.Capt
 
 
 def test_a_beginning_of_several_digests_lists_them(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = Entry(
+    first = JournalEntry(
         digest="abcdef", folder="a-b-abcdef", job_id="1", cluster="c", where="c", user="a", submitted=1.0, logs="l"
     )
-    second = Entry(
+    second = JournalEntry(
         digest="abcdee", folder="a-c-abcdee", job_id="2", cluster="c", where="c", user="a", submitted=1.0, logs="l"
     )
     journal.append(runs, [first, second])
@@ -204,7 +204,7 @@ def test_another_tables_jobs_are_left_and_so_is_the_pretraining_that_they_wait_f
 ) -> None:
     stranger = next(spec for spec in build_table(1, "demo").specs if spec.run.digest not in _runs_of_table())
     folder = f"{RUN.folder}/evaluation-{'f' * 12}"
-    foreign = Entry(
+    foreign = JournalEntry(
         digest="f" * 12, folder=folder, job_id="9", cluster="ours", where=NAME, user="ann", submitted=1.0, logs="l"
     )
     _submit(runs, {"7_0": RUN, "8_0": MEASUREMENT, "5": stranger.run})

@@ -20,13 +20,13 @@ from compmod.slurm.status.pace import Pace
 from compmod.slurm.status.status import Status, TaskStatus
 from compmod.slurm.status.terminal import shown
 from compmod.slurm.submission import journal
-from compmod.slurm.submission.journal import Entry
+from compmod.slurm.submission.journal import JournalEntry
 from one_cell_tables import tiny_run
 from printing_slurm import PrintingSlurm
 from rich.console import Console
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2Jx\x9b2J\x7f\u202ey"
-ENTRY = Entry(
+ENTRY = JournalEntry(
     digest=tiny_run().digest,
     folder=tiny_run().folder,
     job_id="7",

@@ -12,10 +12,10 @@ import pytest
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation, Work
 from compmod.pretrain.specs.run import Run
-from compmod.slurm.status.read import Board, wanted
+from compmod.slurm.status.read import StatusReader, wanted
 from compmod.slurm.status.status import Status, TaskStatus, counted
 from compmod.slurm.submission import journal
-from compmod.slurm.submission.journal import Entry
+from compmod.slurm.submission.journal import JournalEntry
 from compmod.slurm.task.failures import Failure, FailureKind, note
 from compmod.slurm.task.log import log_tail
 from compmod.tables.build import build_table
@@ -44,10 +44,12 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def _submit(runs: Path, spec: Work, job_id: str = "7_0", log: str = "", **fields: Any) -> Entry:
+def _submit(runs: Path, spec: Work, job_id: str = "7_0", log: str = "", **fields: Any) -> JournalEntry:
     """A line of the journal, and what the job has logged."""
     given: dict[str, Any] = {"where": NAME, "submitted": time.time() - 60, "cluster": "ours"} | fields
-    entry = Entry(digest=spec.digest, folder=spec.folder, job_id=job_id, user="ann", logs=str(runs / "logs"), **given)
+    entry = JournalEntry(
+        digest=spec.digest, folder=spec.folder, job_id=job_id, user="ann", logs=str(runs / "logs"), **given
+    )
     journal.append(runs, [entry])
     if log:
         entry.log.parent.mkdir(exist_ok=True)
@@ -56,7 +58,7 @@ def _submit(runs: Path, spec: Work, job_id: str = "7_0", log: str = "", **fields
 
 
 def _read(runs: Path, *specs: Evaluation) -> Status:
-    return Board([_table(1, *(specs or (PROBES,)))], runs).read()
+    return StatusReader([_table(1, *(specs or (PROBES,)))], runs).read()
 
 
 def _run(runs: Path) -> TaskStatus:
@@ -64,7 +66,7 @@ def _run(runs: Path) -> TaskStatus:
     return _read(runs).tasks[0]
 
 
-def _standing(task: TaskStatus) -> tuple[str, FailureKind | None, str]:
+def _state(task: TaskStatus) -> tuple[str, FailureKind | None, str]:
     return task.state, task.kind, task.reason
 
 
@@ -89,7 +91,7 @@ def test_a_finished_record_is_done_whatever_slurm_says(runs: Path, slurm: Printi
 def test_a_waiting_job_is_queued_with_slurms_reason(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN)
     slurm.has(line("7_0", "PENDING", "Priority"))
-    assert _standing(_run(runs)) == ("queued", None, "Priority")
+    assert _state(_run(runs)) == ("queued", None, "Priority")
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED"])
@@ -141,7 +143,7 @@ def test_a_noted_failure_says_why(runs: Path, slurm: PrintingSlurm) -> None:
     note(runs, RUN.digest, Failure(kind="diverged", error="NonFiniteLoss: the loss", job_id="7_0", when=2.0))
     slurm.has(line("7_0", "FAILED", "NonZeroExitCode"))
     task = _run(runs)
-    assert _standing(task) == ("failed", "diverged", "NonFiniteLoss: the loss")
+    assert _state(task) == ("failed", "diverged", "NonFiniteLoss: the loss")
     assert dict(task.stops) == {"preempted": 1}
 
 
@@ -150,7 +152,7 @@ def test_a_task_that_used_up_its_tries_has_failed(runs: Path, slurm: PrintingSlu
     for when in range(6):
         note(runs, RUN.digest, Failure(kind="node failure", error="lost", job_id="7_0", when=float(when)))
     slurm.has()
-    assert _standing(_run(runs)) == ("failed", "node failure", "lost")
+    assert _state(_run(runs)) == ("failed", "node failure", "lost")
 
 
 def test_a_failure_of_an_earlier_submission_is_not_this_ones(runs: Path, slurm: PrintingSlurm) -> None:
@@ -167,19 +169,19 @@ def test_a_failure_of_an_earlier_submission_is_not_this_ones(runs: Path, slurm: 
 def test_without_a_note_slurms_state_says_why(runs: Path, slurm: PrintingSlurm, state: str, kind: FailureKind) -> None:
     _submit(runs, RUN, log="loading\n")
     slurm.has(line("7_0", state))
-    assert _standing(_run(runs)) == ("failed", kind, "loading")
+    assert _state(_run(runs)) == ("failed", kind, "loading")
 
 
 def test_without_a_note_the_log_says_why(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN, log=f"epoch 3\n{OOM}\nsrun: error: n1: task 0: Exited with exit code 1\n")
     slurm.has(line("7_0", "FAILED", "NonZeroExitCode"))
-    assert _standing(_run(runs)) == ("failed", "out of memory", OOM)
+    assert _state(_run(runs)) == ("failed", "out of memory", OOM)
 
 
 def test_without_a_log_the_state_is_all_that_is_known(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN)
     slurm.has(line("7_0", "FAILED", "NonZeroExitCode"))
-    assert _standing(_run(runs)) == ("failed", "bug", "SLURM says FAILED")
+    assert _state(_run(runs)) == ("failed", "bug", "SLURM says FAILED")
 
 
 def test_what_squeue_has_forgotten_sacct_may_know(runs: Path, slurm: PrintingSlurm) -> None:
@@ -192,17 +194,17 @@ def test_what_squeue_has_forgotten_sacct_may_know(runs: Path, slurm: PrintingSlu
 def test_sacct_is_asked_once_of_a_job_that_has_ended(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN)
     slurm.has()
-    board = Board([_table(1, PROBES)], runs)
+    reader = StatusReader([_table(1, PROBES)], runs)
     for _ in range(3):
-        board.read()
+        reader.read()
     assert (len(slurm.arguments("sacct")), len(slurm.arguments("squeue"))) == (1, 3)
 
 
 def test_between_two_questions_the_last_answer_holds(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN)
     slurm.has(line("7_0", "RUNNING"))
-    board = Board([_table(1, PROBES)], runs)
-    states = [board.read(ask=ask).tasks[0].state for ask in (True, False, False)]
+    reader = StatusReader([_table(1, PROBES)], runs)
+    states = [reader.read(ask=ask).tasks[0].state for ask in (True, False, False)]
     assert (states, len(slurm.arguments("squeue"))) == (["running"] * 3, 1)
 
 
@@ -212,7 +214,7 @@ def test_the_records_own_word_counts_unless_it_is_older_than_the_submission(runs
     record.fail("NonFiniteLoss: the loss")
     slurm.has()
     _submit(runs, RUN)
-    assert _standing(_run(runs)) == ("failed", "diverged", "NonFiniteLoss: the loss")
+    assert _state(_run(runs)) == ("failed", "diverged", "NonFiniteLoss: the loss")
     _submit(runs, RUN, "8_0", submitted=time.time() + 60)
     assert _run(runs).state == "lost"
 
@@ -221,20 +223,20 @@ def test_a_failure_by_hand_needs_no_journal(runs: Path) -> None:
     record = Record(runs, RUN)
     record.start()
     record.fail("NonFiniteLoss: the loss")
-    assert _standing(_run(runs)) == ("failed", "diverged", "NonFiniteLoss: the loss")
+    assert _state(_run(runs)) == ("failed", "diverged", "NonFiniteLoss: the loss")
 
 
 def test_a_job_that_nobody_knows_is_lost_with_its_last_line(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN, log="epoch 3 of 10\n")
     slurm.has()
-    assert _standing(_run(runs)) == ("lost", None, "job 7_0 is gone; epoch 3 of 10")
+    assert _state(_run(runs)) == ("lost", None, "job 7_0 is gone; epoch 3 of 10")
 
 
 def test_a_lost_job_says_what_stopped_it_last(runs: Path, slurm: PrintingSlurm) -> None:
     _submit(runs, RUN, log="epoch 3 of 10\n")
     note(runs, RUN.digest, Failure(kind="preempted", error="stopped by SIGTERM", job_id="7_0"))
     slurm.has()
-    assert _standing(_run(runs)) == ("lost", None, "job 7_0 is gone; stopped by SIGTERM")
+    assert _state(_run(runs)) == ("lost", None, "job 7_0 is gone; stopped by SIGTERM")
 
 
 def test_a_measurement_without_a_reason_waits_for_its_pretraining(runs: Path, slurm: PrintingSlurm) -> None:
@@ -309,7 +311,7 @@ def test_a_local_driver_that_has_died_leaves_its_tasks_lost_and_slurm_is_not_ask
 def test_a_failure_of_a_local_task_is_known_by_its_time(runs: Path) -> None:
     _submit(runs, RUN, "local-x_0", where=socket.gethostname())
     note(runs, RUN.digest, Failure(kind="bug", error="TypeError: x"))
-    assert _standing(_run(runs)) == ("failed", "bug", "TypeError: x")
+    assert _state(_run(runs)) == ("failed", "bug", "TypeError: x")
 
 
 def test_an_earlier_start_in_the_same_log_is_not_read(tmp_path: Path) -> None:
@@ -325,7 +327,7 @@ def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
 
 
 def test_a_run_of_two_tables_is_one_task_of_both(runs: Path) -> None:
-    status = Board([_table(1, PROBES), _table(2, PROBES)], runs).read()
+    status = StatusReader([_table(1, PROBES), _table(2, PROBES)], runs).read()
     assert [task.tables for task in status.tasks] == [(1, 2), (1, 2)]
     assert counted(status.of_table(2))["to do"] == 2
 

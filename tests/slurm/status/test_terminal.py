@@ -16,10 +16,10 @@ from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Work
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status import terminal as watching
 from compmod.slurm.status.pace import Pace
-from compmod.slurm.status.read import Board
-from compmod.slurm.status.status import State, Status, TaskStatus
+from compmod.slurm.status.read import StatusReader
+from compmod.slurm.status.status import Status, TaskState, TaskStatus
 from compmod.slurm.status.terminal import ROWS, SILENT_S, console, shown, units_of_time, watch
-from compmod.slurm.submission.journal import Entry
+from compmod.slurm.submission.journal import JournalEntry
 from paths import GOLDEN as GOLDEN_FOLDER
 from rich.console import Console
 
@@ -31,8 +31,10 @@ def _run(method: str, seed: int = 0) -> Run:
     return Run(method=method, dataset="cifar10", epochs=1000, seed=seed)
 
 
-def _task(spec: Work, state: State, tables: tuple[int, ...] = (1,), job: str = "7_0", **fields: object) -> TaskStatus:
-    entry = Entry(
+def _task(
+    spec: Work, state: TaskState, tables: tuple[int, ...] = (1,), job: str = "7_0", **fields: object
+) -> TaskStatus:
+    entry = JournalEntry(
         digest=spec.digest,
         folder=spec.folder,
         job_id=job,
@@ -151,10 +153,10 @@ def test_a_pipe_is_wide_unless_the_environment_says_otherwise(monkeypatch: pytes
 
 
 def test_watching_shows_what_changes_and_asks_slurm_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    states: list[State] = ["to do", "running", "done"]
+    states: list[TaskState] = ["to do", "running", "done"]
     asked = Counter[bool]()
 
-    class Changing(Board):
+    class Changing(StatusReader):
         def read(self, *, ask: bool = True) -> Status:
             asked[ask] += 1
             if not states:

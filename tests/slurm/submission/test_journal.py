@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from compmod.slurm.submission import journal
-from compmod.slurm.submission.journal import FOLDER, Entry, append, entries, history, new_entries, submitting
+from compmod.slurm.submission.journal import FOLDER, JournalEntry, append, entries, history, new_entries, submitting
 from one_cell_tables import tiny_run
 
-ENTRY = Entry(
+ENTRY = JournalEntry(
     digest="0123456789ab",
     folder="simclr-digits-0123456789ab",
     job_id="12_3",

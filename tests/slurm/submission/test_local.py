@@ -184,7 +184,7 @@ def test_every_slot_has_a_gpu_of_its_own(drive: Callable[..., Driven]) -> None:
 def test_a_driver_that_was_killed_has_nothing_under_way(tmp_path: Path) -> None:
     folder = tmp_path / ".slurm/local/s"
     folder.mkdir(parents=True)
-    local.tell(folder, {"local-s_0": "RUNNING"})
+    local.write_states(folder, {"local-s_0": "RUNNING"})
     (folder / "lock").touch()
     assert local.states(tmp_path) == {}
 
@@ -192,7 +192,7 @@ def test_a_driver_that_was_killed_has_nothing_under_way(tmp_path: Path) -> None:
 def test_what_a_living_driver_has_still_to_do_is_under_way(tmp_path: Path) -> None:
     folder = tmp_path / ".slurm/local/s"
     folder.mkdir(parents=True)
-    local.tell(folder, {"local-s_0": "RUNNING", "local-s_1": "PENDING", "local-s_2": "COMPLETED"})
+    local.write_states(folder, {"local-s_0": "RUNNING", "local-s_1": "PENDING", "local-s_2": "COMPLETED"})
     code = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); print('held'); input()"
     holder = subprocess.Popen(
         [sys.executable, "-u", "-c", code, str(folder / "lock")],

@@ -19,7 +19,7 @@ from compmod.cli import main
 from compmod.pretrain.records.record import Record
 from compmod.slurm.clusters.cluster import Cluster
 from compmod.slurm.clusters.squeue import SlurmError
-from compmod.slurm.commands.submit import told
+from compmod.slurm.commands.submit import submission_text
 from compmod.slurm.submission.arrays import Arranged, Job, Wish, arrange
 from compmod.slurm.submission.journal import append, entries
 from compmod.slurm.submission.submit import Submission, dependency, sbatch_text, submit
@@ -107,16 +107,6 @@ def test_a_cluster_that_forbids_requeueing_is_not_asked_to() -> None:
     text = sbatch_text(job, replace(PLAIN, requeue=False), Path("/logs"))
     assert "#SBATCH --no-requeue\n" in text
     assert "#SBATCH --requeue" not in text
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrintingSlurm:
-    """A cluster that takes every job, under the number 41, and whose queue is empty."""
-    slurm = PrintingSlurm(tmp_path / "bin", monkeypatch)
-    slurm.has()
-    slurm.says("sbatch", "Submitted batch job 41\n")
-    slurm.says("srun")
-    return slurm
 
 
 @pytest.fixture
@@ -217,11 +207,8 @@ def test_when_squeue_does_not_answer_nothing_is_submitted(slurm: PrintingSlurm, 
 def test_when_sbatch_refuses_an_array_those_before_it_stay_in_the_journal(
     slurm: PrintingSlurm, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refusing = slurm.folder / "sbatch"
-    refusing.write_text(
-        f"#!{slurm.shell}\n[ -e {tmp_path}/once ] || {{ > {tmp_path}/once; echo Submitted batch job 41; exit; }}\n"
-        "echo sbatch: error: QOSMaxSubmitJobPerUserLimit >&2; exit 1\n"
-    )
+    refuse = "echo sbatch: error: QOSMaxSubmitJobPerUserLimit >&2; exit 1"
+    slurm.runs_in_sbatch(f"[ ! -e {tmp_path}/once ] || {{ {refuse}; }}", f"> {tmp_path}/once")
     with pytest.raises(SlurmError, match=r"array 2 of 2 \(probes, 2 tasks\): .*PerUserLimit; 1 were submitted"):
         submit([tiny_table(range(2))], runs, tmp_path, PLAIN)
     assert sorted(entries(runs)) == sorted(tiny_run(seed).digest for seed in range(2))
@@ -242,9 +229,7 @@ def test_variables_of_the_job_that_submits_do_not_reach_sbatch(
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
     env = shutil.which("env", path="/usr/bin:/bin")
-    (slurm.folder / "sbatch").write_text(
-        f"#!{slurm.shell}\n{env} > {tmp_path}/environment\necho Submitted batch job 41\n"
-    )
+    slurm.runs_in_sbatch(f"{env} > {tmp_path}/environment")
     submit([tiny_table([0])], runs, tmp_path, PLAIN)
     found = (tmp_path / "environment").read_text()
     assert "SLURM_CPUS_PER_TASK" not in found
@@ -280,7 +265,7 @@ def test_a_dry_run_submits_and_writes_nothing(
 
 def test_the_dry_run_of_a_measurement_of_large_images_names_its_shape() -> None:
     job: Job = _large_jobs().jobs[0]
-    said = told(Submission(lacking([], {}, Rates()), Arranged(jobs=(job,))), BIG, dry_run=True)
+    said = submission_text(Submission(lacking([], {}, Rates()), Arranged(jobs=(job,))), BIG, dry_run=True)
     assert f"{len(job.steps)} x pretraining, each 2 nodes, 8 GPUs, at most" in said
 
 
@@ -320,7 +305,6 @@ def test_submitting_imports_no_torch(tmp_path: Path) -> None:
 
 def test_two_people_who_submit_at_once_submit_nothing_twice(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
     slurm.says("squeue", f"{line('41_0', 'PENDING')}\n{line('41_1', 'PENDING')}\n")
-    slurm.says("sbatch", "Submitted batch job 41\n")
     code = (
         "import sys; from pathlib import Path\n"
         "from compmod.slurm.clusters.cluster import Cluster\n"

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+from compmod.pretrain import data as pretraining_data
 from compmod.pretrain.data.decode import open_image
 from compmod.pretrain.data.load import load
 from compmod.pretrain.files.bad_data import BadData
 from compmod.pretrain.runtime.exit_status import INTERRUPTED
-from compmod.pretrain.trainer import NonFiniteLoss
+from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.interruption import Interrupted
 from compmod.slurm.task.failures import (
     FOLDER,
     RETRIES,
     Failure,
-    Kind,
+    FailureKind,
     classify,
     histories,
     kind_in,
@@ -26,12 +28,13 @@ from compmod.slurm.task.failures import (
     retried,
 )
 from compmod.slurm.task.log import last_line
+from compmod.transfer import data as detection_data
 from compmod.transfer.data.coco import read_folder
 from PIL import Image
 
 CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"
 TRACEBACK = (
-    'Traceback (most recent call last):\n  File "/x/compmod/pretrain/{room}.py", line 9, in read\n    read()\n{last}'
+    'Traceback (most recent call last):\n  File "/x/compmod/pretrain/{file}.py", line 9, in read\n    read()\n{last}'
 )
 
 
@@ -54,7 +57,7 @@ def _raised(action: object) -> BaseException:
         ("CANCELLED+", "cancelled"),
     ],
 )
-def test_slurms_state_names_the_kind(state: str, kind: Kind) -> None:
+def test_slurms_state_names_the_kind(state: str, kind: FailureKind) -> None:
     assert classify(state=state, exit_code=1, log="Traceback (most recent call last):") == kind
 
 
@@ -73,7 +76,7 @@ def test_a_state_of_failed_leaves_the_kind_to_the_log() -> None:
         (signal.SIGABRT, "bug"),
     ],
 )
-def test_a_signal_tells_alike_by_number_and_as_a_shells_exit_status(number: int, kind: Kind) -> None:
+def test_a_signal_tells_alike_by_number_and_as_a_shells_exit_status(number: int, kind: FailureKind) -> None:
     assert (classify(signal=number), classify(exit_code=128 + number)) == (kind, kind)
 
 
@@ -87,7 +90,7 @@ def test_an_exit_that_nothing_explains_is_a_bug() -> None:
 
 
 def test_a_killed_task_whose_log_holds_an_earlier_traceback_was_killed() -> None:
-    assert classify(signal=9, log=TRACEBACK.format(room="trainer", last="TypeError: x")) == "out of memory"
+    assert classify(signal=9, log=TRACEBACK.format(file="trainer", last="TypeError: x")) == "out of memory"
 
 
 def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
@@ -122,7 +125,7 @@ def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
         ("compmod.pretrain.trainer.NonFiniteLoss: the loss became NaN or infinite at or before step 9", "diverged"),
     ],
 )  # fmt: skip
-def test_a_line_of_a_log_names_the_kind(line: str, kind: Kind) -> None:
+def test_a_line_of_a_log_names_the_kind(line: str, kind: FailureKind) -> None:
     assert kind_in(f"epoch 3 of 10\n{line}\nsrun: error: n1: task 0: Exited with exit code 1\n") == kind
 
 
@@ -131,27 +134,46 @@ def test_a_log_without_a_telling_line_names_no_kind() -> None:
 
 
 def test_a_later_traceback_outweighs_an_earlier_attempts_lack_of_memory() -> None:
-    assert kind_in(f"{CUDA}\n{TRACEBACK.format(room='trainer', last='TypeError: x')}") == "bug"
+    assert kind_in(f"{CUDA}\n{TRACEBACK.format(file='trainer', last='TypeError: x')}") == "bug"
 
 
 def test_an_error_caused_by_a_lack_of_memory_is_one() -> None:
     cause = "\n\nThe above exception was the direct cause of the following exception:\n\n"
-    text = f"{CUDA}{cause}{TRACEBACK.format(room='trainer', last='RuntimeError: x')}"
+    text = f"{CUDA}{cause}{TRACEBACK.format(file='trainer', last='RuntimeError: x')}"
     assert kind_in(text) == "out of memory"
 
 
-def test_an_unreadable_file_is_bad_data_by_where_it_was_raised() -> None:
+def test_an_unreadable_file_is_bad_data_in_a_log_of_the_files_of_version_0_1() -> None:
     last = "FileNotFoundError: [Errno 2] No such file or directory: 'a.jpg'"
-    assert kind_in(TRACEBACK.format(room="large_images", last=last)) == "bad data"
-    assert kind_in(TRACEBACK.format(room="trainer", last=last)) == "bug"
+    assert kind_in(TRACEBACK.format(file="large_images", last=last)) == "bad data"
+    assert kind_in(TRACEBACK.format(file="trainer", last=last)) == "bug"
 
 
-def test_a_type_error_in_the_room_of_the_data_is_a_bug() -> None:
-    assert kind_in(TRACEBACK.format(room="large_images", last="TypeError: x")) == "bug"
+@pytest.mark.parametrize("package", [pretraining_data, detection_data], ids=lambda package: package.__name__)
+def test_an_unreadable_file_is_bad_data_wherever_a_file_that_reads_data_is(package: ModuleType) -> None:
+    files = list(Path(package.__path__[0]).glob("*.py"))
+    assert files
+    for file in files:
+        text = f'Traceback (most recent call last):\n  File "{file}", line 9, in read\n    read()\n'
+        assert kind_in(f"{text}PermissionError: [Errno 13] Permission denied: 'a.jpg'") == "bad data"
+        assert kind_in(f"{text}TypeError: x") == "bug"
 
 
-def test_a_room_of_that_name_elsewhere_is_none_of_ours() -> None:
-    text = TRACEBACK.format(room="loader", last="ValueError: x").replace("compmod/pretrain", "site-packages/jinja")
+@pytest.mark.parametrize("error, kind", [(BadData, "bad data"), (NonFiniteLoss, "diverged")])
+def test_an_exception_of_ours_is_known_by_the_name_that_its_class_has(
+    error: type[Exception], kind: FailureKind
+) -> None:
+    text = "Traceback (most recent call last):\n  File\n"
+    assert kind_in(f"{text}{error.__module__}.{error.__qualname__}: x") == kind
+    assert classify(error=error("x")) == kind
+
+
+def test_a_type_error_where_data_is_read_is_a_bug() -> None:
+    assert kind_in(TRACEBACK.format(file="large_images", last="TypeError: x")) == "bug"
+
+
+def test_a_file_of_that_name_of_another_package_is_none_of_ours() -> None:
+    text = TRACEBACK.format(file="loader", last="ValueError: x").replace("compmod/pretrain", "site-packages/jinja")
     assert kind_in(text) == "bug"
 
 
@@ -176,7 +198,7 @@ def test_every_fault_of_data_is_bad_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number, kind", [(5, "node failure"), (116, "node failure"), (12, "out of memory")])
 def test_a_disk_or_a_node_that_fails_is_no_bad_data(
-    number: int, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, kind: FailureKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -201,12 +223,12 @@ def test_any_other_exception_is_a_bug() -> None:
 
 
 @pytest.mark.parametrize("kind", ["out of memory", "bad data", "diverged", "disk full", "cancelled", "bug"])
-def test_what_would_happen_again_is_not_tried_again(kind: Kind) -> None:
+def test_what_would_happen_again_is_not_tried_again(kind: FailureKind) -> None:
     assert not retried([Failure(kind=kind, error="")])
 
 
 @pytest.mark.parametrize("kind", ["node failure", "time limit", "preempted"])
-def test_what_is_not_the_runs_fault_is_tried_again_as_often_as_the_table_says(kind: Kind) -> None:
+def test_what_is_not_the_runs_fault_is_tried_again_as_often_as_the_table_says(kind: FailureKind) -> None:
     tries = [Failure(kind=kind, error="", job_id="1") for _ in range(RETRIES[kind] + 1)]
     assert (retried(tries[:-1]), retried(tries)) == (True, False)
 

@@ -28,7 +28,7 @@ def test_signals_that_a_loader_worker_gets_are_not_those_of_the_task() -> None:
         "os.kill(child, signal.SIGTERM)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
         "time.sleep(0.3)\n"
-        "print(repr(signals.heard()))\n"
+        "print(repr(signals.received()))\n"
     )
     assert done.stdout.split() == ["-15", "''"], done.stderr
 
@@ -39,7 +39,7 @@ def test_a_task_that_waits_inside_a_library_is_queued_again_all_the_same() -> No
         "from compmod.slurm.task import signals\n"
         "signals.GRACE_S = 0.1\n"
         "signals.listen()\n"
-        "signals.at_deadline(lambda: (print('deadline', signals.heard(), flush=True), os._exit(3)))\n"
+        "signals.at_deadline(lambda: (print('deadline', signals.received(), flush=True), os._exit(3)))\n"
         "threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()\n"
         "library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)\n"
         "library.pthread_mutex_lock(mutex)\n"
@@ -57,7 +57,7 @@ def test_a_second_signal_does_not_disturb_what_the_first_set_off() -> None:
         "    os.kill(os.getpid(), signal.SIGUSR2)\n"
         "except SystemExit as leave:\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    print(leave.code, signals.heard())\n"
+        "    print(leave.code, signals.received())\n"
     )
     assert done.stdout == "75 SIGUSR2\n", done.stderr
 
@@ -100,8 +100,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrintingSlurm:
     """Job 8, started for the second time."""
     for name, value in {"SLURM_JOB_ID": "8", "SUBMITIT_EXECUTOR": "slurm", "SLURM_RESTART_COUNT": "1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(signals._Heard, "requeued", False)
-    monkeypatch.setattr(signals._Heard, "name", "SIGTERM")
+    monkeypatch.setattr(signals._Received, "requeued", False)
+    monkeypatch.setattr(signals._Received, "name", "SIGTERM")
     return PrintingSlurm(tmp_path / "bin", monkeypatch)
 
 
@@ -136,7 +136,7 @@ def test_what_becomes_of_a_job_is_read_from_scontrol(slurm: PrintingSlurm, shown
 def test_a_job_is_queued_again_only_where_nobody_else_decided(
     slurm: PrintingSlurm, monkeypatch: pytest.MonkeyPatch, fate: signals.Fate, name: str, calls: int
 ) -> None:
-    monkeypatch.setattr(signals._Heard, "name", name)
+    monkeypatch.setattr(signals._Received, "name", name)
     slurm.says("scontrol")
     signals.requeue(fate)
     assert slurm.arguments("scontrol") == ["requeue 8"] * calls

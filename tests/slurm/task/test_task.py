@@ -196,7 +196,7 @@ def test_where_the_cluster_does_not_requeue_a_job_stays_stopped(
     one = waiting(requeue=False)
     one.process.send_signal(signal.SIGUSR2)
     assert one.status() == INTERRUPTED
-    assert "its cluster is not to queue jobs again" in one.log
+    assert "its cluster does not allow jobs to be queued again" in one.log
     assert not any(arguments.startswith("requeue") for arguments in slurm.arguments("scontrol"))
 
 
@@ -211,10 +211,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(signals, "requeue", requeue)
     monkeypatch.setattr(signals, "fate", lambda: "running")
-    for name in ("SEEN_S", "OTHER_S", "LATER_S"):
+    for name in ("VISIBLE_S", "OTHER_S", "LATER_S"):
         monkeypatch.setattr(task, name, 0.0)
-    monkeypatch.setattr(signals._Heard, "raised", False)
-    monkeypatch.setattr(signals._Heard, "deadline", None)
+    monkeypatch.setattr(signals._Received, "raised", False)
+    monkeypatch.setattr(signals._Received, "deadline", None)
     return found
 
 

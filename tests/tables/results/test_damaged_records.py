@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.run import Run
-from compmod.slurm.status.read import Board
+from compmod.slurm.status.read import StatusReader
 from compmod.tables.claims.checked_claims import claims_markdown
 from compmod.tables.commands.demo import demo_table
 from compmod.tables.commands.plan import plan_text
@@ -97,7 +97,7 @@ def _read(table: Table, runs: Path) -> tuple[list[str], dict[str, float]]:
         read_training_curves(runs, spec.run, results.damage)
     found = plan([table], results, measured_rates(runs))
     texts += [plan_text(found, table.scale, 1), found.to_json()]
-    Board([table], runs).read(ask=False)
+    StatusReader([table], runs).read(ask=False)
     values = {
         f"{digest} {cell.cell.metric}": value
         for cell in cells
@@ -274,7 +274,7 @@ def test_a_checkpoint_of_a_strange_name_says_nothing_of_progress(table: Table, r
         (runs / spec.run.folder / "checkpoints" / name).touch()
     found = plan([table], runs, measured_rates(runs))
     assert [step.progress for step in found.steps if isinstance(step.spec, Run)] == [0.0]
-    Board([table], runs).read(ask=False)
+    StatusReader([table], runs).read(ask=False)
 
 
 def test_every_command_goes_on_over_a_damaged_record_and_names_it(
