@@ -45,8 +45,8 @@ FINISHED_COLUMNS = (
 )
 CURVES = (
     "Above, the loss of the method itself: a “+” line leaves CompMod's own terms out, so the two lines can be "
-    "compared, but losses of different methods cannot. Strong: a running mean; faint, where lines are few: logged steps. Below, 5-nn "
-    "accuracy while training, after every so many epochs."
+    "compared, but losses of different methods cannot. Strong: a running mean; faint, where lines are few: logged "
+    "steps. Below, 5-nn accuracy while training, after every so many epochs."
 )
 CLAIMS = (
     "Every sentence of the paper that compares numbers of its tables, checked twice: on the numbers that the paper "
