@@ -1,4 +1,4 @@
-"""The command behind `compmod claims`: the ledger of the paper's sentences, on its own numbers and on ours."""
+"""The command behind `compmod claims`: the claims of the paper, checked on its own numbers and on ours."""
 
 from __future__ import annotations
 

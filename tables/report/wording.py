@@ -44,9 +44,9 @@ FINISHED_COLUMNS = (
     "its code",
 )
 CURVES = (
-    "Above, the loss of the method itself: a “+” line leaves CompMod's own terms out, so the two lines compare, but "
-    "losses of different methods do not. Strong: a running mean; faint, where lines are few: logged steps. Below, 5-nn "
-    "accuracy while training, after every so many epochs."
+    "Above, the loss of the method itself: a “+” line leaves CompMod's own terms out, so the two lines can be "
+    "compared, but losses of different methods cannot. Strong: a running mean; faint, where lines are few: logged "
+    "steps. Below, 5-nn accuracy while training, after every so many epochs."
 )
 CLAIMS = (
     "Every sentence of the paper that compares numbers of its tables, checked twice: on the numbers that the paper "
@@ -120,7 +120,7 @@ def legend(section: TableSection) -> str:
 
 
 def wide(section: TableSection) -> bool:
-    """Whether a table of the section has more columns than the upright page of a printer."""
+    """Whether a table of the section has more columns of numbers than a page in portrait holds."""
     table = section.table
     counted = (
         sum(len(shown_parts(column)) for column in table.columns if column.heading == name) for name in table.headings

@@ -22,7 +22,7 @@ def condition_warnings(table: Table) -> list[str]:
     """
     columns: dict[str, list[str]] = {}
     for position, column in enumerate(table.columns):
-        for sentence in _of_column(table, position):
+        for sentence in _differences(table, position):
             columns.setdefault(sentence, []).append(_name(column))
     return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in columns.items()]
 
@@ -64,12 +64,12 @@ def _contents_of(cells: Sequence[CellResult]) -> Iterator[str]:
             if digest != usual
         )
         yield (
-            f"numbers come from different {split} images that are all called {data}, and do not compare: "
+            f"numbers come from different {split} images that are all called {data}, and cannot be compared: "
             f"content {usual[:SHOWN]}, but {others}."
         )
 
 
-def _of_column(table: Table, position: int) -> Iterator[str]:
+def _differences(table: Table, position: int) -> Iterator[str]:
     rows: dict[Conditions, dict[str, None]] = {}
     untrained: dict[Conditions, dict[str, None]] = {}
     for row in table.rows:

@@ -33,9 +33,9 @@ MARGIN: dict[str, float] = {  # by unit, in points: how far from the printed num
 }
 ERROR = 0.05  # of each one-sided test, and of the two-sided interval as a whole
 NOTE = (
-    "verdict, of n seeds against the printed number as it stands: reproduced = two one-sided t-tests (TOST, 5 % each) "
-    "place our mean within {margin} of it; otherwise higher or lower = the 95 % interval of our mean lies wholly above "
-    "or below it; otherwise inconclusive, as with a single seed."
+    "verdict of n seeds against the printed number, taken as exact: reproduced = two one-sided t-tests (TOST, 5 % "
+    "each) show that our mean is within {margin} of it; otherwise higher or lower = the 95 % interval of our mean "
+    "lies wholly above or below it; otherwise inconclusive, as with a single seed."
 )
 
 
