@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from tyro.conf import Positional, arg
 
 from ...pretrain.files.whole_file import write_whole
+from ...pretrain.records.files import SPEC_FILE
 from ...pretrain.records.record import Record
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.run import Backbone, Run
@@ -47,7 +48,7 @@ def export(run_dir: Path, target: Target, output: Path) -> str:
         raise ValueError(f"{output.parent} is no folder; {output.name} needs one that is there")
     if output.is_dir():
         raise ValueError(f"{output} is a folder; expected the name of a file to write")
-    if any((folder / "spec.json").exists() for folder in output.absolute().parents):
+    if any((folder / SPEC_FILE).exists() for folder in output.absolute().parents):
         raise ValueError(f"{output} is inside the folder of a run, which holds what the run wrote; give another path")
     record = Record.open(run_dir)
     if not isinstance(record.spec, Run):
