@@ -27,7 +27,7 @@ ONLY_LARGE_IMAGES = "decodes images that stay on disk; those in memory have a di
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 THREADS = 16  # files opened at once; the disk's answer takes most of the time
-BLOCK = 10_000  # items handed out at once: a million would take gigabytes
+BLOCK = 10_000  # items given to the threads at a time: a million would take gigabytes
 EXPECTED = "a PNG or JPEG"
 RANGED = {"PNG": 65535, "PPM": 65535, "JPEG2000": 65535}  # formats whose 16-bit grey Pillow stretches over all 16 bits
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
@@ -85,7 +85,7 @@ def to_rgb(image: Image.Image, path: Path, *, upright: bool = False) -> Image.Im
 
 
 def read_rgb(path: Path, *, upright: bool = False) -> Image.Image:
-    """`open_image` and `to_rgb` at once."""
+    """`open_image`, then `to_rgb`."""
     return to_rgb(open_image(path), path, upright=upright)
 
 
@@ -120,7 +120,7 @@ def in_threads(work: Callable[[Item], Made], items: Iterable[Item], threads: int
 
 
 def kind_of(path: Path) -> str:
-    """What lies at a path: "" for a regular file, "a folder", "a dangling link", "a FIFO", ..."""
+    """What a path leads to: "" for a regular file, "a folder", "a dangling link", "a FIFO", ..."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

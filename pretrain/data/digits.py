@@ -50,7 +50,7 @@ def render(split: Literal["train", "test"], seed: int = SEED) -> tuple[NDArray[A
 
 
 def split_glyphs(count: int, split: Literal["train", "test"]) -> NDArray[Any]:
-    """Numbers of the glyphs of a split, ascending: the same ones whatever seed renders them."""
+    """Numbers of the glyphs of a split, ascending: the same ones for every seed of the rendering."""
     import numpy as np
 
     from ..runtime.randomness import permutation
@@ -84,7 +84,7 @@ def paint(ink_NHW: NDArray[Any], draws: NDArray[Any]) -> NDArray[Any]:
 
 
 def _colour(draws_N4: NDArray[Any], shades: tuple[float, float]) -> NDArray[Any]:
-    """A shade and a tint around it whose channels cancel, so that glyphs stand out by their shade, images x 3."""
+    """A shade and a tint around it whose channels cancel, so that the shade alone separates the two, images x 3."""
     shade_N1 = shades[0] + (shades[1] - shades[0]) * draws_N4[:, :1]
     tint_N3 = (draws_N4[:, 1:] * 2 - 1) * TINT
     mean_N1 = (tint_N3[:, 0:1] + tint_N3[:, 1:2] + tint_N3[:, 2:3]) / 3
@@ -93,14 +93,14 @@ def _colour(draws_N4: NDArray[Any], shades: tuple[float, float]) -> NDArray[Any]
 
 
 def _stretch(ink_NHW: NDArray[Any], side_N: NDArray[Any], corner_N2: NDArray[Any]) -> NDArray[Any]:
-    """Each glyph stretched bilinearly to its side, its upper left corner where told, on an empty canvas."""
+    """Each glyph stretched bilinearly to its side, its upper left corner at `corner_N2`, on an empty canvas."""
     import numpy as np
 
     count = len(ink_NHW)
     padded = np.zeros((count, GLYPH + 2, GLYPH + 2))
     padded[:, 1:-1, 1:-1] = ink_NHW
     source = (np.arange(SIDE) + 0.5 - corner_N2[:, :, None]) * (GLYPH / side_N)[:, None, None] + 0.5
-    source = np.clip(source, 0, GLYPH + 1)  # beyond the glyph lies its empty rim
+    source = np.clip(source, 0, GLYPH + 1)  # outside the glyph is its empty rim
     first = np.minimum(source.astype(np.int64), GLYPH)
     part = source - first
     row, column = first[:, 0, :, None], first[:, 1, None, :]

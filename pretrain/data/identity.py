@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOVES_NO_NUMBER = "compares digests, and computes none of a number"
 
 SHOWN = 12  # hexadecimal digits of a digest that a sentence gives
-RENAMED = "--copy OTHER"  # how other data get a name of their own
+RENAMED = "--copy OTHER"  # the option that gives other data another name
 
 
 class Present:
@@ -70,10 +70,10 @@ def pretraining_digests(images: Images | Files) -> dict[str, str]:
 
 def recorded(spec: Work, provenance: Mapping[str, Any]) -> dict[str, str]:
     """The digest of every whole split that a record tells of, by split; older records tell less, or nothing."""
-    found = provenance.get("splits")
-    if not isinstance(found, dict):
-        found = _of_an_older_record(spec, provenance)
-    return {split: digest for split, digest in found.items() if isinstance(digest, str) and digest}
+    digests = provenance.get("splits")
+    if not isinstance(digests, dict):
+        digests = _of_an_older_record(spec, provenance)
+    return {split: digest for split, digest in digests.items() if isinstance(digest, str) and digest}
 
 
 def compare(folder: Path, name: str, before: Mapping[str, str], now: Mapping[str, str], renamed: str = RENAMED) -> None:

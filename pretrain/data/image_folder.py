@@ -82,10 +82,10 @@ def _test(dataset: Dataset, folder: Path, names: tuple[str, ...]) -> list[tuple[
 
 
 def _by_class(dataset: Dataset, folder: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
-    found = _folders(dataset, folder)
-    labels = [_label(dataset, folder / name, name, names) for name in found]
+    classes = _folders(dataset, folder)
+    labels = [_label(dataset, folder / name, name, names) for name in classes]
     return [
-        (path, label) for name, label in zip(found, labels, strict=True) for path in _images(dataset, folder / name)
+        (path, label) for name, label in zip(classes, labels, strict=True) for path in _images(dataset, folder / name)
     ]
 
 
@@ -93,14 +93,14 @@ def _folders(dataset: Dataset, folder: Path) -> list[str]:
     """Names of the class folders in a folder, at least one."""
     if not folder.is_dir():
         raise dataset.fault(folder, "no such folder", "one folder a class")
-    found = class_folders(dataset, folder)
-    if not found:
+    classes = class_folders(dataset, folder)
+    if not classes:
         raise dataset.fault(folder, "no class folders", "one folder a class")
-    return found
+    return classes
 
 
 def class_folders(dataset: Dataset, folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted. Hidden folders are no classes, and files none either."""
+    """Names of the folders in a folder, sorted. Hidden folders and files are no classes."""
     from .decode import kind_of
 
     kinds = {path.name: kind_of(path) for path in folder.iterdir() if not path.name.startswith(".")}

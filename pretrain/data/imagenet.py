@@ -58,7 +58,7 @@ class Files:
 
     @cached_property
     def groups(self) -> NDArray[Any]:
-        """Every image is a group of its own, as `data.validation_split` has it."""
+        """The group of every image: each is one, for `data.images.validation_split`."""
         import numpy as np
 
         return np.arange(len(self))
@@ -138,9 +138,8 @@ def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: P
         longest = max(len(name) for name, _ in rows)
         listed = np.array(rows, dtype=[("name", f"S{longest}"), ("label", "<i8")])
     _check_count(entry, split, folder / part, len(listed), whole=whole)
-    if (
-        cache and to_keep and os.access(cache.parents[2], os.W_OK)
-    ):  # a data root that cannot be written keeps no listing: its folders are listed again
+    # A data root that cannot be written keeps no listing: its folders are listed again.
+    if cache and to_keep and os.access(cache.parents[2], os.W_OK):
         keep(listed, cache / f"{key}.npy")
     return Files(folder, listed["name"].copy(), listed["label"].astype(np.int64))
 
@@ -149,21 +148,21 @@ def _classes(entry: Dataset, folder: Path, *, whole: bool) -> tuple[str, ...]:
     """Names of the class folders that belong to the data set, sorted."""
     if not folder.is_dir():
         raise entry.fault(folder, "no such folder", "one folder a class, such as n01440764")
-    found = class_folders(entry, folder)
-    if not found:
+    classes = class_folders(entry, folder)
+    if not classes:
         raise entry.fault(folder, "no class folders", "one folder a class, such as n01440764")
-    if entry.wordnet and (foreign := [name for name in found if not WORDNET.fullmatch(name)]):
+    if entry.wordnet and (foreign := [name for name in classes if not WORDNET.fullmatch(name)]):
         raise entry.fault(folder / foreign[0], f"class {foreign[0]!r}", "a WordNet number, such as n01440764")
     if entry.name in CLASS_NAMES:
-        kept = [name for name in found if name in CLASS_NAMES[entry.name]]
-        if len(kept) < len(found) and folder.parent.name == entry.folder:
-            other = min(set(found) - set(kept))
+        own = [name for name in classes if name in CLASS_NAMES[entry.name]]
+        if len(own) < len(classes) and folder.parent.name == entry.folder:
+            other = min(set(classes) - set(own))
             raise entry.fault(folder / other, f"class {other!r}", f"one of {entry.label}'s {entry.classes}")
-        found = kept
-    if len(found) > entry.classes or len(found) < (entry.classes if whole else 1):
+        classes = own
+    if len(classes) > entry.classes or len(classes) < (entry.classes if whole else 1):
         bound = "" if whole else "1 to "
-        raise entry.fault(folder, f"{len(found):,} of {entry.label}'s classes", f"{bound}{entry.classes:,}")
-    return tuple(found)
+        raise entry.fault(folder, f"{len(classes):,} of {entry.label}'s classes", f"{bound}{entry.classes:,}")
+    return tuple(classes)
 
 
 def _images(entry: Dataset, folder: Path) -> list[str]:
@@ -177,8 +176,9 @@ def _images(entry: Dataset, folder: Path) -> list[str]:
                 continue
             kind = "" if item.is_file(follow_symlinks=False) else kind_of(folder / item.name)
             if kind or not item.name.lower().endswith(SUFFIXES):
-                found = kind or "no image"
-                raise entry.fault(folder / item.name, found, "only .JPEG, .jpg or .png files in a class folder")
+                raise entry.fault(
+                    folder / item.name, kind or "no image", "only .JPEG, .jpg or .png files in a class folder"
+                )
             names.append(item.name)
     if not names:
         raise entry.fault(folder, "no images", "at least one")

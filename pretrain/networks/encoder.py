@@ -53,10 +53,12 @@ def encoder_checksum(record: Record) -> str:
 
     Raises ValueError when the provenance is damaged.
     """
-    found = (record.provenance or {}).get("encoder_sha256", "")
-    if not isinstance(found, str):
-        raise ValueError(f"damaged record {record.path / 'provenance.json'}: encoder_sha256 is {found!r}, not a text")
-    return found
+    checksum = (record.provenance or {}).get("encoder_sha256", "")
+    if not isinstance(checksum, str):
+        raise ValueError(
+            f"damaged record {record.path / 'provenance.json'}: encoder_sha256 is {checksum!r}, not a text"
+        )
+    return checksum
 
 
 def read_encoder(record: Record) -> dict[str, Tensor]:
@@ -67,9 +69,9 @@ def read_encoder(record: Record) -> dict[str, Tensor]:
     file, expected = record.path / ENCODER, encoder_checksum(record)
     way_out = f"put the file back, or delete {record.path} and pretrain again"
     try:
-        if expected and (found := _checksum(file)) != expected:
+        if expected and (checksum := _checksum(file)) != expected:
             raise ValueError(
-                f"{file} is not what this run wrote, it was damaged or replaced: its SHA-256 is {found[:SHOWN]}, "
+                f"{file} is not what this run wrote, it was damaged or replaced: its SHA-256 is {checksum[:SHOWN]}, "
                 f"provenance.json has {expected[:SHOWN]}; {way_out}"
             )
         open_regular(file).close()

@@ -57,7 +57,7 @@ def _seed(spec: Spec) -> int | None:
 def _git(folder: Path) -> dict[str, Any]:
     """Commit and cleanness of the checkout that holds the source in `folder`; "unknown" where git tracks no such file.
 
-    An installed copy may lie inside an unrelated checkout (a `.venv` in one), hence the question whether git tracks it.
+    An installed copy may lie inside an unrelated checkout (a `.venv` in one), so git is asked whether it tracks it.
     """
     try:
         _ask_git(folder, "ls-files", "--error-unmatch", Path(__file__).name)

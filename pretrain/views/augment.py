@@ -32,7 +32,7 @@ SOLARIZE_THRESHOLD = 0.5  # Grill et al., NeurIPS 2020 (BYOL), appendix B
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 _ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
 NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whichever operations are used
-_CHUNK = {"cpu": 1 << 18}  # floats worked on at once: a mebibyte stays in a core's own cache
+_CHUNK = {"cpu": 1 << 18}  # floats of one piece: a mebibyte fits the cache of a core
 _CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: a batch of 512 at 96 px is one piece, at 224 px two
 
 
@@ -75,17 +75,17 @@ class Views:
         `index_N` says which samples of the data set they are; keep it on the CPU, or the host waits for the device.
         """
         if pixels_NCHW.dtype != torch.uint8 or pixels_NCHW.shape[1:2] != (3,) or len(pixels_NCHW) != len(index_N):
-            found = f"{pixels_NCHW.dtype} of shape {tuple(pixels_NCHW.shape)} with {len(index_N)} indices"
-            raise ValueError(f"expected uint8 images x 3 x height x width and an index for each, not {found}")
+            given = f"{pixels_NCHW.dtype} of shape {tuple(pixels_NCHW.shape)} with {len(index_N)} indices"
+            raise ValueError(f"expected uint8 images x 3 x height x width and an index for each, not {given}")
         return self._make(pixels_NCHW, index_N, epoch, functools.partial(augment, size=self.size))
 
     @torch.no_grad()
     def after_crop(self, pixels_NCSS: Tensor, index_N: Tensor, epoch: int) -> Tensor:
         """Views of what `crops.RandomCrops` cut out and resized for this view: flipped first, then all the rest."""
         if pixels_NCSS.dtype != torch.uint8 or pixels_NCSS.shape != (len(index_N), 3, self.size, self.size):
-            found = f"{pixels_NCSS.dtype} of shape {tuple(pixels_NCSS.shape)} with {len(index_N)} indices"
+            given = f"{pixels_NCSS.dtype} of shape {tuple(pixels_NCSS.shape)} with {len(index_N)} indices"
             shape = f"images x 3 x {self.size} x {self.size}"
-            raise ValueError(f"expected uint8 crops, {shape}, and an index for each, not {found}")
+            raise ValueError(f"expected uint8 crops, {shape}, and an index for each, not {given}")
         return self._make(pixels_NCSS, index_N, epoch, augment_crops)
 
     def _make(

@@ -49,7 +49,7 @@ def adjust_hue(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:
     # Hue in sextants is 1 + (g + b - r - least) / chroma on the side of green, and its negative on the side of blue.
     turn = (green + blue).sub_(red).sub_(least).div_(chroma.clamp(min=_NO_COLOUR)).add_(1).copysign_(green - blue)
     sextant = turn.div_(6).add_((factor_N + 1)[:, None, None]).frac_().mul_(6)
-    # A channel falls from its peak to its trough between one and two sextants away; red is told by its trough, at 3.
+    # A channel falls from its peak to its trough between one and two sextants away; for red, the trough is at 3.
     out_NCHW = torch.empty_like(x_NCHW)
     for plane, centre in zip(out_NCHW.unbind(1), (3, 2, 4), strict=True):
         torch.sub(sextant, centre, out=plane)

@@ -168,7 +168,7 @@ def _depend_on_the_parent(worker: int) -> None:
 
 @dataclass(frozen=True)
 class _Reader(Dataset["Loaded | str"]):
-    """Makes the batch of a request. A fault is handed back as text, for an exception would arrive as a traceback."""
+    """Makes the batch of a request. A fault is returned as text, because an exception would arrive as a traceback."""
 
     files: Files
     cutter: Cutter

@@ -34,6 +34,13 @@ class Printed:
 
 
 @functools.cache
+def printed_tables() -> tuple[int, ...]:
+    """The numbers of the tables that the paper has, in order; TABLES may have others."""
+    with open(CSV, newline="") as handle:
+        return tuple(sorted({int(line["table"]) for line in csv.DictReader(handle)}))
+
+
+@functools.cache
 def paper_table(number: int) -> Mapping[Key, Printed | None]:
     """Every cell of one table in printed order; None where the paper prints a dash.
 
@@ -42,7 +49,7 @@ def paper_table(number: int) -> Mapping[Key, Printed | None]:
     with open(CSV, newline="") as handle:
         lines = [line for line in csv.DictReader(handle) if line["table"] == str(number)]
     if not lines:
-        raise ValueError(f"no table {number} in the paper; it has 1, 2, 3, 4, 5, 6, 7")
+        raise ValueError(f"no table {number} in the paper; it has {', '.join(map(str, printed_tables()))}")
     return {
         (line["row"], line["column_group"], line["column"], line["metric"]): (
             Printed(line["value"], bold=line["bold"] == "1", note=line["note"]) if line["value"] else None

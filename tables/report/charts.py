@@ -189,7 +189,7 @@ def describe_grid(title: str, rows: Sequence[str], columns: Sequence[str], value
     """What a grid shows, in figures: how much of it is filled, its best and its worst cell."""
     text = f"{title}, {int((~np.isnan(values)).sum())} of {values.size} cells"
     for word, index in (("best", np.nanargmax(values)), ("worst", np.nanargmin(values))):
-        row, column = (int(place) for place in np.unravel_index(index, values.shape))
+        row, column = (int(number) for number in np.unravel_index(index, values.shape))
         text += f"; {word} {values[row, column]:.2f} at {rows[row]}, {columns[column]}"
     return text + "."
 

@@ -45,9 +45,7 @@ def _of_row(label: str, cells: Sequence[Cell], results: Results) -> Iterator[Pic
     if not content.startswith(PNG):
         results.damage(f"{file}: not a PNG image")
         return
-    scores = ", ".join(
-        f"{cell.metric.replace('/', ' ')} {seed_results.values[0]:.1f}" for cell, seed_results in figures
-    )
+    scores = ", ".join(f"{cell.metric.replace('/', ' ')} {seeds.values[0]:.1f}" for cell, seeds in figures)
     title = f"{label}, seed {first.seed}"
     yield Picture(
         name=f"detections-{slug(label)}",

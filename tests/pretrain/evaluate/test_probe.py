@@ -11,7 +11,8 @@ import pytest
 import torch
 from compmod.pretrain.data.images import Images
 from compmod.pretrain.data.load import load
-from compmod.pretrain.evaluate import probe as room
+from compmod.pretrain.evaluate import probe as probes
+from compmod.pretrain.evaluate import splits as labelled_splits
 from compmod.pretrain.evaluate.linear import LinearResult
 from compmod.pretrain.evaluate.probe import evaluate, probe
 from compmod.pretrain.evaluate.splits import splits
@@ -37,8 +38,8 @@ def _digits_once(monkeypatch: pytest.MonkeyPatch) -> None:
         found = load(dataset, split, root, copy=copy)
         return found.take(np.arange(200)) if split == "test" else found
 
-    monkeypatch.setattr(room, "read", few)
-    room._read.cache_clear()
+    monkeypatch.setattr(labelled_splits, "read", few)
+    labelled_splits._read.cache_clear()
 
 
 def finish(runs: Path, run: Run = RUN) -> dict[str, Tensor]:
@@ -66,14 +67,14 @@ def test_both_probes_read_one_pair_of_feature_sets(monkeypatch: pytest.MonkeyPat
         sizes.append(len(images))
         return torch.zeros(len(images), 3)
 
-    monkeypatch.setattr(room, "extract", counted)
+    monkeypatch.setattr(probes, "extract", counted)
     probe(build_backbone(RUN.backbone, 16), SPEC, Path(), "cpu")
     assert sizes == [300, 200]
 
 
 def test_the_probes_are_set_by_the_evaluation_and_seeded_by_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    real_linear, real_knn = room.linear_probe, room.knn_accuracy
+    real_linear, real_knn = probes.linear_probe, probes.knn_accuracy
 
     def linear(*arguments: Any, **options: Any) -> LinearResult:
         asked.update(options)
@@ -83,8 +84,8 @@ def test_the_probes_are_set_by_the_evaluation_and_seeded_by_its_run(monkeypatch:
         asked["k"] = arguments[4]
         return real_knn(*arguments)
 
-    monkeypatch.setattr(room, "linear_probe", linear)
-    monkeypatch.setattr(room, "knn_accuracy", neighbours)
+    monkeypatch.setattr(probes, "linear_probe", linear)
+    monkeypatch.setattr(probes, "knn_accuracy", neighbours)
     spec = Evaluation(run=dataclasses.replace(RUN, seed=7), linear_epochs=3, neighbours=9)
     probe(build_backbone(RUN.backbone, 16), spec, Path(), "cpu")
     assert asked == {"epochs": 3, "seed": 7, "k": 9}
@@ -93,7 +94,7 @@ def test_the_probes_are_set_by_the_evaluation_and_seeded_by_its_run(monkeypatch:
 def test_a_validation_probe_never_reads_the_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        room, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
+        labelled_splits, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
     )
     train, held_out = splits(dataclasses.replace(SPEC, split="validation"), Path())
     assert asked == ["train"]
@@ -116,7 +117,7 @@ def test_a_subset_larger_than_the_labelled_images_takes_them_all() -> None:
 def test_images_are_read_once_for_many_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(
-        room, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
+        labelled_splits, "read", lambda dataset, split, root, copy: asked.append(split) or load(dataset, split, root)
     )
     splits(SPEC, Path())
     splits(SPEC, Path())
@@ -151,7 +152,7 @@ def test_raw_pixels_need_no_weights(tmp_path: Path) -> None:
 def test_a_finished_evaluation_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(tmp_path)
     first = evaluate(tmp_path, SPEC, Path(), CPU).results
-    monkeypatch.setattr(room, "probe", None)
+    monkeypatch.setattr(probes, "probe", None)
     assert evaluate(tmp_path, SPEC, Path(), CPU).results == first
 
 
@@ -185,7 +186,7 @@ def test_a_failure_is_noted_and_raised(tmp_path: Path, monkeypatch: pytest.Monke
     def out_of_order(*arguments: Any) -> dict[str, float]:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(room, "probe", out_of_order)
+    monkeypatch.setattr(probes, "probe", out_of_order)
     with pytest.raises(RuntimeError, match="out of order"):
         evaluate(tmp_path, SPEC, Path(), CPU)
     assert Record(tmp_path, SPEC).status == "failed"

@@ -195,7 +195,7 @@ def test_two_places_of_one_experiment_are_one_sample() -> None:
 
 
 def _fill(finish: Any, runs: Path, values: dict[PrintedCell, tuple[float, ...]], scale: Any = "paper") -> Results:
-    """Records of Table 1's places, in per cent."""
+    """Records of cells of Table 1, in per cent."""
     table = build_table(1, scale, seeds=3)
     for cell, accuracies in values.items():
         cell = our_cell(table, cell)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from compmod.tables.paper.printed import paper_table, printed, printed_columns, printed_rows
+from compmod.tables.build import TABLES
+from compmod.tables.paper.printed import paper_table, printed, printed_columns, printed_rows, printed_tables
 
 
 @pytest.mark.parametrize("number, cells", [(1, 88), (2, 52), (3, 35), (4, 64), (5, 54), (6, 16), (7, 8)])
@@ -51,3 +52,8 @@ def test_an_unknown_table_lists_those_of_the_paper() -> None:
 def test_an_unknown_cell_lists_the_rows_of_its_table() -> None:
     with pytest.raises(ValueError, match=r"table 1 has no cell .*; its rows: SimCLR, BarlowTwins"):
         printed(1, "MoCo", "CIFAR-10", "linear", "top1")
+
+
+def test_every_table_of_the_paper_has_its_line_in_tables() -> None:
+    assert printed_tables() == (1, 2, 3, 4, 5, 6, 7)
+    assert set(printed_tables()) <= set(TABLES)

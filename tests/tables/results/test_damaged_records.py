@@ -25,7 +25,7 @@ from compmod.tables.plan.measured_rates import measured_rates
 from compmod.tables.plan.plan import plan
 from compmod.tables.render.html_table import html_provenance
 from compmod.tables.render.render import FORMATS, render_all
-from compmod.tables.report import contents as gathered
+from compmod.tables.report import contents
 from compmod.tables.report.curves import read_training_curves
 from compmod.tables.report.figures import Picture
 from compmod.tables.report.report import write_report
@@ -73,11 +73,11 @@ def sound(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without pictures, which take seconds; what they are drawn from is read all the same."""
-    monkeypatch.setattr(gathered, "draw_charts", lambda *_: ())
+    monkeypatch.setattr(contents, "draw_charts", lambda *_: ())
     monkeypatch.setattr(
-        gathered, "draw_training_curves", lambda title, _: Picture(name="a", title=title, alternative="", content=b"")
+        contents, "draw_training_curves", lambda title, _: Picture(name="a", title=title, alternative="", content=b"")
     )
-    monkeypatch.setattr(gathered, "_views", lambda _: None)
+    monkeypatch.setattr(contents, "_views", lambda _: None)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ SPEC = Evaluation(run=Run(method="simclr+", dataset="cifar10", seed=3))
 CELL = Cell(metric="linear/top1", specs=(SPEC,))
 
 
-def _outcome(runs: Path, cell: Cell = CELL) -> tuple[SeedResults, list[str]]:
+def _seed_results(runs: Path, cell: Cell = CELL) -> tuple[SeedResults, list[str]]:
     results = Results(runs)
     return results.seed_results(cell), list(results.damaged)
 
@@ -34,7 +34,7 @@ def _restate(record: Record, **entries: Any) -> None:
 
 def test_the_source_of_a_number_tells_where_it_comes_from(tmp_path: Path, finish: Any) -> None:
     finish(SPEC, linear=0.9)
-    found, damaged = _outcome(tmp_path / "runs")
+    found, damaged = _seed_results(tmp_path / "runs")
     (provenance,) = found.provenances
     assert (provenance.digest, provenance.folder, provenance.seed) == (SPEC.digest, SPEC.folder, 3)
     assert (provenance.commit, provenance.dirty, provenance.checkout) == (
@@ -50,7 +50,7 @@ def test_sources_are_in_the_order_of_the_values_and_skip_seeds_that_are_not_done
     specs = tuple(replace(SPEC, run=replace(SPEC.run, seed=seed)) for seed in range(3))
     for spec, value in ((specs[0], 0.1), (specs[2], 0.3)):
         finish(spec, linear=value)
-    found, _ = _outcome(tmp_path / "runs", Cell(metric="linear/top1", specs=specs))
+    found, _ = _seed_results(tmp_path / "runs", Cell(metric="linear/top1", specs=specs))
     assert found.values == pytest.approx((10.0, 30.0))
     assert tuple(provenance.seed for provenance in found.provenances) == (0, 2)
     assert tuple(provenance.digest for provenance in found.provenances) == found.digests
@@ -59,7 +59,7 @@ def test_sources_are_in_the_order_of_the_values_and_skip_seeds_that_are_not_done
 
 def test_a_measurement_by_another_commit_than_its_run_names_both(tmp_path: Path, finish: Any) -> None:
     _restate(finish(SPEC), git={"commit": "f" * 40, "dirty": False})
-    (provenance,) = _outcome(tmp_path / "runs")[0].provenances
+    (provenance,) = _seed_results(tmp_path / "runs")[0].provenances
     assert (provenance.commit, provenance.dirty) == ("0123456789ab, ffffffffffff", True)
 
 
@@ -69,7 +69,7 @@ def test_a_fine_tuning_has_its_source_too(tmp_path: Path) -> None:
         record = Record(tmp_path, each)
         record.start()
         record.finish({"top1": 0.7}, {"seconds": 2.0, "source": fingerprint(each)})
-    found, _ = _outcome(tmp_path, Cell(metric="top1", specs=(spec,)))
+    found, _ = _seed_results(tmp_path, Cell(metric="top1", specs=(spec,)))
     assert found.values == pytest.approx((70.0,))
     assert (found.provenances[0].folder, found.provenances[0].stale, found.provenances[0].unknown) == (
         spec.folder,
@@ -81,9 +81,9 @@ def test_a_fine_tuning_has_its_source_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "run_changes, own_changes, stale",
     [
-        (["Views"], [], ("pretrain/views.py",)),
-        ([], ["knn_accuracy"], ("pretrain/evaluate/knn.py",)),
-        (["ResNet", "Objective"], ["ResNet"], ("networks", "two_level")),
+        (["Views"], [], ("augment",)),
+        ([], ["knn_accuracy"], ("knn",)),
+        (["ResNet", "Objective"], ["ResNet"], ("resnet", "objective")),
     ],
 )
 def test_a_number_is_stale_when_a_file_of_its_run_or_its_measurement_has_changed(
@@ -92,8 +92,8 @@ def test_a_number_is_stale_when_a_file_of_its_run_or_its_measurement_has_changed
     record = finish(SPEC)
     for each, changes in ((Record(tmp_path / "runs", SPEC.run), run_changes), (record, own_changes)):
         _restate(each, source=fingerprint(each.spec) | dict.fromkeys(changes, "0" * 12))
-    (provenance,) = _outcome(tmp_path / "runs")[0].provenances
-    assert tuple(Path(file).stem for file in provenance.stale) == tuple(Path(file).stem for file in stale)
+    (provenance,) = _seed_results(tmp_path / "runs")[0].provenances
+    assert tuple(Path(file).stem for file in provenance.stale) == stale
     assert not provenance.unknown
 
 
@@ -104,7 +104,7 @@ def test_a_record_without_a_fingerprint_makes_the_source_unknown(
 ) -> None:
     record = finish(SPEC)
     _restate(Record(tmp_path / "runs", SPEC.run) if of_run else record, source=recorded)
-    found, damaged = _outcome(tmp_path / "runs")
+    found, damaged = _seed_results(tmp_path / "runs")
     assert (found.provenances[0].unknown, found.provenances[0].stale) == (True, ())
     assert [sentence.partition("json: ")[2][:8] for sentence in damaged] == ["'source'"] * (recorded in ([], "a", 3))
 
@@ -113,7 +113,7 @@ def test_a_number_without_provenance_stands_with_a_blank_source(tmp_path: Path, 
     record = finish(SPEC, linear=0.9)
     for folder in (record.path, record.path.parent):
         (folder / "provenance.json").unlink()
-    found, damaged = _outcome(tmp_path / "runs")
+    found, damaged = _seed_results(tmp_path / "runs")
     assert (found.values, damaged) == ((90.0,), [])
     (provenance,) = found.provenances
     assert (provenance.commit, provenance.dirty, provenance.hardware, provenance.seconds, provenance.unknown) == (
@@ -131,7 +131,7 @@ def test_a_damaged_provenance_is_listed_and_takes_nothing_from_the_number(
 ) -> None:
     record = finish(SPEC, linear=0.9)
     (record.path / "provenance.json").write_text(content)
-    found, damaged = _outcome(tmp_path / "runs")
+    found, damaged = _seed_results(tmp_path / "runs")
     assert (found.values, found.state, found.provenances[0].unknown) == ((90.0,), "done", True)
     assert [sentence.split(": ")[0] for sentence in damaged] == [f"damaged record {record.path / 'provenance.json'}"]
 
@@ -146,7 +146,7 @@ def test_a_damaged_provenance_is_listed_and_takes_nothing_from_the_number(
 )
 def test_provenance_of_another_form_stops_nothing(entries: dict[str, Any], tmp_path: Path, finish: Any) -> None:
     finish(SPEC, linear=0.9, **entries)
-    found, _ = _outcome(tmp_path / "runs")
+    found, _ = _seed_results(tmp_path / "runs")
     assert found.values == (90.0,)
     assert found.provenances[0].seconds is None
 
@@ -174,7 +174,7 @@ def test_results_that_cannot_be_read_are_damaged_and_listed_with_their_path(
 ) -> None:
     file = finish(SPEC).path / "results.json"
     damage(file)
-    found, damaged = _outcome(tmp_path / "runs")
+    found, damaged = _seed_results(tmp_path / "runs")
     assert (found.values, found.state) == ((), "damaged")
     assert len(damaged) == 1
     assert damaged[0].startswith(f"damaged record {file}: ")
@@ -186,20 +186,20 @@ def test_a_damaged_pretraining_under_a_missing_measurement_is_listed(tmp_path: P
         file.unlink()
     record.path.rmdir()
     (record.path.parent / "results.json").write_text("{")
-    found, damaged = _outcome(tmp_path / "runs")
+    found, damaged = _seed_results(tmp_path / "runs")
     assert found.state == "damaged"
     assert str(record.path.parent / "results.json") in damaged[0]
 
 
 def test_a_file_in_place_of_a_runs_folder_is_a_run_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / SPEC.run.folder).write_text("")
-    assert _outcome(tmp_path)[0].state == "not run"
+    assert _seed_results(tmp_path)[0].state == "not run"
 
 
 def test_a_file_in_place_of_the_runs_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(NotADirectoryError):
-        _outcome(tmp_path / "runs")
+        _seed_results(tmp_path / "runs")
 
 
 def test_reading_writes_nothing(tmp_path: Path, finish: Any) -> None:
@@ -207,7 +207,7 @@ def test_reading_writes_nothing(tmp_path: Path, finish: Any) -> None:
     Record(tmp_path / "runs", replace(SPEC.run, seed=0)).start()
     other = replace(SPEC, run=replace(SPEC.run, seed=0))
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
-    _outcome(tmp_path / "runs", Cell(metric="linear/top1", specs=(SPEC, other)))
+    _seed_results(tmp_path / "runs", Cell(metric="linear/top1", specs=(SPEC, other)))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == before
 
 
@@ -257,9 +257,9 @@ def test_two_processes_that_render_keep_no_trainer_from_starting(tmp_path: Path)
 def test_a_number_that_was_changed_afterwards_is_damaged_and_not_shown(tmp_path: Path, finish: Any) -> None:
     """Another share from 0 to 1 could not be told from a true one but by the checksum in the provenance."""
     record = finish(SPEC, linear=0.5)
-    assert _outcome(tmp_path / "runs")[0].values == (50.0,)
+    assert _seed_results(tmp_path / "runs")[0].values == (50.0,)
     file = record.path / "results.json"
     file.write_text(file.read_text().replace("0.5", "0.7"))
-    seed_results, damaged = _outcome(tmp_path / "runs")
+    seed_results, damaged = _seed_results(tmp_path / "runs")
     assert (seed_results.state, seed_results.values) == ("damaged", ())
     assert [sentence for sentence in damaged if f"{file}: not what was measured" in sentence]
