@@ -28,6 +28,7 @@ from .files.whole_file import write_whole
 from .methods.build import build_method
 from .networks.encoder import ENCODER
 from .optim import build_optimizer, learning_rate, set_rate
+from .records.files import METRICS_FILE
 from .records.record import Record
 from .runtime.distributed import broadcast_, first_says, processes, rank, world
 from .runtime.settings import numerics, own_settings
@@ -262,7 +263,7 @@ class Trainer(TrainingLoop[Run, Batch]):
     def _load(self) -> dict[str, Any] | None:
         """The same of metrics.jsonl: without what was logged after the checkpoint."""
         state = super()._load()
-        metrics = self.record.path / "metrics.jsonl"
+        metrics = self.record.path / METRICS_FILE
         if rank() == 0:
             if state is None:
                 metrics.unlink(missing_ok=True)

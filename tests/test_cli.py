@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from compmod.cli import COMMANDS, main
+from compmod.cli import COMMANDS, _imported, main
+from compmod.pretrain.commands.parsing import is_resumable
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.datasets import DATASETS
@@ -324,3 +325,9 @@ def test_the_recipe_is_that_of_the_data_set_however_it_is_written(
     words = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "those of simclr on cifar10." in words
     assert "(default: 0.003)" in words
+
+
+def test_the_commands_that_train_or_measure_are_those_that_resume() -> None:
+    functions = {name: _imported(name) for name in COMMANDS}
+    resumable = {name for name, function in functions.items() if is_resumable(function)}
+    assert resumable == {"demo", "pretrain", "evaluate", "transfer", "table"}

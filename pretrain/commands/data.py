@@ -21,7 +21,7 @@ def data_command(
     copy: Annotated[str, Name(), arg(help="name of a copy of it, a folder below the data folder")] = "",
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
-    """Say where a data set is looked for, what was found, and whether its checksums are right."""
+    """List the files of a data set, whether they are there, and whether their checksums are right."""
     from ..data.download import download as fetch
     from ..data.inventory import describe
 

@@ -41,7 +41,7 @@ def evaluate_command(
     data: DataOption = Path("data"),
     device: DeviceOption = "auto",
 ) -> None:
-    """Linear probe and 5-nn of a finished run, or a protocol of large data; the same command resumes a stopped one."""
+    """Measure a finished run: linear probe and 5-nn, or a protocol of large data; the same command resumes it."""
     run_dir = run_dir.resolve()
     run = Record.run_in(run_dir)
     spec: Evaluation | FineTuning

@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
 @resumable
 @parsed_by(parse, FIRST)
 def pretrain_command(options: PretrainOptions) -> None:
-    """Pretrain METHOD (or METHOD+, with CompMod around it) on a data set; the same command resumes a stopped run."""
+    """Pretrain METHOD (or METHOD+, with CompMod) on a data set; the same command resumes a stopped run."""
     check_fields(options)
     from ..trainer import train
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..records.files import RESULTS_FILE
 from ..records.record import Record
 from ..specs.datasets import DATASETS, Split
 from ..specs.measurement import Evaluation, FineTuning, Measurement, Work
@@ -115,7 +116,7 @@ def check_run(runs: Path, measured: Measurement, now: Mapping[str, str], renamed
     `now` holds the digests of the splits of `measured.data_name`.
     """
     folder = Record(runs, measured.run).path
-    for file in [folder / "results.json", *sorted(folder.glob("*/results.json"))]:
+    for file in [folder / RESULTS_FILE, *sorted(folder.glob(f"*/{RESULTS_FILE}"))]:
         try:
             other = Record.open(file.parent)
             before = recorded(other.spec, other.provenance or {})

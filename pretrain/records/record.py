@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..files.whole_file import write_whole
 from ..specs.measurement import Work
 from ..specs.run import Run
 from ..specs.spec import Spec
+from .files import FAILURE_FILE, PROVENANCE_FILE, RESULTS_FILE, SPEC_FILE
 from .fingerprint import remember_sources
 
 CHECKSUM = "results_sha256"  # in provenance.json
@@ -43,7 +43,7 @@ class Record:
     @classmethod
     def open(cls, folder: Path) -> Record:
         """The record whose spec is stored in `folder`. Raises ValueError when there is none, or it is damaged."""
-        spec_file = Path(folder) / "spec.json"
+        spec_file = Path(folder) / SPEC_FILE
         try:
             stored = read_object(spec_file)
             spec = Spec.from_dict(stored) if stored is not None else None
@@ -80,12 +80,12 @@ class Record:
             return "damaged"
         if self._locked_elsewhere():
             return "running"
-        return "failed" if (self.path / "failed.json").exists() else "unfinished"
+        return "failed" if (self.path / FAILURE_FILE).exists() else "unfinished"
 
     @property
     def results(self) -> dict[str, Any] | None:
         """The finished results, or None. Raises ValueError, naming the file, when it is damaged or was changed."""
-        results = self._read("results.json")
+        results = self._read(RESULTS_FILE)
         if results is not None:
             try:
                 provenance = self.provenance or {}
@@ -97,7 +97,7 @@ class Record:
     @property
     def provenance(self) -> dict[str, Any] | None:
         """Where the results come from, or None before the work is finished."""
-        return self._read("provenance.json")
+        return self._read(PROVENANCE_FILE)
 
     def start(self) -> None:
         """Create the folder with its spec; remove an earlier failure and the incomplete files of a killed process."""
@@ -105,18 +105,18 @@ class Record:
         self.path.mkdir(parents=True, exist_ok=True)
         for part in self.path.glob(".*.[0-9]*"):
             part.unlink()
-        self.write_json("spec.json", self.spec.to_dict())
-        (self.path / "failed.json").unlink(missing_ok=True)
+        self.write_json(SPEC_FILE, self.spec.to_dict())
+        (self.path / FAILURE_FILE).unlink(missing_ok=True)
 
     def finish(self, results: dict[str, Any], provenance: dict[str, Any]) -> None:
         """Write provenance with the checksum of the results, then the results: results.json makes a record done."""
         content = _content(results)
-        self.write_json("provenance.json", provenance | {CHECKSUM: results_checksum(parse_object(content, "results"))})
-        write_whole(self.path / "results.json", content)
+        self.write_json(PROVENANCE_FILE, provenance | {CHECKSUM: results_checksum(parse_object(content, "results"))})
+        write_whole(self.path / RESULTS_FILE, content)
 
     def fail(self, error: str) -> None:
         """Note why the work stopped."""
-        self.write_json("failed.json", {"error": error})
+        self.write_json(FAILURE_FILE, {"error": error})
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write `value` as the file `name`, whole or not at all. Raises ValueError on NaN or infinity."""
@@ -178,14 +178,3 @@ def check_unchanged(results: Mapping[str, Any], provenance: Mapping[str, Any], w
     expected = provenance.get(CHECKSUM)
     if expected is not None and expected != results_checksum(results):
         raise ValueError(f"{where}: not what was measured: its checksum is not the {CHECKSUM} of provenance.json")
-
-
-def step_of(checkpoint: str) -> int | None:
-    """Updates that a checkpoint holds, by the name of its file; None for a name that is not ours."""
-    named = re.fullmatch(r"step-([0-9]{9,18})\.pt", checkpoint)
-    return int(named[1]) if named else None
-
-
-def newest_updates(checkpoints: Path) -> int:
-    """Updates of the newest checkpoint in a folder, by its name, because reading it needs torch; 0 without one."""
-    return max((step_of(path.name) or 0 for path in checkpoints.glob("step-*.pt")), default=0)

@@ -18,7 +18,7 @@ import torch
 
 from ..files.regular_file import NotRegular, open_regular
 from ..files.whole_file import write_whole
-from ..records.record import step_of
+from ..records.files import CHECKPOINT_GLOB, checkpoint_name, step_of
 from ..runtime.distributed import first_says, rank
 
 MOVES_NO_NUMBER = "saves and loads what it is given; that resuming is exact is tested"
@@ -34,7 +34,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getvalue()
     folder.mkdir(exist_ok=True)
-    path = folder / f"step-{step:09d}.pt"
+    path = folder / checkpoint_name(step)
     write_whole(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     for old in _newest_first(folder)[KEPT:]:
         old.unlink()
@@ -140,5 +140,5 @@ def _foreign(path: Path, found: str) -> ValueError:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    named = {path: step_of(path.name) for path in folder.glob("step-*.pt")}
+    named = {path: step_of(path.name) for path in folder.glob(CHECKPOINT_GLOB)}
     return sorted((path for path in named if named[path] is not None), key=lambda path: named[path] or 0, reverse=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..records.record import newest_updates
+from ..records.files import newest_updates
 from ..specs.run import Run
 
 if TYPE_CHECKING:

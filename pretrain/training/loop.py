@@ -17,6 +17,7 @@ import torch
 
 from ..data.identity import RENAMED, compare
 from ..networks.encoder import check_same_encoder
+from ..records.files import CHECKPOINTS_FOLDER
 from ..records.provenance import provenance
 from ..records.record import Record
 from ..runtime.distributed import any_says, first_says, rank, world
@@ -58,7 +59,7 @@ class TrainingLoop(abc.ABC, Generic[SpecType, BatchType]):
         self.session, self.stop = session, stop
         self.contents = dict(contents)  # digests of the whole splits that were read
         self.encoder = encoder  # SHA-256 of the file that the trunk is from, where its run noted it
-        self.checkpoints = record.path / "checkpoints"
+        self.checkpoints = record.path / CHECKPOINTS_FOLDER
         self.device = torch.device(session.device)
         self.step = self.begun = 0  # updates made, and those that an earlier process made
         self.seconds = 0.0  # over all processes that worked on this one after another

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..files.stored_json import read_lines
 from ..files.whole_file import write_whole
+from ..records.files import METRICS_FILE
 from ..records.record import Record
 from ..runtime.distributed import rank
 from ..specs.run import Run
@@ -66,7 +67,7 @@ class Monitor:
         self.since = self.spoke = time.monotonic()
 
     def __enter__(self) -> Self:
-        self.file = open(self.record.path / "metrics.jsonl" if self.writes else os.devnull, "a")
+        self.file = open(self.record.path / METRICS_FILE if self.writes else os.devnull, "a")
         self.board = None
         if self.writes:
             from torch.utils.tensorboard import SummaryWriter

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from ...pretrain.commands.options import DataOption, RunsOption
 from ...pretrain.files.printable import printable
+from ...pretrain.records.files import RESULTS_FILE
 from ...tables.commands.options import CopiesOption, ScaleOption, SeedsOption
 from ...tables.commands.table import ALL, numbers
 from ...tables.paper.table import Table
@@ -47,7 +48,7 @@ def cancel_command(
     submitted = {
         digest: entry
         for digest, entry in journal.entries(runs, remarks).items()
-        if not os.path.exists(Path(runs) / entry.folder / "results.json")
+        if not os.path.exists(Path(runs) / entry.folder / RESULTS_FILE)
     }
     schedulers = Schedulers(runs)
     schedulers.ask(submitted.values())

@@ -63,7 +63,7 @@ def cluster_command(
     name: Annotated[Positional[str], arg(metavar="NAME", help="of the cluster, as you like to call it")] = "",
     run: Annotated[bool, arg(help="check: also run a job of a minute, and wait for it")] = False,
 ) -> None:
-    """Write an entry for a cluster, with every setting explained, or test that SLURM accepts one.
+    """Write an entry for a cluster that explains every setting, or check that SLURM accepts one.
 
     Raises ValueError on a wrong argument, or when the check finds a fault.
     """

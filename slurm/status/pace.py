@@ -12,7 +12,7 @@ from typing import Any
 
 from ...pretrain.files.stored_fields import LOGGED, check_fields
 from ...pretrain.files.stored_json import parse_object
-from ...pretrain.records.record import step_of
+from ...pretrain.records.files import CHECKPOINTS_FOLDER, METRICS_FILE, step_of
 from ...pretrain.specs.measurement import FineTuning, Work
 from ...pretrain.specs.run import Run
 
@@ -40,9 +40,9 @@ def pace(runs: Path, spec: Work) -> Pace | None:
     """How far the work on `spec` is; None where it leaves no trace of that, as the probes do."""
     folder = Path(runs) / spec.folder
     if isinstance(spec, Run):
-        return _of_metrics(folder / "metrics.jsonl", spec)
+        return _of_metrics(folder / METRICS_FILE, spec)
     epochs = spec.epochs if isinstance(spec, FineTuning) else spec.updates  # the length of a detection is in updates
-    return _of_checkpoints(folder / "checkpoints", spec.updates, epochs) if spec.updates else None
+    return _of_checkpoints(folder / CHECKPOINTS_FOLDER, spec.updates, epochs) if spec.updates else None
 
 
 def _of_metrics(path: Path, run: Run) -> Pace | None:

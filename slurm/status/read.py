@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import FAILED, check_fields
 from ...pretrain.files.stored_json import read_object
+from ...pretrain.records.files import FAILURE_FILE
 from ...pretrain.records.record import Record
 from ...pretrain.specs.measurement import Work
 from ...tables.paper.table import Table
@@ -172,7 +173,7 @@ def _is_of(failure: Failure, entry: JournalEntry) -> bool:
 
 def _error(runs: Path, spec: Work, since: float) -> str:
     """The error in failed.json, in one line; "" where that file is older than `since`."""
-    path = Path(runs) / spec.folder / "failed.json"
+    path = Path(runs) / spec.folder / FAILURE_FILE
     try:
         if path.stat().st_mtime < since:
             return ""

@@ -21,7 +21,8 @@ from typing import Any
 
 from ...pretrain.files.stored_json import parse_json
 from ...pretrain.files.whole_file import write_whole
-from ...pretrain.records.record import Record, newest_updates
+from ...pretrain.records.files import CHECKPOINTS_FOLDER, newest_updates
+from ...pretrain.records.record import Record
 from ...pretrain.runtime.exit_status import INTERRUPTED
 from ...pretrain.runtime.launch import launch_of
 from ...pretrain.specs.measurement import Work
@@ -216,7 +217,7 @@ def stored(path: Path, index: str) -> Task:
 
 def newest_update(folder: Path) -> int:
     """The step of the newest checkpoint of a record, by the name of its file."""
-    return newest_updates(folder / "checkpoints")
+    return newest_updates(folder / CHECKPOINTS_FOLDER)
 
 
 def _node() -> str:

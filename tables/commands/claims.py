@@ -21,7 +21,7 @@ def claims_command(
     runs: RunsOption = Path("runs"),
     format: Annotated[Literal["md", "csv"], arg(help="markdown to read or CSV, one line a claim")] = "md",
 ) -> None:
-    """Print what the paper claims of its tables, and whether its own numbers and our records bear it out.
+    """Print the paper's claims about its tables, and whether its numbers and ours support them.
 
     Raises ValueError on a wrong argument.
     """

@@ -32,7 +32,7 @@ def plan_command(
     hardware: Annotated[str, arg(help="GPU to predict for, as records name it; default: the one with most")] = "",
     json: Annotated[bool, arg(help="every step, for other programs")] = False,
 ) -> None:
-    """Say what the tables lack: runs and measurements, each once, with predicted hours and disk. Nothing is run."""
+    """List the runs and measurements that tables lack, with predicted hours and disk; run nothing."""
     named = named_copies(copies)
     tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
     found = plan(tables, runs, measured_rates(runs, hardware))
@@ -40,7 +40,7 @@ def plan_command(
 
 
 def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
-    """The plan to read: a line for each method on each data set, then totals, and what stands in the way."""
+    """The plan as text: a line for each method on each data set, then totals, then what is damaged."""
     many, seeded = "s"[: len(plan.tables) != 1], f"{seeds} seed{'s'[: seeds != 1]}"
     of = f"table{many} {', '.join(map(str, plan.tables))} at scale {scale}, {seeded}"
     paragraphs = []
@@ -58,7 +58,9 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
         removed = f"Damaged, and so not planned, with {held}; remove the folder to have it done again:"
         paragraphs.append("\n".join([removed, *(f"  {sentence}" for sentence in plan.damaged)]))
     if plan.remarks:
-        paragraphs.append("\n".join(["Damaged, but no work waits for it:", *(f"  {each}" for each in plan.remarks)]))
+        paragraphs.append(
+            "\n".join(["Damaged, but no work waits for it:", *(f"  {remark}" for remark in plan.remarks)])
+        )
     return "\n\n".join(paragraphs)
 
 
@@ -72,7 +74,7 @@ def _line(steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def _states(steps: Sequence[Step]) -> str:
-    """How many were begun, by state, and where the unfinished go on."""
+    """How many steps were begun, by state, and how far the unfinished ones are."""
     begun = Counter(step.state for step in steps if step.state != "not run")
     reached = [_reached(step) for step in steps if step.progress]
     said = ", ".join(f"{count} {state}" for state, count in begun.items()) or "not run"

@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from ...pretrain.commands.options import Folder, RunsOption
+from ...pretrain.records.files import SPEC_FILE
 from ..build import TABLES, build_table
 from .options import CopiesOption, ScaleOption, SeedsOption, named_copies
 
@@ -21,13 +22,13 @@ def report_command(
     copies: CopiesOption = (),
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Write what there is: the seven tables, curves, the paper's claims, what is missing and what that would cost."""
+    """Write a report: the seven tables, curves, the paper's claims, the missing runs and their cost."""
     from ..report.report import write_reports
 
     named = named_copies(copies)
-    build_table(next(iter(TABLES)), scale, seeds, named)  # a wrong argument is found out before the folder is made
-    if output.resolve() == output.resolve().parent or (output / "spec.json").exists():
+    build_table(next(iter(TABLES)), scale, seeds, named)  # raises on a wrong argument before it makes the folder
+    if output.resolve() == output.resolve().parent or (output / SPEC_FILE).exists():
         raise ValueError(f"{output} is {'the folder of a run' if output.name else 'the root'}; give the report its own")
-    output.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is found out before the work
+    output.mkdir(parents=True, exist_ok=True)  # raises where the folder cannot be made, before the work
     for path in write_reports(runs, output, scale, seeds, named):
         print(path)

@@ -1,4 +1,4 @@
-"""The command behind `compmod table N` and `python -m compmod.tables.tableN`: fill tables if asked, then print them."""
+"""The command behind `compmod table N` and `python -m compmod.tables.tableN`: print tables, and first fill them."""
 
 from __future__ import annotations
 
@@ -35,23 +35,21 @@ def table_command(
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
     device: DeviceOption = "auto",
-    workers: Annotated[
-        int, Range(0, 1024), arg(help="runs trained side by side; 0 = one, at scale demo one a core")
-    ] = 0,
+    workers: Annotated[int, Range(0, 1024), arg(help="runs trained at once; 0 = one, at scale demo one a core")] = 0,
 ) -> None:
-    """Print a table of the paper, or all, ours beside theirs; with `run`, first train and evaluate what it lacks.
+    """Print tables of the paper, our numbers beside theirs; with `--run`, first run what is missing.
 
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
     named = named_copies(copies)
-    tables = [build_table(each, scale, seeds, named) for each in numbers(number)]
+    tables = [build_table(one, scale, seeds, named) for one in numbers(number)]
     failure: ValueError | None = None
     if run:
         from ...pretrain.training.session import resolve_device
         from ..reproduce import run_tables
 
-        resolve_device(device)  # one that this machine lacks is one error, too
-        runs.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is one error, not one a run
+        resolve_device(device)  # one error where this machine lacks it, too
+        runs.mkdir(parents=True, exist_ok=True)  # one error where the folder cannot be made, not one for every run
         try:
             run_tables(tables, runs, data, device, workers=workers or (usable_cores() if scale == "demo" else 1))
         except ValueError as error:
@@ -68,7 +66,7 @@ def table_command(
 
 
 def numbers(asked: int | str) -> tuple[int, ...]:
-    """The tables that a word of the command line asks for. Raises ValueError on any but a number or `all`."""
+    """The tables that a word of the command line names. Raises ValueError unless it is a table's number or `all`."""
     if asked == ALL:
         return tuple(TABLES)
     if isinstance(asked, str) or asked not in TABLES:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import PRETRAINED, PROVENANCE, Fields, check_fields
 from ...pretrain.files.stored_json import read_object
+from ...pretrain.records.files import CHECKPOINT_GLOB, CHECKPOINTS_FOLDER, PROVENANCE_FILE, RESULTS_FILE
 from ...pretrain.records.record import Record, check_unchanged
 from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.run import Device, Run
@@ -116,7 +117,7 @@ def _finished(runs: Path, damaged: list[str]) -> Iterator[Timed]:
         return
     for name in folders:
         group = name.rpartition("-")[0]
-        if seen[group] >= SAMPLED or not (runs / name / "results.json").is_file():
+        if seen[group] >= SAMPLED or not (runs / name / RESULTS_FILE).is_file():
             continue
         seen[group] += 1
         below = sorted(path.parent for path in (runs / name).glob("*/results.json"))
@@ -138,11 +139,11 @@ def _read(folder: Path) -> Timed:
         raise KeyError(f"{type(spec).__name__} is no run and no measurement")
     if not folder.name.endswith(f"-{spec.digest}"):
         raise ValueError(f"{folder}/spec.json: of another folder, {spec.folder}")
-    results = _checked(folder / "results.json", PRETRAINED if spec.kind == "pretraining" else {})
-    provenance = _checked(folder / "provenance.json", PROVENANCE)
+    results = _checked(folder / RESULTS_FILE, PRETRAINED if spec.kind == "pretraining" else {})
+    provenance = _checked(folder / PROVENANCE_FILE, PROVENANCE)
     if provenance.get("digest") not in (None, spec.digest):
         raise ValueError(f"{folder}/provenance.json: of another folder, digest {provenance['digest']!r}")
-    check_unchanged(results, provenance, folder / "results.json")
+    check_unchanged(results, provenance, folder / RESULTS_FILE)
     hardware = provenance["hardware"]
     gpu = hardware.get("gpu")
     return Timed(
@@ -152,7 +153,9 @@ def _read(folder: Path) -> Timed:
         devices=provenance.get("processes", 1) * (1 if gpu else hardware["threads"]),
         seconds=float(provenance["seconds"]),
         images_per_second=float(results.get("images_per_second") or 0) if spec.kind == "pretraining" else 0.0,
-        checkpoint_bytes=max((path.stat().st_size for path in (folder / "checkpoints").glob("step-*.pt")), default=0),
+        checkpoint_bytes=max(
+            (path.stat().st_size for path in (folder / CHECKPOINTS_FOLDER).glob(CHECKPOINT_GLOB)), default=0
+        ),
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ...pretrain.records.record import Record, newest_updates
+from ...pretrain.records.files import CHECKPOINTS_FOLDER, newest_updates
+from ...pretrain.records.record import Record
 from ...pretrain.specs.measurement import Work
 from ..paper.table import Table
 from ..results.results import Results
@@ -62,4 +63,4 @@ def _of_folder(record: Record) -> Progress:
         return DAMAGED
     if status in ("done", "damaged"):
         return DONE if status == "done" else DAMAGED
-    return NOT_RUN if status == "absent" else Progress(status, newest_updates(record.path / "checkpoints"))
+    return NOT_RUN if status == "absent" else Progress(status, newest_updates(record.path / CHECKPOINTS_FOLDER))

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...pretrain.files.stored_fields import LOGGED, check_fields
 from ...pretrain.files.stored_json import read_lines
+from ...pretrain.records.files import METRICS_FILE
 from ...pretrain.specs.run import PLUS, Run
 from .figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, slug, wrapped
 
@@ -49,7 +50,7 @@ def read_training_curves(runs: Path, run: Run, damage: Callable[[str], None] | N
 
     A "+" run's loss is the method's own, without CompMod's terms, so that it can be compared with the plain run's.
     """
-    train, online = read_metrics(Path(runs) / run.folder / "metrics.jsonl", ("train", "online"), damage)
+    train, online = read_metrics(Path(runs) / run.folder / METRICS_FILE, ("train", "online"), damage)
     loss, accuracy = _curve(train, ("loss_ssl", "loss")), _curve(online, ("knn/top1",))
     return TrainingCurves(run=run, loss=loss, accuracy=Curve(accuracy.epochs, 100 * accuracy.values))
 

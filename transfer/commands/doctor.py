@@ -1,6 +1,6 @@
-"""Doctor: what this machine has of what the project uses, `compmod doctor`.
+"""The command behind `compmod doctor`: what this machine has of what the project uses.
 
-Each line is a fact found by looking, such as an import that was tried, not a version that was written down.
+Every line is the outcome of a try, such as an import, and not a stored version.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..detector.install import find
 
 
 def doctor_command() -> None:
-    """Say what is here: Python, torch and its devices, Detectron2 and which one, what scores, where jobs can go.
+    """List what this machine has: Python, torch and its devices, Detectron2, pycocotools, SLURM.
 
-    Raises ValueError, after the last line, when something is there and does not work.
+    Raises ValueError, after the last line, where something is installed and does not work.
     """
     faulty = []
     for name, look in LOOKS.items():
         try:
             line = look()
-        except Exception as error:  # whatever an import of others' code raises is the finding
+        except Exception as error:  # the import of foreign code can raise any exception
             faulty.append(name)
             line = f"FAULTY: {type(error).__name__}: {' '.join(str(error).split())}"
         print(f"{name:12} {line}", flush=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from tyro.conf import Positional, arg
 
 from ...pretrain.files.whole_file import write_whole
+from ...pretrain.records.files import SPEC_FILE
 from ...pretrain.records.record import Record
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.run import Backbone, Run
@@ -21,7 +22,7 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 SUFFIXES: dict[Target, tuple[str, ...]] = {
     "torchvision": (".pth", ".safetensors"),
     "timm": (".pth", ".safetensors"),
-    "detectron2": (".pth",),  # no more is read by its checkpointer, but for pickles
+    "detectron2": (".pth",),  # its checkpointer reads no other format, except pickles
 }
 
 
@@ -30,12 +31,12 @@ def export_command(
     to: Annotated[Target, arg(help="the program that is to load it")],
     output: Annotated[Path, arg(aliases=("-o",), metavar="FILE", help="file to write: .pth, or .safetensors")],
 ) -> None:
-    """Write the encoder of a finished run as torchvision, timm or Detectron2 loads it, and print how that is done."""
+    """Write the encoder of a finished run for torchvision, timm or Detectron2, and print how to load it."""
     print(export(run_dir, to, output))
 
 
 def export(run_dir: Path, target: Target, output: Path) -> str:
-    """Write the file whole; gives the lines of Python that load it.
+    """Write the file whole; returns the lines of Python that load it.
 
     Raises ValueError where the run is not finished, the target cannot hold its trunk or the file's name is wrong.
     """
@@ -47,7 +48,7 @@ def export(run_dir: Path, target: Target, output: Path) -> str:
         raise ValueError(f"{output.parent} is no folder; {output.name} needs one that is there")
     if output.is_dir():
         raise ValueError(f"{output} is a folder; expected the name of a file to write")
-    if any((folder / "spec.json").exists() for folder in output.absolute().parents):
+    if any((folder / SPEC_FILE).exists() for folder in output.absolute().parents):
         raise ValueError(f"{output} is inside the folder of a run, which holds what the run wrote; give another path")
     record = Record.open(run_dir)
     if not isinstance(record.spec, Run):
@@ -93,7 +94,7 @@ def _content(record: Record, target: Target, suffix: str) -> bytes:
         return safetensors.torch.save(state, {"spec": record.spec.digest, "method": record.spec.method})
     stored: dict[str, Any] = dict(state)
     if target == "detectron2":
-        # By their ends Detectron2 matches these names to those of a whole detector, wherever its trunk is in it.
+        # Detectron2 matches these names to the ends of the names in a detector, wherever the detector has its trunk.
         stored = {"model": to_detectron2(state).weights, "matching_heuristics": True, "__author__": "compmod"}
     buffer = io.BytesIO()
     torch.save(stored, buffer)
@@ -140,7 +141,7 @@ def _loading(run: Run, target: Target, file: str) -> tuple[str, ...]:
 
 
 def _standard(backbone: Backbone) -> bool:
-    """Whether it is a trunk that everybody has."""
+    """Whether torchvision and timm have this trunk."""
     return backbone.name in ("resnet18", "resnet50") and backbone.width == 64 and backbone.stem == "large"
 
 

@@ -57,7 +57,7 @@ def transfer_command(
     checkpoint_minutes: CheckpointMinutesOption = Session.checkpoint_minutes,
     workers: WorkersOption = Session.workers,
 ) -> None:
-    """Fine-tune Mask R-CNN on a trunk and print box and mask AP; the same command resumes a stopped one."""
+    """Fine-tune Mask R-CNN on a trunk; print box and mask AP; the same command resumes a stopped fine-tuning."""
     from ..data.coco import read_folder
 
     runs, run, digest = _trunk(source, runs, stem, seed)
@@ -73,7 +73,7 @@ def transfer_command(
     if gpus > 1 and launch_of(os.environ).world == 1:
         _check_processes(gpus, device, settings.batch_size)
         if coco:
-            read_folder(coco)  # a fault is named once, and not by every process
+            read_folder(coco)  # raises once, and not in every process
         _start(gpus, sys.argv[1:])
     from ..fine_tune import transfer
 
@@ -84,7 +84,7 @@ def transfer_command(
 
 
 def copy_name(folder: Path, splits: tuple[Split, Split]) -> str:
-    """What a spec calls the data of a folder: nothing where they are the official ones, else the folder's name."""
+    """The name of a folder's data in a spec: "" for the official data, else the folder's name."""
     from ..data.coco import is_official
 
     return "" if is_official(*splits) else folder.resolve().name
@@ -109,19 +109,19 @@ def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path
 
 
 def _pixels(source: Path, digest: str) -> Literal["rgb", "msra"]:
-    """What the weights see; those of Detectron2's own R-50 are told by their file, and settings never mixed."""
+    """The pixel values that the weights expect: Detectron2's own R-50, recognised by its file, has others."""
     from ..weights.read import pixels_of
 
     return pixels_of(source) if digest else "rgb"
 
 
 def foreign_run(backbone: Backbone, seed: int) -> Run:
-    """What stands for the pretraining of weights from elsewhere: a run of no epochs on ImageNet."""
+    """The run that stands for the pretraining of foreign weights: no epochs on ImageNet."""
     return Run(method="supervised", dataset="imagenet", epochs=0, backbone=backbone, seed=seed)
 
 
 def _check_processes(processes: int, device: str, batch_size: int) -> None:
-    """Raise ValueError on what every one of them would say: no GPU for each, or a batch that they cannot share."""
+    """Raise ValueError where there are too few GPUs, or where the processes cannot share the batch equally."""
     import torch
 
     there = torch.cuda.device_count()
@@ -132,6 +132,6 @@ def _check_processes(processes: int, device: str, batch_size: int) -> None:
 
 
 def _start(processes: int, arguments: Sequence[str]) -> None:
-    """Become torchrun with that many processes of this very command."""
+    """Replace this process by torchrun with that many processes of the same command."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     os.execv(sys.executable, [sys.executable, *launcher, "-m", "compmod", *arguments])

@@ -9,7 +9,7 @@ import pytest
 from compmod.pretrain.commands.options import Folder, check_call, check_words, with_path
 from compmod.pretrain.files.printable import printable
 from compmod.pretrain.files.whole_file import write_whole
-from compmod.pretrain.records.record import newest_updates, step_of
+from compmod.pretrain.records.files import newest_updates, step_of
 from compmod.pretrain.specs.fields import Range, is_name
 
 
