@@ -7,6 +7,7 @@ lightest value and are refused. Every fault is a BadData of one line that begins
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import stat
@@ -49,9 +50,6 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"\x00\x00\x00\x00IEND\xaeB`\x82"}  # of a whole file
-
-# Pillow only warns of images of 90 to 180 million pixels. No data set has them, and a warning would not name the file.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def open_image(path: Path) -> Image.Image:
@@ -147,8 +145,10 @@ def _regular(path: Path) -> IO[bytes]:
 
 
 def _opened(path: Path, file: IO[bytes]) -> Image.Image:
+    _raise_pillows_warning()
     try:
         image = Image.open(file)
+        _refuse_bomb(image)
         largest = _largest(image)
     except Exception as error:  # a damaged header can make Pillow raise any exception at all
         raise _undecodable(path, error) from error
@@ -158,6 +158,19 @@ def _opened(path: Path, file: IO[bytes]) -> Image.Image:
             f"{path}: found an image of {kind}, which have no defined range; expected {EXPECTED} of 8 or 16 bits"
         )
     return image
+
+
+@functools.cache
+def _raise_pillows_warning() -> None:
+    """Pillow warns of an image of 90 to 180 million pixels; the warning does not name the file, and our error does."""
+    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+def _refuse_bomb(image: Image.Image) -> None:
+    """Raise an error for an image larger than Pillow's limit, whatever the caller does with Pillow's warning."""
+    pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > limit:
+        raise Image.DecompressionBombError(f"Image size of {pixels:,} pixels is that of a decompression bomb")
 
 
 def _largest(image: Image.Image) -> int | None:

@@ -2,11 +2,14 @@
 
 Detectron2 0.6 is of 2021. What it takes from Pillow, NumPy and torch that they have since renamed is given back before
 the import; what its compiled operations would do, torchvision does. Everything else of ours takes Detectron2's modules
-from here: `from .detectron import layers, modeling`. Importing this file raises ValueError where Detectron2 is absent.
+from here: `from .detectron2 import layers, modeling`. The first use of one imports Detectron2, and the import of this
+file does nothing.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
 import sys
 import types
@@ -19,14 +22,29 @@ from PIL import Image
 
 from .install import MISSING, find
 
+MODULES = {  # name here -> Detectron2's module
+    **{name: f"detectron2.{name}" for name in ("data", "evaluation", "layers", "modeling", "structures", "utils")},
+    "resnet": "detectron2.modeling.backbone.resnet",
+    "transforms": "detectron2.data.transforms",
+}
 
+
+def __getattr__(name: str) -> Any:
+    """One of MODULES, imported at first use. Raises ValueError where Detectron2 is absent."""
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; known: {', '.join(MODULES)}")
+    _prepare()
+    return importlib.import_module(MODULES[name])
+
+
+@functools.cache
 def _prepare() -> None:
-    """Put Detectron2 on the path and give back what it expects of other packages."""
-    found = find()
-    if found is None:
+    """Import Detectron2, once what it expects of other packages is there again."""
+    installation = find()
+    if installation is None:
         raise ValueError(MISSING)
-    if found.kind == "archive":
-        sys.path.append(str(found.folder))
+    if installation.kind == "archive":
+        sys.path.append(str(installation.folder))
     if not hasattr(Image, "LINEAR"):  # until Pillow 10 another name of it
         Image.LINEAR = Image.BILINEAR  # type: ignore[attr-defined]
     for name, kind in (("bool", bool), ("int", int), ("float", float)):  # until NumPy 1.24 other names of these
@@ -34,32 +52,12 @@ def _prepare() -> None:
             setattr(numpy, name, kind)
     if importlib.util.find_spec("detectron2._C") is None:  # compiled; nothing that is used here calls into it
         sys.modules["detectron2._C"] = types.ModuleType("detectron2._C")
-
-
-_prepare()
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # fvcore's losses
-    from detectron2 import checkpoint, config, data, engine, evaluation, layers, modeling, solver, structures, utils
-    from detectron2.data import transforms
-    from detectron2.modeling import anchor_generator, roi_heads
-    from detectron2.modeling.backbone import fpn, resnet
-
-__all__ = [
-    "checkpoint",
-    "config",
-    "data",
-    "engine",
-    "evaluation",
-    "fpn",
-    "layers",
-    "modeling",
-    "resnet",
-    "roi_heads",
-    "solver",
-    "structures",
-    "transforms",
-    "utils",
-]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # fvcore's losses
+        for module in MODULES.values():
+            importlib.import_module(module)
+    anchor_generator = importlib.import_module("detectron2.modeling.anchor_generator")
+    anchor_generator._create_grid_offsets = _grid_offsets  # type: ignore[attr-defined]
 
 
 def _grid_offsets(size: list[int], stride: int, offset: float, place: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,6 +72,3 @@ def _grid_offsets(size: list[int], stride: int, offset: float, place: Any) -> tu
     )
     row_of, column_of = torch.meshgrid(rows, columns, indexing="ij")
     return column_of.reshape(-1), row_of.reshape(-1)
-
-
-anchor_generator._create_grid_offsets = _grid_offsets

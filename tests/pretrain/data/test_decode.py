@@ -9,9 +9,11 @@ import socket
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -135,6 +137,23 @@ def test_a_decompression_bomb_is_one_line(side: int, tmp_path: Path) -> None:
     path = cifar(tmp_path, png(side, side))
     with pytest.raises(BadData, match=rf"^{path}: found an image that cannot be decoded \(Image size .*bomb"):
         loaded(tmp_path)
+
+
+@pytest.mark.parametrize("action", ["ignore", "always", "error"])
+def test_a_decompression_bomb_is_refused_whatever_the_callers_filters_are(
+    action: Literal["ignore", "always", "error"], tmp_path: Path
+) -> None:
+    path = cifar(tmp_path, png(SIDES[0], SIDES[0]))
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter(action)
+        with pytest.raises(BadData, match=rf"^{path}: found an image that cannot be decoded \(Image size .*bomb"):
+            loaded(tmp_path)
+
+
+def test_importing_the_reader_changes_no_filter() -> None:
+    code = "import warnings, PIL.Image, numpy\nbefore = list(warnings.filters)\n"
+    code += "import compmod.pretrain.data.decode\nassert warnings.filters == before"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -58,9 +58,12 @@ def test_many_chunks_find_what_one_finds(kind: str, chunks: dict[str, int]) -> N
     assert torch.equal(nearest(train_ND, test_MD, 5, **chunks), nearest(train_ND, test_MD, 5))
 
 
-def test_products_of_several_cached_parts_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    train_ND, test_MD = features("normal")
-    monkeypatch.setattr(knn, "CACHED", knn.GROUP)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_prepared_and_ranked_in_several_parts_find_what_one_finds(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_ND, test_MD = features(kind)
+    monkeypatch.setattr(knn, "IN_CACHE", 7 * train_ND.shape[1])
     assert torch.equal(nearest(train_ND, test_MD, 5), brute_force(train_ND, test_MD, 5))
 
 
@@ -112,8 +115,7 @@ def test_no_tensor_is_larger_than_the_memory_allowed(kind: str) -> None:
     scores = 20_000
     with Largest() as largest:
         nearest(train_ND, test_MD, 5, scores=scores, columns=1000)
-    rounded_up = scores / 1000 * (knn.GROUP + knn.SKEW)  # each row of scores is filled up to whole groups
-    assert train_ND.numel() < largest.elements <= scores + rounded_up
+    assert train_ND.numel() < largest.elements <= scores
 
 
 def test_asking_for_more_neighbours_than_training_rows_is_an_error() -> None:

@@ -20,13 +20,24 @@ def run_alone(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_is_imported_without_a_warning() -> None:
-    done = run_alone("import compmod.transfer.detector.detectron2")
+    done = run_alone("from compmod.transfer.detector.detectron2 import layers, utils")
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_our_file_imports_no_detectron2_and_changes_no_other_package() -> None:
+    code = (
+        "import sys, numpy, torch, PIL.Image\nbefore = set(vars(PIL.Image)), set(vars(numpy)), list(sys.path)\n"
+        "import compmod.transfer.detector.detectron2\n"
+        "assert before == (set(vars(PIL.Image)), set(vars(numpy)), list(sys.path))\n"
+        "assert 'detectron2' not in sys.modules and 'detectron2._C' not in sys.modules"
+    )
+    done = run_alone(code)
     assert done.returncode == 0, done.stderr
 
 
 def test_it_is_the_detectron2_that_was_found() -> None:
     code = (
-        "from pathlib import Path\nimport compmod.transfer.detector.detectron2, detectron2\n"
+        "from pathlib import Path\nfrom compmod.transfer.detector.detectron2 import layers\nimport detectron2\n"
         "from compmod.transfer.detector.install import find\n"
         "assert Path(detectron2.__file__).parents[1] == find().folder, detectron2.__file__"
     )

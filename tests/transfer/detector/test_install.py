@@ -69,7 +69,7 @@ def test_without_one_nothing_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_one_importing_it_says_how_to_get_it() -> None:
     code = (
         "import compmod.transfer.detector.install as install\ninstall.find = lambda: None\n"
-        "import compmod.transfer.detector.detectron2\n"
+        "from compmod.transfer.detector.detectron2 import layers\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
