@@ -201,6 +201,10 @@ class TestAMethod:
             planned = plan([tiny_table([run])], tmp_path, measured_rates(tmp_path))
             assert planned.gpu_hours + planned.cpu_hours > 0
 
+    def test_is_tabulated_with_its_mark_and_no_other_method_has_one(self, nnclr: str, tmp_path: Path) -> None:
+        table = tiny_table([small(nnclr), small("simclr"), small(f"{nnclr}+")])
+        assert f"Recipe {UNVERIFIED}: NNCLR on Digits." in render(table, tmp_path)
+
     def test_is_exported(self, nnclr: str, tmp_path: Path) -> None:
         trunk = Backbone(name="resnet18", stem="large")
         run = replace(small(nnclr, epochs=1, train_images=SAMPLES), backbone=trunk)
@@ -311,7 +315,7 @@ class TestADataSet:
     def test_is_planned_and_tabulated(self, shapes: Path, tmp_path: Path) -> None:
         table = tiny_table([scaled("simclr+", SHAPES, "short")])
         assert plan([table], tmp_path, measured_rates(tmp_path)).gpu_hours > 0
-        assert "SimCLR+" in render(table, tmp_path)
+        assert f"Recipe {UNVERIFIED}: SimCLR on Shapes." in render(table, tmp_path)
 
     def test_of_large_images_needs_no_wordnet_numbers(
         self, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

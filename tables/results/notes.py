@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from ...pretrain.recipes.presets import recipes
+from ...pretrain.recipes.recipe import UNVERIFIED
+from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.specs.methods import METHODS
 from ..paper.table import Table
 from .cells import NAMED, STALE, UNKNOWN, CellResult
 from .comparability import condition_warnings, content_warnings
@@ -17,7 +21,7 @@ def table_notes(table: Table, cells: Sequence[CellResult], results: Results) -> 
         [sentence.replace("`", "'") for sentence in sentences]
         for sentences in ([*condition_warnings(table), *content_warnings(cells)], _damaged(table, results))
     )
-    return [*_legend(cells), *mixed, *_gaps(table, cells), *table.notes, *damaged]
+    return [*_legend(cells), *mixed, *_gaps(table, cells), *_unverified(table), *table.notes, *damaged]
 
 
 def _legend(cells: Sequence[CellResult]) -> Iterator[str]:
@@ -42,6 +46,18 @@ def _gaps(table: Table, cells: Sequence[CellResult]) -> Iterator[str]:
         yield f"not run, {reason}: {_rows(result for result in cells if result.cell.why_empty == reason)}."
     if any(state != "done" for result in cells for state in result.seed_results.states):
         yield f"To fill it: `compmod table {table.number} --scale {table.scale} --run`; {table.cost}."
+
+
+def _unverified(table: Table) -> Iterator[str]:
+    """Which methods have no recipe of their own for the data set that they are trained on here."""
+    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset) for spec in table.specs)
+    named = [
+        f"{METHODS[method].label} on {DATASETS[dataset].label}"
+        for method, dataset in pairs
+        if not recipes(method, dataset)[""].verified
+    ]
+    if named:
+        yield f"Recipe {UNVERIFIED}: {', '.join(named)}."
 
 
 def _rows(cells: Iterable[CellResult]) -> str:
