@@ -21,7 +21,8 @@ from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Backbone, Optimizer, Projector, Run
-from compmod.pretrain.trainer import NonFiniteLoss, train
+from compmod.pretrain.trainer import train
+from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.interruption import INTERRUPTED
 from compmod.pretrain.training.session import Session
 from safetensors.torch import load_file
