@@ -83,7 +83,7 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
         except Exception as error:
             record.fail(f"{type(error).__name__}: {error}")
             raise
-        origin = provenance(
+        made_of = provenance(
             spec,
             seconds=time.monotonic() - started,
             device=str(device),
@@ -96,5 +96,5 @@ def evaluate(runs: Path, spec: Evaluation, root: Path, device: torch.device | st
                 "test_images": len(test),
             },
         )
-        record.finish(results, origin)
+        record.finish(results, made_of)
     return record

@@ -11,7 +11,7 @@ import torch
 from compmod.pretrain.data.decode import open_image
 from compmod.pretrain.data.load import load
 from compmod.pretrain.files.bad_data import BadData
-from compmod.pretrain.trainer import NonFiniteLoss
+from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.interruption import INTERRUPTED, Interrupted
 from compmod.slurm.task.failures import (
     FOLDER,
