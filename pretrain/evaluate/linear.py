@@ -15,7 +15,7 @@ from .features import full_precision
 
 FIRST_LR, LAST_LR = 1e-2, 1e-6  # W-MSE code, eval_sgd
 WEIGHT_DECAY = 5e-6  # W-MSE code, eval_sgd
-TOP = 5  # classes that count as found in the wider accuracy; the papers print top-1 and top-5
+TOP = 5  # classes that count as hit in the wider accuracy; the papers print top-1 and top-5
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def linear_probe(
             logits_MC = torch.addmm(bias_C, test_MD, weight_CD.T)
             correct_E[epoch] = (logits_MC.argmax(1) == test_labels).sum()
         top_MK = logits_MC.topk(min(TOP, classes)).indices
-        found = (top_MK == test_labels[:, None]).any(1).sum()
+        hits = (top_MK == test_labels[:, None]).any(1).sum()
     # one wait for the device, at the end
     best = int(correct_E.max())
     return LinearResult(
         top1=int(correct_E[-1]) / len(test_MD),
-        top5=int(found) / len(test_MD),
+        top5=int(hits) / len(test_MD),
         best_top1=best / len(test_MD),
         best_epoch=correct_E.tolist().index(best) + 1,
         loss=float(loss_sum) / count,

@@ -84,7 +84,7 @@ def evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Reco
         except Exception as error:
             record.fail(f"{type(error).__name__}: {error}")
             raise
-        origin = provenance(
+        made_of = provenance(
             spec,
             seconds=time.monotonic() - started,
             device=device,
@@ -97,5 +97,5 @@ def evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Reco
                 "test_images": len(test),
             },
         )
-        record.finish(results, origin)
+        record.finish(results, made_of)
     return record

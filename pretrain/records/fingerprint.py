@@ -230,7 +230,10 @@ def _path(module: str) -> Path | None:
     """The file of a module, without importing it; None where there is none."""
     if module.partition(".")[0] == NAME:
         path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        return path if path.is_file() else None
+        if path.is_file():
+            return path
+        if module not in (entry.module for entry in METHODS.values()):
+            return None
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

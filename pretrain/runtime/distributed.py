@@ -85,9 +85,9 @@ def first_says(value: Any) -> Any:
     """What the first process gives, on every process: plain values only."""
     if world() == 1:
         return value
-    said = [value]
-    dist.broadcast_object_list(said, 0)
-    return said[0]
+    values = [value]
+    dist.broadcast_object_list(values, 0)
+    return values[0]
 
 
 def any_says(flag: bool, device: torch.device | str) -> bool:

@@ -55,8 +55,8 @@ def count_here(environment: Mapping[str, str], name: str) -> int | None:
         return None
     counts: list[int] = []
     for part in given.split(","):
-        found = re.fullmatch(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?", part.strip())
-        count, nodes = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
+        match = re.fullmatch(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?", part.strip())
+        count, nodes = (int(match[1]), int(match[2] or 1)) if match else (0, 0)
         if not count or not nodes:
             raise ValueError(f"{name} is {given!r}; expected counts of at least 1, such as 8, or 2(x3),1 by node")
         counts += [count] * min(nodes, 1_000_000)
@@ -136,5 +136,5 @@ def _scontrol(*arguments: str) -> str:
     try:
         return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        said = " ".join((getattr(error, "stderr", "") or str(error)).split())
-        raise ValueError(f"scontrol {' '.join(arguments)} does not tell the nodes of this step: {said}") from error
+        reason = " ".join((getattr(error, "stderr", "") or str(error)).split())
+        raise ValueError(f"scontrol {' '.join(arguments)} does not tell the nodes of this step: {reason}") from error

@@ -51,8 +51,8 @@ def stop_signals() -> Iterator[Stop]:
         if number == signal.SIGINT:
             signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
-    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in (*heard, signal.SIGALRM)}
+    heeded = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in (*heeded, signal.SIGALRM)}
     # Who started this process may have blocked them, as the loader does for the server that its workers come from.
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
     try:

@@ -21,7 +21,7 @@ from .batch import Batch
 from .crops import RandomCrops
 from .loader import batches, training_requests
 
-_BATCH_DRAW = -1  # stands where a sample's index stands: random numbers of a whole batch
+_BATCH_DRAW = -1  # in place of a sample's index: random numbers of a whole batch
 
 
 def feed(images: Images | Files, run: Run, steps: range, device: torch.device, workers: int) -> Iterator[Batch]:

@@ -24,7 +24,8 @@ from compmod.pretrain.records.record import Record
 from compmod.pretrain.runtime.exit_status import INTERRUPTED
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Backbone, Optimizer, Projector, Run
-from compmod.pretrain.trainer import NonFiniteLoss, train
+from compmod.pretrain.trainer import train
+from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.session import Session
 from safetensors.torch import load_file
 

@@ -48,8 +48,9 @@ class Split:
     @property
     def has_runs(self) -> bool:
         """Whether some object, and not only a crowd, has a mask of runs where polygons are usual."""
-        kept = (each for several in self.annotations.values() for each in several if not each.get("iscrowd"))
-        return any(isinstance(each["segmentation"], Mapping) for each in kept)
+        together = (annotation for annotations in self.annotations.values() for annotation in annotations)
+        kept = (annotation for annotation in together if not annotation.get("iscrowd"))
+        return any(isinstance(annotation["segmentation"], Mapping) for annotation in kept)
 
 
 def read_folder(folder: Path, *, headers: bool = True) -> tuple[Split, Split]:
@@ -60,7 +61,7 @@ def read_folder(folder: Path, *, headers: bool = True) -> tuple[Split, Split]:
     train, val = (_read_split(folder, split) for split in (TRAIN, VAL))
     if train.categories != val.categories:
         both = {*train.categories, *val.categories}
-        first = min(each for each in both if train.categories.get(each) != val.categories.get(each))
+        first = min(number for number in both if train.categories.get(number) != val.categories.get(number))
         names = [repr(split.categories[first]) if first in split.categories else "absent" for split in (train, val)]
         raise BadData(f"category {first} is {names[0]} in {train.file} and {names[1]} in {val.file}; expected equal")
     if headers:
@@ -107,15 +108,15 @@ def _read_split(folder: Path, split: str) -> Split:
         raise BadData(f"{file} holds a {type(document).__name__}; expected an object with images")
     images, categories, annotations = (by_id(file, document, kind) for kind in ("images", "categories", "annotations"))
     _check_files(file, images, images_folder)
-    found: dict[int, list[Mapping[str, Any]]] = {number: [] for number in images}
-    for each in annotations.values():
-        _check_annotation(file, each, images, categories)
-        found[each["image_id"]].append(each)
+    of_image: dict[int, list[Mapping[str, Any]]] = {number: [] for number in images}
+    for annotation in annotations.values():
+        _check_annotation(file, annotation, images, categories)
+        of_image[annotation["image_id"]].append(annotation)
     return Split(
         file=file,
         folder=images_folder,
         images=tuple(images.values()),
-        annotations=found,
+        annotations=of_image,
         categories={number: entry["name"] for number, entry in categories.items()},
         digest=hashlib.sha256(content).hexdigest(),
     )

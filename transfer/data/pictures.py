@@ -26,32 +26,33 @@ TURN = 0.618  # of the colour wheel from one category to the next: the golden ra
 FONT_SIZE, MARGIN = 12, 3  # of a label, pixels
 
 
-def sheet(split: Split, found: Sequence[Mapping[str, Any]]) -> bytes:
+def sheet(split: Split, detections: Sequence[Mapping[str, Any]]) -> bytes:
     """The first images of a split with what was found on them, as one PNG."""
     images = split.images[:SHEET_IMAGES]
     whole = Image.new("RGB", (SIDE * COLUMNS, SIDE * -(-len(images) // COLUMNS)), "white")
     for place, image in enumerate(images):
         row, column = divmod(place, COLUMNS)
-        whole.paste(drawn(split, image, shown(found, image["id"])), (SIDE * column, SIDE * row))
+        whole.paste(drawn(split, image, shown(detections, image["id"])), (SIDE * column, SIDE * row))
     content = io.BytesIO()
     whole.save(content, "PNG")
     return content.getvalue()
 
 
-def drawn(split: Split, image: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Image.Image:
+def drawn(split: Split, image: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> Image.Image:
     """One image, its longer side SIDE pixels, with its detections, the last on top."""
     picture = read_rgb(split.path(image), upright=True)
     scale = SIDE / max(picture.size)
     size = round(picture.width * scale), round(picture.height * scale)
     picture = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC)
-    colours = [_colour(split.numbers[each["category_id"]]) for each in found]
-    for each, colour in zip(found, colours, strict=True):
-        picture = _tinted(picture, _mask(each), colour)
+    colours = [_colour(split.numbers[detection["category_id"]]) for detection in detections]
+    for detection, colour in zip(detections, colours, strict=True):
+        picture = _tinted(picture, _mask(detection), colour)
     pen = ImageDraw.Draw(picture)
-    for each, colour in zip(found, colours, strict=True):
-        left, top, width, height = (scale * side for side in each["bbox"])
+    for detection, colour in zip(detections, colours, strict=True):
+        left, top, width, height = (scale * side for side in detection["bbox"])
         pen.rectangle((left, top, left + width, top + height), outline=colour, width=2)
-        _label(pen, picture.width, (left, top), f"{split.categories[each['category_id']]} {each['score']:.2f}", colour)
+        words = f"{split.categories[detection['category_id']]} {detection['score']:.2f}"
+        _label(pen, picture.width, (left, top), words, colour)
     return picture
 
 
@@ -66,16 +67,16 @@ def _label(
     pen.text((left + 1, top), text, fill="black", font=font)
 
 
-def shown(found: Sequence[Mapping[str, Any]], image_id: int) -> list[Mapping[str, Any]]:
+def shown(detections: Sequence[Mapping[str, Any]], image_id: int) -> list[Mapping[str, Any]]:
     """The detections of an image that are drawn, the surest last."""
-    kept = [each for each in found if each["image_id"] == image_id and each["score"] >= LEAST_SCORE]
-    return sorted(kept, key=lambda each: float(each["score"]))[-SHOWN:]
+    kept = [one for one in detections if one["image_id"] == image_id and one["score"] >= LEAST_SCORE]
+    return sorted(kept, key=lambda one: float(one["score"]))[-SHOWN:]
 
 
-def _mask(found: Mapping[str, Any]) -> NDArray[Any]:
+def _mask(detection: Mapping[str, Any]) -> NDArray[Any]:
     from pycocotools import mask as packing
 
-    return np.asarray(packing.decode(found["segmentation"]), dtype=bool)
+    return np.asarray(packing.decode(detection["segmentation"]), dtype=bool)
 
 
 def _tinted(picture: Image.Image, mask: NDArray[Any], colour: tuple[int, int, int]) -> Image.Image:
