@@ -10,7 +10,7 @@ from pathlib import Path
 
 PARENT = """
 import concurrent.futures, multiprocessing, os, signal, time
-from compmod.pretrain.parent import end_with_the_parent
+from compmod.pretrain.runtime.worker_process import end_with_the_parent
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
