@@ -92,17 +92,17 @@ Field = Text | Number | Word | Flag
 
 
 def fields_of(
-    found: Mapping[str, Any], known: Mapping[str, Field], where: object, optional: tuple[str, ...] = ()
+    stored: Mapping[str, Any], known: Mapping[str, Field], where: object, optional: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """The known fields. Raises ValueError, naming the field, on a wrong value; it ignores fields of later versions."""
     for name, kind in known.items():
-        if name not in found:
+        if name not in stored:
             if name in optional:
                 continue
             raise ValueError(f"{where}: {name} is missing; expected {kind}")
-        if found[name] not in kind:
+        if stored[name] not in kind:
             raise ValueError(f"{where}: {name} must be {kind}")
-    return {name: found[name] for name in known if name in found}
+    return {name: stored[name] for name in known if name in stored}
 
 
 def read_regular(path: Path) -> bytes:
@@ -190,9 +190,9 @@ def make_folder(runs: Path, folder: Path) -> None:
 
 def share(runs: Path, path: Path, mask: int = 0o7777) -> None:
     """Give our own file the rights of the runs folder, so that every person who may add runs may submit."""
-    found, wanted = path.stat(), Path(runs).stat()
-    if found.st_uid == os.getuid():
-        if found.st_gid != wanted.st_gid:
+    ours, wanted = path.stat(), Path(runs).stat()
+    if ours.st_uid == os.getuid():
+        if ours.st_gid != wanted.st_gid:
             with contextlib.suppress(PermissionError):  # not a member of that group
                 os.chown(path, -1, wanted.st_gid)
         path.chmod(wanted.st_mode & mask | stat.S_IRUSR | stat.S_IWUSR)

@@ -22,11 +22,11 @@ RENAMED = "a folder of another name for --coco"  # how other data get a name of 
 
 def folder_digests(splits: tuple[Split, Split]) -> dict[str, str]:
     """A SHA-256 of each split: of its annotations, and of what `image_contents` reads of its images."""
-    found = {}
+    digests = {}
     for name, split in zip(("train", "test"), splits, strict=True):
         images = image_contents([split.path(image) for image in split.images])
-        found[name] = hashlib.sha256(f"{split.digest} {images}".encode()).hexdigest()
-    return found
+        digests[name] = hashlib.sha256(f"{split.digest} {images}".encode()).hexdigest()
+    return digests
 
 
 def check_finished_detection(record: Record, folder: Path, present: Present | None = None) -> None:

@@ -22,29 +22,29 @@ from .data.examples import scored_images
 from .detector.detectron2 import evaluation
 from .spec import Detector
 
-Found = list[dict[str, Any]]  # detections in the format of COCO's results
+Detections = list[dict[str, Any]]  # detections in the format of COCO's results
 TASKS = ("bbox", "segm")
 FIGURES = ("AP", "AP50", "AP75")  # the first three of COCO's summary
 
 
 def detect(
-    model: Any, split: Split, detector: Detector, workers: int, each: Callable[[], object] = lambda: None
-) -> Found:
+    model: Any, split: Split, detector: Detector, workers: int, after_image: Callable[[], object] = lambda: None
+) -> Detections:
     """What the model finds on every image of a split, over all processes, in order of the images' ids.
 
-    `each` is called after every image, and may raise.
+    `after_image` is called after every image, and may raise.
     """
     categories = list(split.categories)
-    mine: Found = []
+    mine: Detections = []
     model.eval()
     with torch.inference_mode():
         for examples in scored_images(split, detector, workers):
             for example, output in zip(examples, model(examples), strict=True):
-                found = evaluation.coco_evaluation.instances_to_coco_json(
+                detections = evaluation.coco_evaluation.instances_to_coco_json(
                     output["instances"].to("cpu"), example["image_id"]
                 )
-                mine += [{**one, "category_id": categories[one["category_id"]]} for one in found]
-            each()
+                mine += [{**one, "category_id": categories[one["category_id"]]} for one in detections]
+            after_image()
     gathered: list[Any] = [mine]
     if world() > 1:
         gathered = [None] * world()
@@ -52,18 +52,18 @@ def detect(
     return sorted((one for some in gathered for one in some), key=lambda one: int(one["image_id"]))
 
 
-def average_precision(split: Split, found: Found) -> dict[str, float]:
-    """AP, AP50 and AP75 of boxes and of masks, shares from 0 to 1; none found is 0."""
+def average_precision(split: Split, detections: Detections) -> dict[str, float]:
+    """AP, AP50 and AP75 of boxes and of masks, shares from 0 to 1; 0 without detections."""
     truth = _truth(split)
     results: dict[str, float] = {}
     for task in TASKS:
-        scores = _scores(truth, found, task) if found else [0.0] * len(FIGURES)
+        scores = _scores(truth, detections, task) if detections else [0.0] * len(FIGURES)
         results |= {f"{task}/{name}": value for name, value in zip(FIGURES, scores, strict=True)}
     return results
 
 
-def _scores(truth: COCO, found: Found, task: str) -> Sequence[float]:
-    given = [{name: value for name, value in one.items() if task == "bbox" or name != "bbox"} for one in found]
+def _scores(truth: COCO, detections: Detections, task: str) -> Sequence[float]:
+    given = [{name: value for name, value in one.items() if task == "bbox" or name != "bbox"} for one in detections]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress and its summary
         scorer = COCOeval(truth, truth.loadRes(given), task)
         scorer.evaluate()

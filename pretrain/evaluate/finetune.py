@@ -1,6 +1,6 @@
 """Fine-tuning: train a linear layer over a finished run's backbone, frozen or trained with it, and store its accuracy.
 
-The loop of Barlow Twins' evaluation (Zbontar et al., ICML 2021, code); `protocols.py` has the settings of others.
+The loop of Barlow Twins' evaluation (Zbontar et al., ICML 2021, code); `recipes/evaluation.py` has other settings.
 Order and views are functions of (seed, epoch, sample), so one that was stopped at any step goes on to the same bits.
 The last, smaller batch of an epoch is kept; several processes take equal parts of it, and the few images that are over
 wait for another epoch.

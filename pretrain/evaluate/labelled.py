@@ -38,7 +38,7 @@ class Labelled(NamedTuple):
 def labelled(spec: FineTuning, root: Path) -> Labelled:
     """The images of a fine-tuning; `root` holds the data sets.
 
-    Validation images are a fifth of the labelled share: whoever has few labels has few to choose settings by.
+    Validation images are a fifth of the labelled share: a user with few labels has few to choose settings by.
     """
     run = spec.run
     train = labelled_images(run.dataset, run.copy, run.train_images, run.seed, root)
@@ -77,8 +77,8 @@ def balanced(labels_N: NDArray[Any], groups_N: NDArray[Any], share: float, seed:
     """
     classes = np.unique(labels_N)
     count = max(len(classes), int(share * len(labels_N) + 1e-9))  # 0.1 * 30 is a hair below 3
-    each, over = divmod(count, len(classes))
-    due = np.full(len(classes), each)
+    quota_of_all, over = divmod(count, len(classes))
+    due = np.full(len(classes), quota_of_all)
     due[permutation(seed, _SHARE, len(classes))[:over].numpy()] += 1
     order_N = permutation(seed, _SHARE, len(labels_N)).numpy()
     order_N = order_N[np.argsort(labels_N[order_N], kind="stable")]  # by class, in drawn order within

@@ -112,8 +112,8 @@ class Option:
         """What `value` would have to be; "" when it is valid. A switch is on or off by 1 or 0."""
         if self.hint is bool:
             return "" if isinstance(value, int) and value in (0, 1) else "1 or 0 (on or off)"
-        found = fault(value, self.hint)
-        return described(self.hint) if found and not isinstance(value, int | float) else found
+        wrong = fault(value, self.hint)
+        return described(self.hint) if wrong and not isinstance(value, int | float) else wrong
 
     def given(self, value: Any) -> Any:
         """A valid value as `__init__` takes it."""

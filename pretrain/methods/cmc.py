@@ -111,12 +111,13 @@ class CMC(Method):
     @torch.no_grad()
     def _first_normalisers(self, embedded: Embedded, rows: Tensor) -> Tensor:
         """Logarithms of the images' number times the mean of exp(score / temperature), over the whole batch."""
-        found = []
+        logarithms = []
         for z, row in zip(reversed(embedded.embeddings), rows, strict=True):
             logits = bank_scores(z, row) / self.temperature
             sums = gather(logits.logsumexp((0, 1), keepdim=True))
-            found.append(sums.logsumexp((0, 1)) - math.log(world() * logits.numel()) + math.log(self.banks.shape[1]))
-        return torch.stack(found)
+            mean = sums.logsumexp((0, 1)) - math.log(world() * logits.numel())
+            logarithms.append(mean + math.log(self.banks.shape[1]))
+        return torch.stack(logarithms)
 
 
 @full_precision

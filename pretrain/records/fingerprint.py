@@ -201,8 +201,8 @@ def _counts(module: str, *, large: bool) -> bool:
     """Whether a module's definitions belong to a fingerprint: neither it nor a folder of it says that they do not."""
     parts = module.split(".")
     folders = [".".join([*parts[:length], "__init__"]) for length in range(2, len(parts))]
-    said = {name for place in (*folders, module) for name, _ in _definitions(place)}
-    return FREE not in said and (large or LARGE not in said) and parts[-1] != "__init__"
+    names = {name for place in (*folders, module) for name, _ in _definitions(place)}
+    return FREE not in names and (large or LARGE not in names) and parts[-1] != "__init__"
 
 
 @cache

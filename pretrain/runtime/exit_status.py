@@ -1,4 +1,4 @@
-"""Exit statuses: what a command or a task tells whoever started it. Imports nothing."""
+"""Exit statuses: what a command or a task tells the program that started it. Imports nothing."""
 
 MOVES_NO_NUMBER = "names exit statuses"
 

@@ -38,8 +38,8 @@ def launch_of(environment: Mapping[str, str]) -> Launch:
     try:
         launch = Launch(*(_whole(environment[name]) for name in names))
     except (KeyError, ValueError):
-        found = {name: environment.get(name, "unset") for name in names}
-        raise ValueError(f"cannot tell this process's rank from {found}; expected three whole numbers") from None
+        variables = {name: environment.get(name, "unset") for name in names}
+        raise ValueError(f"cannot tell this process's rank from {variables}; expected three whole numbers") from None
     if not 0 <= launch.rank < launch.world:
         raise ValueError(f"{names[0]} {launch.rank} must be below {names[1]} {launch.world}")
     return launch

@@ -17,7 +17,7 @@ class Entry:
 
     label: str  # as the paper prints it
     source: str  # the paper the method is from
-    recipe: Literal["S", "L"] = "S"  # small-data recipe of its rows in Table 1, see presets.py
+    recipe: Literal["S", "L"] = "S"  # small-data recipe of its rows in Table 1, see recipes/presets.py
     code: str  # "module.Class" in pretrain/methods/, or "package.module:Class" of any package that Python can import
     views: int = 2  # fewest views a sample
     plus: bool = True  # whether it has a two-view embedding, which CompMod needs

@@ -35,10 +35,10 @@ class KeptConvolutions(TorchFunctionMode):
     def prune(self) -> None:
         """Let go of what exceeds the share, the least work an output byte first."""
         sizes = [output.nbytes for output in self.outputs if output is not None]
-        room = self.share * sum(sizes)
+        left = self.share * sum(sizes)
         for i in sorted(range(len(sizes)), key=lambda i: (-self._work[i], i)):
-            if sizes[i] <= room:
-                room -= sizes[i]
+            if sizes[i] <= left:
+                left -= sizes[i]
             else:
                 self.outputs[i] = None
 

@@ -136,22 +136,22 @@ def cut(tables: Sequence[Table], digests: Collection[str]) -> list[Table]:
 def _parted(words: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
     """Numbers of tables, and beginnings of digests. Raises ValueError on a short word that is no table."""
     short = [word for word in words if word == ALL or len(word) < SHORTEST]
-    found: dict[int, None] = {}
+    tables: dict[int, None] = {}
     for word in short:
-        found.update(dict.fromkeys(numbers(int(word) if word.isascii() and word.isdigit() else word)))
-    return tuple(found), [word for word in words if word not in short]
+        tables.update(dict.fromkeys(numbers(int(word) if word.isascii() and word.isdigit() else word)))
+    return tuple(tables), [word for word in words if word not in short]
 
 
 def _beginning(words: Sequence[str], known: Mapping[str, TaskStatus]) -> list[str]:
     """The digests that begin with the words. Raises ValueError on a word that begins no failed digest, or several."""
-    found = []
+    digests = []
     for word in words:
         alike = [digest for digest in known if digest.startswith(Path(word).name.rpartition("-")[2])]
         if len(alike) != 1:
             listed = ", ".join(alike or known) or "none of these tables' runs"
             raise ValueError(f"{word!r} begins {len(alike)} digests of what failed; valid: {listed}")
-        found += alike
-    return list(dict.fromkeys(found))
+        digests += alike
+    return list(dict.fromkeys(digests))
 
 
 def _measurements(task: TaskStatus, status: Status) -> set[str]:
@@ -159,9 +159,9 @@ def _measurements(task: TaskStatus, status: Status) -> set[str]:
     if task.spec.kind != "pretraining":
         return {task.spec.digest}
     return {
-        each.spec.digest
-        for each in status.tasks
-        if each.spec.kind != "pretraining" and each.run.digest == task.spec.digest and each.state != "done"
+        other.spec.digest
+        for other in status.tasks
+        if other.spec.kind != "pretraining" and other.run.digest == task.spec.digest and other.state != "done"
     }
 
 

@@ -83,9 +83,9 @@ class Schedulers:
     def _account(self, gone: Sequence[str]) -> None:
         """Ask sacct how jobs ended that squeue has forgotten."""
         new = [job_id for job_id in gone if job_id not in self._ended and job_id not in self._without_account]
-        found = queue.accounted(new)
-        self._ended.update({job_id: job for job_id, job in found.items() if job.state in queue.FINISHED})
-        self._without_account.update(set(new) - set(found))
+        jobs = queue.accounted(new)
+        self._ended.update({job_id: job for job_id, job in jobs.items() if job.state in queue.FINISHED})
+        self._without_account.update(set(new) - set(jobs))
 
 
 def in_slurm(entry: JournalEntry) -> bool:

@@ -48,10 +48,9 @@ REASONS = {  # of squeue's, what they mean here
 
 def console() -> Console:
     """One as wide as the terminal, or wide enough for whole lines where there is none."""
-    found = Console(highlight=False, markup=False)
-    return (
-        found if found.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, markup=False, width=PIPED)
-    )
+    usual = Console(highlight=False, markup=False)
+    wide_enough = usual.is_terminal or "COLUMNS" in os.environ
+    return usual if wide_enough else Console(highlight=False, markup=False, width=PIPED)
 
 
 def watch(reader: StatusReader, console: Console) -> None:

@@ -35,8 +35,8 @@ def plan_command(
     """List the runs and measurements that tables lack, with predicted hours and disk; run nothing."""
     named = named_copies(copies)
     tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
-    found = plan(tables, runs, measured_rates(runs, hardware))
-    print(found.to_json() if json else plan_text(found, scale, seeds), flush=True)
+    lacking = plan(tables, runs, measured_rates(runs, hardware))
+    print(lacking.to_json() if json else plan_text(lacking, scale, seeds), flush=True)
 
 
 def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
@@ -77,8 +77,8 @@ def _states(steps: Sequence[Step]) -> str:
     """How many steps were begun, by state, and how far the unfinished ones are."""
     begun = Counter(step.state for step in steps if step.state != "not run")
     reached = [_reached(step) for step in steps if step.progress]
-    said = ", ".join(f"{count} {state}" for state, count in begun.items()) or "not run"
-    return said + (f" ({', '.join(reached)})" if reached else "")
+    states = ", ".join(f"{count} {state}" for state, count in begun.items()) or "not run"
+    return states + (f" ({', '.join(reached)})" if reached else "")
 
 
 def _reached(step: Step) -> str:

@@ -55,13 +55,13 @@ def _torchvision() -> str:
 
 
 def _detectron2() -> str:
-    found = find()
-    if found is None:
+    installed = find()
+    if installed is None:
         return "absent: `make detectron2` installs it; `compmod transfer` needs it"
-    importlib.import_module("..detector.detectron2", __package__)
-    kind = "installed" if found.kind == "installed" else "the archive's Python files, which are enough"
+    importlib.import_module("..detector.detectron2", __package__).load()
+    kind = "installed" if installed.kind == "installed" else "the archive's Python files, which are enough"
     compiled = getattr(sys.modules.get("detectron2._C"), "__file__", None)  # an empty module may stand in for it
-    return f"{found.version}, {kind}; compiled operations {compiled or 'absent'}; in {found.folder}"
+    return f"{installed.version}, {kind}; compiled operations {compiled or 'absent'}; in {installed.folder}"
 
 
 def _pycocotools() -> str:

@@ -98,20 +98,20 @@ def by_id(file: object, document: Mapping[str, Any], kind: str) -> dict[int, dic
     entries, fields = document.get(kind), FIELDS[kind].items()
     if not isinstance(entries, list) or not entries:
         raise BadData(f"{file} has no list of {kind}; expected images, annotations and categories")
-    found: dict[int, dict[str, Any]] = {}
+    entries_by_id: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
         number: Any = entry.get("id") if isinstance(entry, dict) else None
         if not _ID.holds(number):
             given = shorten(number if isinstance(entry, dict) else entry)
             raise BadData(f"{file}: entry {position} of {kind} has no whole number of 64 bits as its id, but {given}")
-        if number in found:
+        if number in entries_by_id:
             raise BadData(f"{file}: id {number} stands twice in {kind}")
         kept = {name: entry.get(name, field.default) for name, field in fields}
         for name, field in fields:
             if not field.holds(kept[name]):
                 raise BadData(f"{file}: {ONE[kind]} id {number} {_fault(name, kept[name], field)}")
-        found[number] = kept
-    return dict(sorted(found.items()))
+        entries_by_id[number] = kept
+    return dict(sorted(entries_by_id.items()))
 
 
 def _fault(name: str, value: Any, field: Field) -> str:

@@ -30,14 +30,14 @@ _VIEW = 0  # stands where the number of a view stands: an image has one
 
 def usable(split: Split) -> list[int]:
     """Positions of the images with an object on them that is no crowd: those that are trained on."""
-    found = [
+    positions = [
         position
         for position, image in enumerate(split.images)
-        if any(not each.get("iscrowd") for each in split.annotations[image["id"]])
+        if any(not annotation.get("iscrowd") for annotation in split.annotations[image["id"]])
     ]
-    if not found:
+    if not positions:
         raise BadData(f"{split.file} has no object to train on, only crowds")
-    return found
+    return positions
 
 
 def order(lying: list[bool], batch_size: int, seed: int) -> Iterator[list[int]]:
@@ -66,7 +66,7 @@ def training_batches(
     batches = islice(order(lying, detector.batch_size, seed), steps.start, steps.stop)
     size = detector.batch_size // world()
     mine = slice(rank() * size, (rank() + 1) * size)
-    requests = ((step, [kept[each] for each in batch[mine]]) for step, batch in zip(steps, batches, strict=False))
+    requests = ((step, [kept[number] for number in batch[mine]]) for step, batch in zip(steps, batches, strict=False))
     return served(Trained(split, detector, seed), requests, workers)
 
 
@@ -101,28 +101,29 @@ class Trained(Dataset["list[Example] | str"]):
             steps.append(transforms.HFlipTransform(steps[0].new_w))
         change = transforms.TransformList(steps)
         image = change.apply_image(pixels)
-        found = [each for each in self.split.annotations[entry["id"]] if not each.get("iscrowd")]
-        return {"image": _tensor(image), "instances": self._objects(found, change, image.shape[:2], entry)}
+        annotations = self.split.annotations[entry["id"]]
+        objects = [annotation for annotation in annotations if not annotation.get("iscrowd")]
+        return {"image": _tensor(image), "instances": self._objects(objects, change, image.shape[:2], entry)}
 
-    def _objects(self, found: list[Any], change: Any, shape: tuple[int, int], entry: Any) -> Any:
+    def _objects(self, objects: list[Any], change: Any, shape: tuple[int, int], entry: Any) -> Any:
         numbers, tools = self.split.numbers, data.detection_utils
         changed = [
             tools.transform_instance_annotations(
                 {
-                    "bbox": each["bbox"],
+                    "bbox": one["bbox"],
                     "bbox_mode": structures.BoxMode.XYWH_ABS,
-                    "category_id": numbers[each["category_id"]],
-                    "segmentation": _runs(each["segmentation"], entry),
+                    "category_id": numbers[one["category_id"]],
+                    "segmentation": _runs(one["segmentation"], entry),
                 },
                 change,
                 shape,
             )
-            for each in found
+            for one in objects
         ]
         masks = "bitmask" if self.split.has_runs else "polygon"
-        for each in changed:
-            if isinstance(each["segmentation"], np.ndarray):  # as Pillow gives it, which torch would warn of
-                each["segmentation"] = each["segmentation"].copy()
+        for one in changed:
+            if isinstance(one["segmentation"], np.ndarray):  # as Pillow gives it, which torch would warn of
+                one["segmentation"] = one["segmentation"].copy()
         return tools.filter_empty_instances(tools.annotations_to_instances(changed, shape, mask_format=masks))
 
 

@@ -33,12 +33,12 @@ def __getattr__(name: str) -> Any:
     """One of MODULES, imported at first use. Raises ValueError where Detectron2 is absent."""
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; known: {', '.join(MODULES)}")
-    _prepare()
+    load()
     return importlib.import_module(MODULES[name])
 
 
 @functools.cache
-def _prepare() -> None:
+def load() -> None:
     """Import Detectron2, once what it expects of other packages is there again."""
     installation = find()
     if installation is None:

@@ -56,12 +56,12 @@ class Found(NamedTuple):
 
 
 def archive_folder() -> Path:
-    """Where this interpreter's archive is unpacked: beside its packages, and on nobody's path until asked for."""
+    """Where this interpreter's archive is unpacked: beside its packages, outside the import path."""
     return Path(sysconfig.get_path("purelib")) / f"{ARCHIVE}-{VERSION}"
 
 
 def find() -> Found | None:
-    """The Detectron2 that `detectron.py` takes: an installed one before the archive; None without one."""
+    """The Detectron2 that `detectron2.py` takes: an installed one before the archive; None without one."""
     archive = archive_folder()
     spec = importlib.util.find_spec("detectron2")
     folder = Path(spec.origin).parents[1] if spec and spec.origin else archive

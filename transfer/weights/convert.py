@@ -20,11 +20,11 @@ DROPPED = {  # pattern of a name -> why Detectron2 has no use for it
 }
 # Pattern of a part of a name -> Detectron2's; applied one after the other.
 _PLACES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
-    (r"^layer([1-4])\.(\d+)\.", lambda found: f"res{int(found[1]) + 1}.{found[2]}."),
-    (r"^(conv1|bn1)\.", lambda found: f"stem.{found[1]}."),
-    (r"\bbn([1-3])\.", lambda found: f"conv{found[1]}.norm."),
-    (r"\bdownsample\.0\.", lambda found: "shortcut."),
-    (r"\bdownsample\.1\.", lambda found: "shortcut.norm."),
+    (r"^layer([1-4])\.(\d+)\.", lambda match: f"res{int(match[1]) + 1}.{match[2]}."),
+    (r"^(conv1|bn1)\.", lambda match: f"stem.{match[1]}."),
+    (r"\bbn([1-3])\.", lambda match: f"conv{match[1]}.norm."),
+    (r"\bdownsample\.0\.", lambda match: "shortcut."),
+    (r"\bdownsample\.1\.", lambda match: "shortcut.norm."),
 )
 _CONVOLUTION, _NORM = r"weight", r"(weight|bias|running_mean|running_var)"
 _BLOCK = rf"layer[1-4]\.\d+\.(conv[1-3]\.{_CONVOLUTION}|bn[1-3]\.{_NORM}"

@@ -1,4 +1,4 @@
-"""Target: a copy of a network that follows it slowly, as the targets of BYOL, MoCo and their kin do."""
+"""Target network: a copy of a network that follows it slowly, as in BYOL and MoCo."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from compmod.pretrain.data.load import load
-from compmod.pretrain.evaluate import classifier as room
+from compmod.pretrain.evaluate import classifier as module
 from compmod.pretrain.evaluate.classifier import Classifier, _requests, examples, rate_share, steps_per_epoch
 from compmod.pretrain.networks.build import build_backbone
 from compmod.pretrain.runtime import distributed
@@ -140,7 +140,7 @@ def test_scoring_changes_nothing() -> None:
 
 
 def test_top1_and_top5_are_shares_of_all_images_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "SCORED", 7)  # a last, smaller batch
+    monkeypatch.setattr(module, "SCORED", 7)  # a last, smaller batch
     images = load("digits", "test", Path()).take(np.arange(40))
     model = classifier(LINEAR).float()
     with torch.no_grad():
@@ -190,14 +190,14 @@ def test_processes_take_equal_parts_of_the_batch_of_one(monkeypatch: pytest.Monk
     for mine in range(2):
         for name, value in (("rank", mine), ("world", 2)):
             monkeypatch.setattr(distributed, name, lambda value=value: value)
-        monkeypatch.setattr(room, "world", lambda: 2)
+        monkeypatch.setattr(module, "world", lambda: 2)
         parts.append(visited(14, 8))
     assert [one + other for one, other in zip(*parts, strict=True)] == whole
     assert [len(index) for index in parts[0]] == [4, 3]
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "world", lambda: 3)
+    monkeypatch.setattr(module, "world", lambda: 3)
     with pytest.raises(ValueError, match="batch_size 32 cannot be shared equally by 3 processes"):
         steps_per_epoch(100, 32)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compmod.pretrain.data.images import Images
-from compmod.pretrain.evaluate import finetune as room
+from compmod.pretrain.evaluate import finetune as module
 from compmod.pretrain.evaluate.classifier import Classifier
 from compmod.pretrain.evaluate.finetune import fine_tune, sweep
 from compmod.pretrain.evaluate.labelled import Labelled, labelled
@@ -43,7 +43,7 @@ def few(spec: FineTuning, root: Path) -> Labelled:
 
 @pytest.fixture(autouse=True)
 def _few_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "labelled", few)
+    monkeypatch.setattr(module, "labelled", few)
 
 
 def test_a_fine_tuning_stores_its_numbers_and_where_they_come_from(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_stored_fine_tuning_is_opened_by_its_folder(tmp_path: Path) -> None:
 def test_a_finished_fine_tuning_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(tmp_path)
     first = fine_tune(tmp_path, LINEAR, Path(), QUIET).results
-    monkeypatch.setattr(room, "FineTuner", None)
+    monkeypatch.setattr(module, "FineTuner", None)
     assert fine_tune(tmp_path, LINEAR, Path(), QUIET).results == first
 
 
@@ -175,7 +175,7 @@ def test_classes_that_can_be_told_apart_are_learnt(
     backbone_lr: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish(tmp_path)
-    monkeypatch.setattr(room, "labelled", lambda *_: Labelled(coloured(400, 1), coloured(100, 2), "all"))
+    monkeypatch.setattr(module, "labelled", lambda *_: Labelled(coloured(400, 1), coloured(100, 2), "all"))
     spec = replace(LINEAR, backbone_lr=backbone_lr, head_lr=1.0, epochs=12, batch_size=32)
     results = fine_tune(tmp_path, spec, Path(), QUIET).results
     assert results is not None
@@ -225,7 +225,7 @@ def test_the_sweep_chooses_on_validation_images_alone(
         record.finish({"top1": {1.0: 0.5, 3.0: 0.75, 10.0: 0.75}.get(spec.head_lr, 0.1)}, {})
         return record
 
-    monkeypatch.setattr(room, "fine_tune", fake)
+    monkeypatch.setattr(module, "fine_tune", fake)
     chosen = sweep(tmp_path, LINEAR, Path(), QUIET).spec
     assert chosen == replace(LINEAR, head_lr=3.0)
     assert asked == [(rate, "validation") for rate in (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)] + [(3.0, "test")]

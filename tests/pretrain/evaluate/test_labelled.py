@@ -10,7 +10,7 @@ import pytest
 from compmod.pretrain.data.cifar_stl import md5
 from compmod.pretrain.data.imagenet import Files
 from compmod.pretrain.data.load import load
-from compmod.pretrain.evaluate import labelled as room
+from compmod.pretrain.evaluate import labelled as module
 from compmod.pretrain.evaluate.labelled import balanced, labelled, listed
 from compmod.pretrain.recipes import evaluation as protocols
 from compmod.pretrain.specs.measurement import FineTuning
@@ -141,8 +141,8 @@ def test_a_fine_tuning_by_the_published_list_reads_it_below_the_data_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = a_list(tmp_path / "imagenet_subsets", "n00000001_2", "n00000002_0")
-    monkeypatch.setattr(room, "labelled_images", lambda *_: files(tmp_path))
-    monkeypatch.setattr(room, "read", lambda *_, **__: files(tmp_path))
+    monkeypatch.setattr(module, "labelled_images", lambda *_: files(tmp_path))
+    monkeypatch.setattr(module, "read", lambda *_, **__: files(tmp_path))
     spec = FineTuning(run=Run(method="simclr", dataset="imagenet"), share=0.01, lists="simclr")
     with pytest.raises(ValueError, match="expected b61c91b8ddb75fabdb02a9bb2ae3bd74"):
         labelled(spec, tmp_path)

@@ -203,10 +203,10 @@ def test_scr_is_the_first_authors_own_setting() -> None:
     assert dict(run.options)["temperature"] == 0.5
 
 
-@pytest.mark.parametrize("room", [recipes, recipes100], ids=["ImageNet", "ImageNet-100"])
+@pytest.mark.parametrize("family", [recipes, recipes100], ids=["ImageNet", "ImageNet-100"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_default_trunk_at_224_px_is_a_resnet50_with_a_large_stem(method: str, room: Any) -> None:
-    run = room(method, Run(method=method, dataset="cifar10"))[""].applied(Run(method=method, dataset="cifar10"))
+def test_the_default_trunk_at_224_px_is_a_resnet50_with_a_large_stem(method: str, family: Any) -> None:
+    run = family(method, Run(method=method, dataset="cifar10"))[""].applied(Run(method=method, dataset="cifar10"))
     assert (run.backbone.name, run.backbone.width, run.backbone.stem) == ("resnet50", 64, "large")
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from compmod.pretrain.records import provenance as room
+from compmod.pretrain.records import provenance as module
 from compmod.pretrain.records.provenance import provenance
 from compmod.pretrain.specs.measurement import Evaluation
 from compmod.pretrain.specs.run import Run
@@ -44,7 +44,7 @@ def test_the_versions_that_can_move_a_number_are_named() -> None:
 
     versions = provenance(RUN, seconds=0, device="cpu")["versions"]
     assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert set(versions) == {"python", *room.PACKAGES}
+    assert set(versions) == {"python", *module.PACKAGES}
 
 
 def test_threads_are_named_once_torch_is_imported() -> None:
@@ -62,13 +62,13 @@ def test_the_commit_is_that_of_the_checkout_that_holds_the_code(
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "-q")
-    (tmp_path / Path(room.__file__).name).write_text("x = 1\n")
+    (tmp_path / Path(module.__file__).name).write_text("x = 1\n")
     git("add", ".")
     git("commit", "-qm", "first")
-    monkeypatch.setattr(room, "PACKAGE_FOLDER", tmp_path)
+    monkeypatch.setattr(module, "PACKAGE_FOLDER", tmp_path)
     commit = git("rev-parse", "HEAD")
     assert provenance(RUN, seconds=0, device="cpu")["git"] == {"commit": commit, "dirty": False}
-    (tmp_path / Path(room.__file__).name).write_text("x = 2\n")
+    (tmp_path / Path(module.__file__).name).write_text("x = 2\n")
     assert provenance(RUN, seconds=0, device="cpu")["git"] == {"commit": commit, "dirty": True}
 
 
@@ -76,7 +76,7 @@ def test_an_installed_copy_inside_another_checkout_has_no_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subprocess.run(["git", "-C", str(tmp_path), "init", "-q"], check=True)
-    monkeypatch.setattr(room, "PACKAGE_FOLDER", tmp_path)
+    monkeypatch.setattr(module, "PACKAGE_FOLDER", tmp_path)
     assert provenance(RUN, seconds=0, device="cpu")["git"] == {"commit": "unknown", "dirty": None}
 
 

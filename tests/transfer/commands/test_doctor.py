@@ -11,6 +11,7 @@ import pytest
 import torch
 from compmod.cli import main
 from compmod.transfer.commands import doctor
+from compmod.transfer.detector import detectron2
 from compmod.transfer.detector.install import find
 
 
@@ -71,3 +72,15 @@ def test_what_is_there_and_broken_fails_after_every_line(
     assert shown.err == "error: does not work here: torchvision\n"
     assert "torchvision  FAULTY: RuntimeError: operator torchvision::nms does not exist\n" in shown.out
     assert "slurm " in shown.out
+
+
+def test_a_detectron2_that_does_not_load_is_faulty(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ImportError("undefined symbol")
+
+    monkeypatch.setattr(detectron2, "load", broken)
+    with pytest.raises(SystemExit):
+        main(["doctor"])
+    assert said(capsys)["detectron2"] == "FAULTY: ImportError: undefined symbol"
