@@ -22,8 +22,9 @@ from PIL import Image
 
 from .install import MISSING, find
 
+NAMES = ("checkpoint", "config", "data", "evaluation", "layers", "modeling", "structures", "utils")
 MODULES = {  # name here -> Detectron2's module
-    **{name: f"detectron2.{name}" for name in ("data", "evaluation", "layers", "modeling", "structures", "utils")},
+    **{name: f"detectron2.{name}" for name in NAMES},
     "resnet": "detectron2.modeling.backbone.resnet",
     "transforms": "detectron2.data.transforms",
 }
