@@ -140,7 +140,7 @@ def _read(folder: Path) -> Timed:
     if not folder.name.endswith(f"-{spec.digest}"):
         raise ValueError(f"{folder}/spec.json: of another folder, {spec.folder}")
     results = _checked(folder / RESULTS_FILE, PRETRAINED if spec.kind == "pretraining" else {})
-    provenance = _checked(folder / PROVENANCE_FILE, PROVENANCE)
+    provenance = _without_nulls(_checked(folder / PROVENANCE_FILE, PROVENANCE))
     if provenance.get("digest") not in (None, spec.digest):
         raise ValueError(f"{folder}/provenance.json: of another folder, digest {provenance['digest']!r}")
     check_unchanged(results, provenance, folder / RESULTS_FILE)
@@ -160,9 +160,14 @@ def _read(folder: Path) -> Timed:
 
 
 def _checked(file: Path, fields: Fields) -> dict[str, Any]:
-    """The known fields of a file. Raises KeyError where there is none, and ValueError where it is damaged."""
+    """The content of a file. Raises KeyError where there is no file, and ValueError where it is damaged."""
     stored = read_object(file)
     if stored is None:
         raise KeyError(file)
     check_fields(stored, fields, file)
+    return stored
+
+
+def _without_nulls(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are known: null says that one is not."""
     return {name: value for name, value in stored.items() if value is not None}

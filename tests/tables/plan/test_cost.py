@@ -300,3 +300,11 @@ def test_measured_checkpoints_replace_the_formula(tmp_path: Path) -> None:
     (folder / "step-000000010.pt").write_bytes(bytes(5000))
     rates = measured_rates(tmp_path)
     assert disk_bytes(run, 1.0, rates) - disk_bytes(run, 0.0, rates) == 2 * 5000
+
+
+def test_a_record_with_an_unknown_figure_is_not_damaged(tmp_path: Path) -> None:
+    record = Record(tmp_path, Run(method="simclr", dataset="digits", backbone=Backbone(name="pixels"), epochs=0))
+    record.start()
+    provenance = {"seconds": 0.1, "hardware": {"cpu": "a processor", "threads": 1}}
+    record.finish({"epochs": 0, "images_per_second": None}, provenance)  # no update, no rate
+    assert measured_rates(tmp_path, "").damaged == ()
