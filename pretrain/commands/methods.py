@@ -107,7 +107,8 @@ def _unverified(name: str) -> str:
 
 def _title(entry: Entry) -> str:
     remark = f"; {entry.remark}" if entry.remark else ""
-    cost = f"{_cost(entry.cost)} of SimCLR's step" + (f", {_cost(entry.plus_cost)} with +" if entry.plus else "")
+    plain = f"{_cost(entry.cost)} of SimCLR's step" if entry.cost else _cost(0)
+    cost = plain + (f", {_cost(entry.plus_cost)} with +" if entry.plus else "")
     return f"{entry.label}: {entry.source}{remark}. Cost: {cost}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,9 @@ def test_options_are_listed_in_words() -> None:
     assert "- prior: a number from 0 to below 1; 0.1 by default" in lines
     assert "- symmetric: 1 or 0 (on or off); 1 by default" in one_method("moco", "text").splitlines()
     assert "- queue: a whole number at least 1; 32768 by default" in one_method("moco", "text").splitlines()
+
+
+def test_a_cost_that_nobody_measured_is_no_share_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = replace(METHODS["simclr"], cost=0.0, plus_cost=0.0)
+    monkeypatch.setitem(METHODS, "simclr", entry)
+    assert "Cost: not measured, not measured with +." in one_method("simclr", "text")
