@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..networks.batch_norm import BatchNorm
 from ..networks.heads import mlp, projector_widths
 from ..runtime.precision import full_precision
 from ..specs.fields import Width
@@ -33,7 +34,7 @@ def normalised_projector(features: int, head: Projector) -> nn.Sequential:
     No linear layer has a bias, for each is followed by a batch norm.
     """
     widths = projector_widths(features, head.layers, head.hidden, head.out)
-    return nn.Sequential(*mlp(widths, bias=False, last_bias=False), nn.BatchNorm1d(head.out, affine=False))
+    return nn.Sequential(*mlp(widths, bias=False, last_bias=False), BatchNorm(head.out, affine=False))
 
 
 @full_precision
