@@ -45,7 +45,7 @@ class SynchronisedBatchNorm(BatchNorm):
         running_mean = running_var = None
         if self.track_running_stats:
             assert self.num_batches_tracked is not None
-            self.num_batches_tracked += 1
+            self.num_batches_tracked.add_(1)
             running_mean, running_var = self.running_mean, self.running_var
         x = _dense(x)
         count = x.numel() // x.shape[1] * world()
