@@ -23,7 +23,7 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -44,7 +44,6 @@ from .views.batch import Batch
 MOVES_NO_NUMBER = "predicts memory; trains nothing"
 
 BLOCK = 512  # bytes: PyTorch's caching allocator rounds every request up to a multiple (kMinBlockSize)
-STEPS = 2  # the first one makes the optimiser's moments; the second finds them there
 SAMPLED = 8  # images whose views are made, on real tensors, to see what an image's views take
 
 
@@ -103,18 +102,24 @@ def _step(run: Run, processes: int, count: int, *, recompute: bool) -> tuple[int
         LiveMemory() as memory,
     ):
         images = cast("Images", _Count(_images(run)))
-        with patch.object(nn.Module, "_apply", _as_it_is):
+        with patch.object(nn.Module, "_apply", _as_it_is), patch.object(FakeTensor, "__deepcopy__", _copied):
             trainer = Trainer(Record(Path(folder), run), run, images, Path(folder), session, Stop())
-        for step in range(STEPS):
-            trainer.step = step
-            memory.peak = memory.live
-            trainer._update(_batch(run, count, step))
-        return memory.peak, memory.live
+        batch, before = _batch(run, count), memory.live
+        trainer._update(batch)
+        lasting = memory.live
+        return memory.peak + lasting - before, lasting  # later steps have moments and old gradients beside the rest
 
 
 def _as_it_is(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
     """In place of a conversion: it would only give fake parameters the type they have, and swaps them, which fails."""
     return module
+
+
+def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """In place of a deep copy, which reaches for the numbers that a fake tensor has not."""
+    copy = tensor.detach().clone()
+    copy = nn.Parameter(copy, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
+    return memo.setdefault(id(tensor), copy)
 
 
 class _Count:
@@ -137,13 +142,14 @@ def _sides(run: Run) -> list[int]:
     return [view.size or DATASETS[run.dataset].view_size for view in run.views]
 
 
-def _batch(run: Run, count: int, step: int) -> Batch:
+def _batch(run: Run, count: int) -> Batch:
+    """A batch of the last epoch, when every queue is in use."""
     return Batch(
         views=tuple(torch.empty(count, 3, side, side) for side in _sides(run)),
         index=torch.empty(count, dtype=torch.int64),
         labels=torch.empty(count, dtype=torch.int64),
-        step=step,
-        epoch=float(step),
+        step=1,
+        epoch=float(run.epochs),
         draw=0.5,
     )
 
