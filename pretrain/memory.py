@@ -15,7 +15,6 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -51,7 +50,7 @@ class LiveMemory(TorchDispatchMode):
     """As a context: sums up the storage that operations make and that is still alive."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0  # bytes
         self._known: set[int] = set()
 
@@ -118,8 +117,8 @@ def _as_it_is(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: 
 def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
     """In place of a deep copy, which reaches for the numbers that a fake tensor has not."""
     copy = tensor.detach().clone()
-    copy = nn.Parameter(copy, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
-    return memo.setdefault(id(tensor), copy)
+    memo[id(tensor)] = nn.Parameter(copy, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
+    return cast("Tensor", memo[id(tensor)])
 
 
 class _Count:

@@ -15,7 +15,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,11 +25,14 @@ from ...pretrain.recipes.scales import EPOCH_OPTIONS
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.run import Comprehensive, Optimizer, Run, Schedule
 from ...pretrain.specs.spec import DIGEST_LENGTH
+from .plan import Plan, Step
 
 PACKAGE = Path(__file__).resolve().parents[2]
 SHIPPED = Path(__file__).with_name("memory.json")
-COUNTED = ("pretrain/networks", "pretrain/methods", "pretrain/training", "pretrain/two_level", "pretrain/views")
-COUNTED += ("pretrain/runtime", "pretrain/trainer.py", "pretrain/optim.py", "pretrain/memory.py")
+COUNTED = (  # what decides how much memory a step takes
+    *("pretrain/networks", "pretrain/methods", "pretrain/training", "pretrain/two_level", "pretrain/views"),
+    *("pretrain/runtime", "pretrain/trainer.py", "pretrain/optim.py", "pretrain/memory.py"),
+)
 DEFAULT_GPUS = 8  # that share a pretraining on large images where nothing else is known: one node, as papers use
 GIBIBYTE = 2**30
 
@@ -82,6 +85,24 @@ def peaks(demands: Iterable[Demand]) -> dict[Demand, float]:
         for demand in wanted
         if (counted := known.get(demand.key)) is not None
     }
+
+
+def with_memory(plan: Plan, processes: Callable[[Step], int], *, recompute: bool = False) -> Plan:
+    """The plan with the memory of each pretraining that a GPU does, by the number of its processes; 0 = no GPU."""
+    demands = {
+        step.spec.digest: Demand(step.run, count, recompute)
+        for step in plan.steps
+        if step.spec.kind == "pretraining" and (count := processes(step))
+    }
+    found = peaks(demands.values())
+
+    def told(step: Step) -> Step:
+        demand = demands.get(step.spec.digest)
+        if demand is None or demand not in found:
+            return step
+        return replace(step, processes=demand.processes, memory_gib=found[demand])
+
+    return replace(plan, steps=tuple(map(told, plan.steps)))
 
 
 def default_processes(run: Run, gpus: int = DEFAULT_GPUS) -> int:
@@ -179,7 +200,7 @@ def _keep(figures: Mapping[str, int | None]) -> None:
     path = _kept()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({"bytes": _read(path) | figures}).encode())
+        write_whole(path, json.dumps({"bytes": {**_read(path), **figures}}).encode())
 
 
 def main() -> None:
