@@ -22,7 +22,7 @@ from ..status.schedulers import Schedulers
 from ..status.status import Status, TaskStatus
 from ..submission import journal
 from ..submission.journal import JournalEntry
-from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption, RecomputeOption, TooLargeOption
+from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption
 from .status import SHORTEST, built, named
 
 WordsOption = Annotated[
