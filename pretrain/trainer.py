@@ -152,6 +152,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         objective = build_objective(self.run, _view_size(self.run), len(self.images), autocast).to(self.device)
         objective.method.to(memory_format=self.layout)  # type: ignore[call-overload]
         objective.to(self.dtype)
+        if self.session.recompute:
+            objective.recompute_activations()
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 

@@ -12,6 +12,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from ..specs.run import Backbone
+from .recomputation import Recomputable
 
 _STAGES = {
     "resnet10": ("basic", (1, 1, 1, 1)),  # one block a stage, for the demo; not in torchvision
@@ -69,7 +70,7 @@ def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential
     return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
 
 
-class ResNet(nn.Module):
+class ResNet(Recomputable):
     """Images (N x channels x H x W) to representations (N x features), the average over the last map."""
 
     def __init__(self, spec: Backbone, width: int, channels: int = 3) -> None:
@@ -99,9 +100,10 @@ class ResNet(nn.Module):
                 nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.part(nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool), x)
         for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
+            for block in self.get_submodule(f"layer{stage}").children():
+                x = self.part(block, x)
         return x.mean(dim=(2, 3))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..methods.base import Embedded, Method, Targets
 from ..methods.build import build_method
 from ..networks.batch_norm import synchronise_batch_norms
+from ..networks.recomputation import recompute_activations
 from ..runtime.distributed import average_, world
 from ..runtime.randomness import generator
 from ..specs.run import Run
@@ -32,6 +33,12 @@ class Objective(nn.Module):
         self.psi = {name: p for name, p in method.named_parameters() if p.requires_grad and id(p) not in own}
         self.xi: list[nn.Parameter] = []  # of regularisers, which a plain method has none of
         self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
+        self.recompute = False  # keep few activations, and compute them again in the backward pass
+
+    def recompute_activations(self) -> None:
+        """Spend time to save memory; the gradients stay the same."""
+        self.recompute = True
+        recompute_activations(self)
 
     def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter), equal on all processes.

@@ -53,12 +53,14 @@ class TwoLevelObjective(Objective):
         """
         settings, psi = self.settings, list(self.psi.values())
         two_level = settings.training == "two-level" and settings.hypergradient != "none"
-        kept = KeptConvolutions()
+        keep = two_level and settings.hypergradient == "jvp" and not self.recompute
+        kept = KeptConvolutions() if keep else None
         with self.autocast():
             targets = self.method.targets(batch)
-        with self.autocast(), kept if two_level and settings.hypergradient == "jvp" else nullcontext():
+        with self.autocast(), kept or nullcontext():
             embedded, ssl = self._embed_and_loss(batch.views, targets)
-        kept.prune()
+        if kept:
+            kept.prune()
         self.done = embedded.detach(), targets
         y = _outputs(embedded)
         couplings = [regulariser.on(batch, len(y.z1)) for regulariser in self.active]
@@ -92,7 +94,7 @@ class TwoLevelObjective(Objective):
         targets: Targets,
         couplings: Sequence[Coupling],
         y: Outputs,
-        kept: KeptConvolutions,
+        kept: KeptConvolutions | None,
         lr: float,
     ) -> list[Tensor]:
         """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step."""
