@@ -12,8 +12,8 @@ Runs follow one another seed by seed over all methods, so that `--minutes` ends 
 
 Every finished run is a row of a CSV file, and a study that was stopped goes on from it.
 
-    python tests/benchmarks/precision.py results/precision.csv --seeds 100-123 [--minutes 60]
-    python tests/benchmarks/precision.py results/precision.csv --seeds 100-123 --summary
+    python tests/benchmarks/precision.py results/precision.csv --seeds 100-107 [--minutes 60]
+    python tests/benchmarks/precision.py results/precision.csv --seeds 100-107 --summary
 """
 
 from __future__ import annotations
