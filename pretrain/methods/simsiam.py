@@ -37,7 +37,7 @@ def normalised_projector(features: int, head: Projector) -> nn.Sequential:
 
 
 class _Standardisation(nn.BatchNorm1d):
-    """Batch norm in float32 or better: without scale and shift PyTorch keeps a batch's statistics in the input's type."""
+    """Batch norm in float32 or better: without scale and shift, PyTorch keeps statistics in the input's type."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(at_least_float32(x)).to(x.dtype)

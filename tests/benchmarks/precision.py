@@ -49,7 +49,19 @@ METHODS = ("simclr", "byol", "barlow_twins", "simclr+", "byol+", "barlow_twins+"
 PRECISIONS = ("float32", "bfloat16")
 MARGIN, LEVEL = 1.0, 0.05  # points of per cent; of each one-sided test
 FOLDS, NEIGHBOURS, RIDGE = 5, 5, 1e-2  # of the mean squared features, which are standardised
-COLUMNS = ("method", "precision", "seed", "epochs", "batch_size", "digest", "linear", "knn", "mean", "seconds", "device")
+COLUMNS = (
+    "method",
+    "precision",
+    "seed",
+    "epochs",
+    "batch_size",
+    "digest",
+    "linear",
+    "knn",
+    "mean",
+    "seconds",
+    "device",
+)
 
 
 def runs_of(methods: Sequence[str], seeds: range, epochs: int, batch_size: int) -> list[Run]:
