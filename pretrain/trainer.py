@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from safetensors.torch import save as serialise
+from torch import Tensor
 
 from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
