@@ -16,7 +16,8 @@ from ..data.imagenet import Files
 from ..data.images import Images
 from ..specs.datasets import Dataset
 from ..views.crops import CentreCrop
-from ..views.loader import batches, requests_in_order
+from ..views.loader import batches
+from ..views.requests import requests_in_order
 
 
 def extract(
