@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..runtime.distributed import average_, total, world
+from ..runtime.distributed import total, world
+from ..runtime.gradients import mean_gradients
 from .forward_mode import KeptConvolutions, _FusedRules
 
 Parameters = Mapping[str, Tensor]
@@ -97,9 +98,11 @@ def outer_gradient(
     for name, p in parameters.items():
         slope = slopes[name]
         moved[name] = (p.clone() if slope is None else p - step_size * slope).requires_grad_()
-    gradients = torch.autograd.grad(outer(moved), list(moved.values()), materialize_grads=True)
-    average_(gradients)
-    return dict(zip(moved, gradients, strict=True))
+    gradients = mean_gradients(outer(moved), list(moved.values()))
+    return {
+        name: torch.zeros_like(p) if gradient is None else gradient
+        for (name, p), gradient in zip(moved.items(), gradients, strict=True)
+    }
 
 
 def jacobian_vector_product(

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from ..methods.base import Embedded, Method, Targets
 from ..methods.parts.regulariser import Coupling, Outputs, Regulariser
 from ..networks.running_statistics import frozen_statistics
-from ..runtime.distributed import gather
+from ..runtime.distributed import average_, gather
 from ..runtime.precision import at_least_float32
 from ..runtime.randomness import generator
 from ..specs.run import Comprehensive, Run
-from ..training.objective import Autocast, Objective
+from ..training.objective import Autocast, Objective, fill
 from ..views.batch import Batch
 from . import hypergradient
 from .compmod import CompMod
@@ -46,10 +46,11 @@ class TwoLevelObjective(Objective):
         assert self.active, "a method without regularisers has a plain objective"
         self.xi = [p for regulariser in self.active for p in regulariser.parameters()]
 
-    def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
+    def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter) and of xi, equal on all processes.
 
-        `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
+        `lr` is the current learning rate, `passengers` are scalars to overwrite by their means over processes. Returns
+        scalars to log, means over processes, left on the device.
         """
         settings, psi = self.settings, list(self.psi.values())
         two_level = settings.training == "two-level" and settings.hypergradient != "none"
@@ -71,12 +72,12 @@ class TwoLevelObjective(Objective):
         for regulariser, (coupled_term, own_term) in zip(self.active, terms, strict=True):
             logged |= {f"loss_{regulariser.coupled_name}": coupled_term, f"loss_{regulariser.own_name}": own_term}
         logged = {name: value.detach() for name, value in logged.items()}
+        passengers = [*logged.values(), *passengers]
         if settings.training == "joint":
-            both = [*psi, *self.xi]
-            self._fill(both, torch.autograd.grad(inner + own, both, allow_unused=True), logged)
+            fill([*psi, *self.xi], inner + own, passengers)
             return logged
 
-        self._fill(psi, torch.autograd.grad(inner, psi, allow_unused=True), logged)
+        fill(psi, inner, passengers)
         y = Outputs(*(output.detach() for output in y))
         del embedded, ssl, terms, inner, own  # the next graph must not stand beside this one
         hyper = [torch.zeros_like(p) for p in self.xi]
@@ -85,7 +86,10 @@ class TwoLevelObjective(Objective):
                 hyper = self._hypergradient(batch.views, targets, couplings, y, kept, lr)
             own = _weighted([c.own_weight for c in couplings], [coupling(y)[1] for coupling in couplings])
             towards_own = torch.autograd.grad(own, self.xi, materialize_grads=True)
-        self._fill(self.xi, [h + c for h, c in zip(hyper, towards_own, strict=True)], {})
+        both = [h + c for h, c in zip(hyper, towards_own, strict=True)]
+        average_(both)
+        for parameter, gradient in zip(self.xi, both, strict=True):
+            parameter.grad = gradient
         return logged | self._norms(hyper, towards_own)
 
     def _hypergradient(

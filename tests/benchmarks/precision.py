@@ -12,8 +12,8 @@ Runs follow one another seed by seed over all methods, so that `--minutes` ends 
 
 Every finished run is a row of a CSV file, and a study that was stopped goes on from it.
 
-    python tests/benchmarks/precision.py results/precision.csv --seeds 100-115 [--epochs 1] [--minutes 60]
-    python tests/benchmarks/precision.py results/precision.csv --seeds 100-115 --summary
+    python tests/benchmarks/precision.py results/precision.csv --seeds 100-107 [--minutes 60]
+    python tests/benchmarks/precision.py results/precision.csv --seeds 100-107 --summary
 """
 
 from __future__ import annotations
@@ -49,7 +49,19 @@ METHODS = ("simclr", "byol", "barlow_twins", "simclr+", "byol+", "barlow_twins+"
 PRECISIONS = ("float32", "bfloat16")
 MARGIN, LEVEL = 1.0, 0.05  # points of per cent; of each one-sided test
 FOLDS, NEIGHBOURS, RIDGE = 5, 5, 1e-2  # of the mean squared features, which are standardised
-COLUMNS = ("method", "precision", "seed", "epochs", "batch_size", "digest", "linear", "knn", "mean", "seconds", "device")
+COLUMNS = (
+    "method",
+    "precision",
+    "seed",
+    "epochs",
+    "batch_size",
+    "digest",
+    "linear",
+    "knn",
+    "mean",
+    "seconds",
+    "device",
+)
 
 
 def runs_of(methods: Sequence[str], seeds: range, epochs: int, batch_size: int) -> list[Run]:
@@ -194,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="CSV of finished runs; rows are added")
     parser.add_argument("--seeds", required=True, help="first and last seed, as 100-115")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--minutes", type=float, default=math.inf, help="no run begins after so many")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from compmod.pretrain.optim import build_optimizer
-from compmod.pretrain.runtime import precision
 from compmod.pretrain.runtime.settings import numerics
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.training.objective import Objective, build_objective
