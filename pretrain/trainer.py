@@ -178,7 +178,7 @@ class Trainer(TrainingLoop[Run, Batch]):
             return False
         self._check_finite()
         self._look_for_collapse(epoch)
-        if rank() == 0 and self._probe_due(epoch):
+        if self._probe_due(epoch):
             self._probe(epoch)
         every = self.session.checkpoint_epochs
         return bool(every) and epoch % every == 0
@@ -228,8 +228,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
-        self._add_contents(split_digests(spec, self.data))
         accuracies = probe(self.objective.method.encoder, spec, self.data, self.session.device)
+        self._add_contents(split_digests(spec, self.data))
         self.online.append({"epoch": float(epoch), **accuracies})
         self.monitor.log("online", self.step, float(epoch), accuracies)
         self.monitor.pause(time.monotonic() - paused)
