@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..runtime.distributed import average_, total, world
-from .forward_mode import KeptConvolutions, _FusedRules
+from .forward_mode import FusedRules, dual
+from .kept import KeptActivations
 
 Parameters = Mapping[str, Tensor]
 Outputs = Sequence[Tensor]
@@ -38,7 +39,7 @@ def jvp(
     outputs: Outputs,
     meta: Sequence[Tensor],
     weight: float,
-    kept: KeptConvolutions | None = None,
+    kept: KeptActivations | None = None,
 ) -> list[Tensor]:
     """dG/dxi by one Jacobian-vector product of the network; `weight` is r w, `outputs` is y = F(psi), detached."""
     tangents = jacobian_vector_product(network, parameters, outer_gradient, kept)
@@ -106,16 +107,15 @@ def jacobian_vector_product(
     network: Callable[[Parameters], Outputs],
     parameters: Parameters,
     tangents: Parameters,
-    kept: KeptConvolutions | None = None,
+    kept: KeptActivations | None = None,
 ) -> Outputs:
     """u = J v, the derivative of the network's outputs along `tangents`, by forward-mode differentiation.
 
-    `kept` holds convolution outputs of an earlier call of `network` at the same parameters, which are then not
-    computed again.
+    `kept` holds results of an earlier call of `network` at the same parameters, which are then not computed again.
     """
-    with torch.no_grad(), forward_ad.dual_level(), _FusedRules(kept):
-        dual = {name: forward_ad.make_dual(p.detach(), tangents[name]) for name, p in parameters.items()}
-        outputs = [forward_ad.unpack_dual(output) for output in network(dual)]
+    with torch.no_grad(), forward_ad.dual_level(), FusedRules(kept):
+        duals = {name: forward_ad.make_dual(p.detach(), tangents[name]) for name, p in parameters.items()}
+        outputs = [forward_ad.unpack_dual(dual(output)) for output in network(duals)]
         return tuple(
             torch.zeros_like(output.primal) if output.tangent is None else output.tangent for output in outputs
         )

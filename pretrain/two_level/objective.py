@@ -25,8 +25,8 @@ from ..training.objective import Autocast, Objective
 from ..views.batch import Batch
 from . import hypergradient
 from .compmod import CompMod
-from .forward_mode import KeptConvolutions
 from .hypergradient import Parameters
+from .kept import KeptActivations
 
 
 class TwoLevelObjective(Objective):
@@ -53,11 +53,13 @@ class TwoLevelObjective(Objective):
         """
         settings, psi = self.settings, list(self.psi.values())
         two_level = settings.training == "two-level" and settings.hypergradient != "none"
-        kept = KeptConvolutions()
+        kept = KeptActivations()
         with self.autocast():
             targets = self.method.targets(batch)
-        with self.autocast(), kept if two_level and settings.hypergradient == "jvp" else nullcontext():
-            embedded, ssl = self._embed_and_loss(batch.views, targets)
+        with self.autocast():
+            with kept if two_level and settings.hypergradient == "jvp" else nullcontext():
+                embedded = self.method.embed(batch.views)
+            ssl = self.method.loss(embedded, targets)
         kept.prune()
         self.done = embedded.detach(), targets
         y = _outputs(embedded)
@@ -92,7 +94,7 @@ class TwoLevelObjective(Objective):
         targets: Targets,
         couplings: Sequence[Coupling],
         y: Outputs,
-        kept: KeptConvolutions,
+        kept: KeptActivations,
         lr: float,
     ) -> list[Tensor]:
         """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step."""

@@ -11,7 +11,7 @@ from compmod.pretrain.networks.running_statistics import frozen_statistics
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.two_level import hypergradient
-from compmod.pretrain.two_level.forward_mode import KeptConvolutions
+from compmod.pretrain.two_level.kept import KeptActivations
 from compmod.pretrain.two_level.hypergradient import jacobian_vector_product
 from compmod.pretrain.two_level.objective import TwoLevelObjective
 from small_runs import IMAGES, SIDE, small, small_batch
@@ -166,7 +166,7 @@ def test_kept_convolutions_change_nothing_but_the_work(share: float) -> None:
         return (torch.func.functional_call(network, parameters, (x,)),)
 
     with frozen_statistics(network):
-        kept = KeptConvolutions(share)
+        kept = KeptActivations(share)
         with kept:
             call(primal)
         kept.prune()
