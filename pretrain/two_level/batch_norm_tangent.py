@@ -65,7 +65,7 @@ def _in_two_kernels(
     sum_t, sum_tx, _, _ = torch.ops.aten.batch_norm_backward_reduce(
         tangent, x, mean, inverse_std, scale, True, False, False
     )
-    divisor = torch.where(scale.abs() < _LEAST_SCALE, _LEAST_SCALE, scale)
+    divisor = scale.abs().clamp_min(_LEAST_SCALE).copysign(scale)
     factor = divisor * inverse_std
     if shift_tangent is not None:
         sum_t = torch.addcdiv(sum_t, shift_tangent, factor, value=-count)

@@ -94,10 +94,11 @@ def outer_gradient(
     step_size: float,
 ) -> Parameters:
     """v, the gradient of L at psi' = psi - step_size * slopes, by parameter name; the mean over processes."""
-    moved = {}
-    for name, p in parameters.items():
-        slope = slopes[name]
-        moved[name] = (p.clone() if slope is None else p - step_size * slope).requires_grad_()
+    moved = {name: p.detach().clone() for name, p in parameters.items()}
+    used = [(moved[name], slope) for name, slope in slopes.items() if slope is not None]
+    torch._foreach_add_([p for p, _ in used], [slope for _, slope in used], alpha=-step_size)  # in few kernels
+    for p in moved.values():
+        p.requires_grad_()
     gradients = torch.autograd.grad(outer(moved), list(moved.values()), materialize_grads=True)
     average_(gradients)
     return dict(zip(moved, gradients, strict=True))
