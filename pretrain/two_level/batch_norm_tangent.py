@@ -34,7 +34,7 @@ def batch_norm_tangent(
 ) -> Tensor:
     """The tangent of scale (x - mean) / std + shift, mean and std being those of x; as large as x."""
     if x.is_cuda:
-        return _in_two_kernels(tangent, x, scale, scale_tangent, shift_tangent, statistics)
+        return in_two_kernels(tangent, x, scale, scale_tangent, shift_tangent, statistics)
     mean, inverse_std = statistics
     out, _, _ = torch.ops.aten.native_batch_norm_backward(
         tangent, x, scale, None, None, mean, inverse_std, True, eps, [True, False, False]
@@ -46,7 +46,7 @@ def batch_norm_tangent(
     return result
 
 
-def _in_two_kernels(
+def in_two_kernels(
     tangent: Tensor,
     x: Tensor,
     scale: Tensor,

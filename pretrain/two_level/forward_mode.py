@@ -186,6 +186,4 @@ def _batch_norm(
         def value() -> Tensor:
             return known_statistics(primal, scale, shift, known, eps)
 
-    return _Deferred(
-        value, batch_norm_tangent(tangent, primal, scale, scale_tangent, shift_tangent, statistics, eps)
-    )
+    return _Deferred(value, batch_norm_tangent(tangent, primal, scale, scale_tangent, shift_tangent, statistics, eps))

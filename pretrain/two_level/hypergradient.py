@@ -10,8 +10,9 @@ of L at psi', and u = J v the directional derivative of F at psi along v)
     dG/dxi = - r w grad_xi < u, dM/dy (y, xi) >,
 
 so second derivatives pass through the small M alone and never through the network (paper, Eq. 9; Algorithm 1, line 12).
-`unrolled` differentiates the virtual step itself and is the reference; `finite_difference` replaces J by a difference
-of two forward passes and is wrong by tens of per cent in float32.
+`unrolled` differentiates the virtual step itself and is the reference. `finite_difference` replaces J by a difference
+of two forward passes: in float32 it was off by 5 to 470 per cent where it was measured, for the price of 2.65 plain
+steps against 2.7.
 """
 
 from __future__ import annotations
@@ -70,20 +71,21 @@ def finite_difference(
 
 
 def unrolled(
-    inner: Callable[[Parameters], Tensor],
     outer: Callable[[Parameters], Tensor],
     parameters: Parameters,
+    slopes: Mapping[str, Tensor | None],
     meta: Sequence[Tensor],
     step_size: float,
 ) -> list[Tensor]:
     """dG/dxi by differentiating the virtual step itself: second-order autodiff through the whole network.
 
-    `inner` is L + w M as a function of psi (and of xi through its closure), `outer` is L; with several processes the
-    result is this process's part, of which the mean is meant.
+    `slopes` is the gradient of L + w M by psi with its graph, by parameter name, `outer` is L; with several processes
+    both are of this process's part, of which the mean is meant, and so is the result.
     """
-    start = {name: p.detach().requires_grad_() for name, p in parameters.items()}
-    slopes = torch.autograd.grad(inner(start), list(start.values()), create_graph=True, materialize_grads=True)
-    moved = {name: p - step_size * total(g) / world() for (name, p), g in zip(start.items(), slopes, strict=True)}
+    moved = {}
+    for name, p in parameters.items():
+        slope = slopes[name]
+        moved[name] = p.detach() if slope is None else p.detach() - step_size * total(slope) / world()
     return list(torch.autograd.grad(outer(moved), meta, materialize_grads=True))
 
 

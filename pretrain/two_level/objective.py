@@ -76,13 +76,16 @@ class TwoLevelObjective(Objective):
             self._fill(both, torch.autograd.grad(inner + own, both, allow_unused=True), logged)
             return logged
 
-        self._fill(psi, torch.autograd.grad(inner, psi, allow_unused=True), logged)
+        unrolled = two_level and settings.hypergradient == "unrolled"
+        slopes = torch.autograd.grad(inner, psi, allow_unused=True, create_graph=unrolled)
+        # with a graph they are the virtual step's, and this process's: what is filled in is averaged in place
+        self._fill(psi, [g if g is None or not unrolled else g.detach().clone() for g in slopes], logged)
         y = Outputs(*(output.detach() for output in y))
         del embedded, ssl, terms, inner, own  # the next graph must not stand beside this one
         hyper = [torch.zeros_like(p) for p in self.xi]
         with frozen_statistics(self):
             if two_level:
-                hyper = self._hypergradient(batch.views, targets, couplings, y, kept, lr)
+                hyper = self._hypergradient(batch.views, targets, couplings, y, slopes, kept, lr)
             own = _weighted([c.own_weight for c in couplings], [coupling(y)[1] for coupling in couplings])
             towards_own = torch.autograd.grad(own, self.xi, materialize_grads=True)
         self._fill(self.xi, [h + c for h, c in zip(hyper, towards_own, strict=True)], {})
@@ -94,10 +97,14 @@ class TwoLevelObjective(Objective):
         targets: Targets,
         couplings: Sequence[Coupling],
         y: Outputs,
+        slopes: Sequence[Tensor | None],
         kept: KeptActivations,
         lr: float,
     ) -> list[Tensor]:
-        """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step."""
+        """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step.
+
+        `slopes` is the gradient of the inner loss by psi.
+        """
         settings = self.settings
         step_size = lr if settings.virtual_lr is None else settings.virtual_lr
         psi = {name: p.detach() for name, p in self.psi.items()}
@@ -116,16 +123,10 @@ class TwoLevelObjective(Objective):
                 loss: Tensor = _call(self.method, parameters, self._embed_and_loss, views, targets)[1]
             return loss
 
-        def inner(parameters: Parameters) -> Tensor:
-            with self.autocast():
-                embedded, ssl = _call(self.method, parameters, self._embed_and_loss, views, targets)
-            loss: Tensor = ssl + coupled(_outputs(embedded))
-            return loss
-
         if settings.hypergradient == "unrolled":
-            return hypergradient.unrolled(inner, outer, psi, self.xi, step_size)
-        slopes = {name: p.grad for name, p in self.psi.items()}
-        v = hypergradient.outer_gradient(outer, psi, slopes, step_size)
+            return hypergradient.unrolled(outer, psi, dict(zip(psi, slopes, strict=True)), self.xi, step_size)
+        averaged = {name: p.grad for name, p in self.psi.items()}
+        v = hypergradient.outer_gradient(outer, psi, averaged, step_size)
         if settings.hypergradient == "finite-difference":
             return hypergradient.finite_difference(network, coupled, psi, v, self.xi, step_size)
         return hypergradient.jvp(network, coupled, psi, v, y, self.xi, step_size, kept)
