@@ -46,34 +46,44 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
+        """One update of every parameter that has a gradient, of all of a group together; the device is not read."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                plain = parameter.ndim <= 1 and not group["larc"]
-                update = parameter.grad if plain else _adapted(parameter, parameter.grad, group)
-                state = self.state[parameter]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-                state["momentum_buffer"].mul_(group["momentum"]).add_(update)
-                parameter.add_(state["momentum_buffer"], alpha=-group["lr"])
+            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
+            plain = [parameter for parameter in trained if parameter.ndim <= 1 and not group["larc"]]
+            adapted = [parameter for parameter in trained if parameter.ndim > 1 or group["larc"]]
+            if plain:
+                self._move(plain, [parameter.grad for parameter in plain], group)
+            if adapted:
+                self._move(adapted, _adapted(adapted, [parameter.grad for parameter in adapted], group), group)
+
+    def _move(self, parameters: list[Tensor], updates: list[Tensor], group: dict[str, Any]) -> None:
+        for parameter in parameters:
+            if "momentum_buffer" not in self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, updates)
+        torch._foreach_add_(parameters, buffers, alpha=-group["lr"])
 
 
-def _adapted(weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-    """Gradient with weight decay, times the layer's trust ratio; no branch on device values."""
+def _adapted(weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    """Gradients with weight decay, each times its layer's trust ratio; no branch on device values. T tensors."""
     decay, trust = group["weight_decay"], group["trust"]
-    decayed = gradient.add(weight, alpha=decay)
-    weight_norm = weight.norm()
+    updates = torch._foreach_add(gradients, weights, alpha=decay)
+    weight_norm_T = torch.stack(torch._foreach_norm(weights))
     if group["clip"] or group["larc"]:
-        gradient_norm = gradient.norm()
-        ratio = trust * weight_norm / (gradient_norm + decay * weight_norm + LARS_EPS)
+        gradient_norm_T = torch.stack(torch._foreach_norm(gradients))
+        ratio_T = trust * weight_norm_T / (gradient_norm_T + decay * weight_norm_T + LARS_EPS)
         if group["clip"]:
-            ratio = (ratio / group["lr"]).clamp(max=1.0) if group["lr"] > 0 else torch.ones_like(ratio)
-        return torch.where((weight_norm > 0) & (gradient_norm > 0), decayed * ratio, gradient)
-    decayed_norm = decayed.norm()
-    ratio = torch.where((weight_norm > 0) & (decayed_norm > 0), trust * weight_norm / decayed_norm, 1.0)
-    return decayed * ratio
+            ratio_T = (ratio_T / group["lr"]).clamp(max=1.0) if group["lr"] > 0 else torch.ones_like(ratio_T)
+        # Without weights the decayed gradient is the gradient; without a gradient the weights stay as they are.
+        ratio_T = torch.where(weight_norm_T > 0, ratio_T, 1.0).where(gradient_norm_T > 0, 0.0)
+    else:
+        decayed_norm_T = torch.stack(torch._foreach_norm(updates))
+        ratio_T = trust * weight_norm_T / decayed_norm_T
+        ratio_T = torch.where((weight_norm_T > 0) & (decayed_norm_T > 0), ratio_T, 1.0)
+    torch._foreach_mul_(updates, ratio_T.unbind())
+    return list(updates)
 
 
 def build_optimizer(
@@ -82,12 +92,20 @@ def build_optimizer(
     """The optimiser of a recipe. Weight decay is an L2 term in the gradient, on all parameters but LARS's vectors.
 
     A mapping gives parameters their names, by which a recipe may treat some apart; `set_rate` must then set the rate.
+    On CUDA, Adam and SGD are one kernel.
     """
     groups = _groups(parameters, settings, lr)
-    if settings.name == "adam":
-        return torch.optim.Adam(groups, lr=lr, weight_decay=settings.weight_decay)
-    if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, weight_decay=settings.weight_decay, momentum=settings.momentum)
+    if settings.name in ("adam", "sgd"):
+        fused = True if all(tensor.is_cuda for group in groups for tensor in group["params"]) else None
+        optimizer: torch.optim.Optimizer
+        if settings.name == "adam":
+            optimizer = torch.optim.Adam(groups, lr=lr, weight_decay=settings.weight_decay, fused=fused)
+        else:
+            decay, momentum = settings.weight_decay, settings.momentum
+            optimizer = torch.optim.SGD(groups, lr=lr, weight_decay=decay, momentum=momentum, fused=fused)
+        if fused:
+            optimizer.register_step_pre_hook(_lay_out_gradients)
+        return optimizer
     return LARS(
         groups,
         lr=lr,
@@ -97,6 +115,14 @@ def build_optimizer(
         clip=settings.clip,
         larc=settings.name == "larc",
     )
+
+
+def _lay_out_gradients(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Give gradients the memory layout of their parameters, which a fused kernel expects."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
 
 
 def _groups(

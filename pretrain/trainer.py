@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as serialise
+from torch import Tensor
 
 from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
@@ -152,14 +153,16 @@ class Trainer(TrainingLoop[Run, Batch]):
         objective = build_objective(self.run, _view_size(self.run), len(self.images), autocast).to(self.device)
         objective.method.to(memory_format=self.layout)  # type: ignore[call-overload]
         objective.to(self.dtype)
+        if self.session.recompute:
+            objective.recompute_activations()
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batch: Batch, passengers: Sequence[Tensor] = ()) -> None:
         views = tuple(view.to(self.dtype, memory_format=self.layout) for view in batch.views)
         lr = learning_rate(self.run, self.step, self.steps_per_epoch)
         self.objective.train()
-        logged = self.objective.backward(replace(batch, views=views), lr=lr)
+        logged = self.objective.backward(replace(batch, views=views), lr=lr, passengers=passengers)
         for optimizer in self.optimizers:
             set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()

@@ -50,6 +50,9 @@ class PretrainOptions:
     memory_format: Annotated[Literal["channels-last", "contiguous"], arg(help="layout of images in memory")] = (
         Session.memory_format
     )
+    recompute: Annotated[
+        bool, arg(help="compute activations again in the backward pass: less memory, same numbers")
+    ] = Session.recompute
 
 
 def parse(arguments: Sequence[str]) -> Callable[[], None]:

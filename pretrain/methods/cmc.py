@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..networks.heads import mlp, projector_widths
 from ..networks.two_trunks import TwoTrunks
+from ..runtime.copies import send
 from ..runtime.distributed import gather, world
 from ..runtime.precision import full_precision
 from ..runtime.randomness import generator, uniform
@@ -59,6 +60,8 @@ class CMC(Method):
             mlp(projector_widths(trunk.features, head.layers, head.hidden, head.out)) for trunk in trunks
         )
         self.register_buffer("log_normalisers", torch.full((2,), torch.inf))  # one a bank; infinite = not fixed yet
+        self.fixed = False  # whether they are: known to the host, which would wait to read it from the device
+        self.register_load_state_dict_post_hook(_note_fixed)
 
     def allocate(self, images: int) -> None:
         """Make the banks (2 x images x D), with rows of a length about 1 in random directions."""
@@ -76,12 +79,11 @@ class CMC(Method):
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
         """Rows of both banks (2 x N x 1 + negatives x D, the sample's own first), normalisers, the batch's indices."""
-        index = batch.index.to(self.banks.device)
+        index = send(batch.index, self.banks.device)
         drawn = uniform(self.seed, batch.step, index, _NEGATIVES_DRAW, self.negatives)
         others = (drawn.double() * self.banks.shape[1]).long()  # in float32 the product may round up to the last + 1
         rows = self.banks[:, torch.cat([index[:, None], others], dim=1)]
-        fixed = bool(self.log_normalisers.isfinite().all())
-        return rows, self.log_normalisers.clone() if fixed else None, gather(index)
+        return rows, self.log_normalisers.clone() if self.fixed else None, gather(index)
 
     def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
         rows, normalisers, _ = targets
@@ -104,6 +106,7 @@ class CMC(Method):
         rows, normalisers, index = targets
         if self.form == "nce" and normalisers is None:
             self.log_normalisers.copy_(self._first_normalisers(embedded, rows))
+            self.fixed = True
         for bank, z in zip(self.banks, embedded.embeddings, strict=True):
             seen = gather(F.normalize(z.to(bank.dtype), dim=1))
             bank[index] = F.normalize(bank[index].lerp(seen, 1 - self.bank_momentum), dim=1)
@@ -118,6 +121,11 @@ class CMC(Method):
             mean = sums.logsumexp((0, 1)) - math.log(world() * logits.numel())
             logarithms.append(mean + math.log(self.banks.shape[1]))
         return torch.stack(logarithms)
+
+
+def _note_fixed(method: nn.Module, _: object) -> None:
+    assert isinstance(method, CMC)
+    method.fixed = bool(method.log_normalisers.isfinite().all())
 
 
 @full_precision

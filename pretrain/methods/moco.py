@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..networks.heads import mlp, projector_widths
+from ..runtime.copies import send
 from ..runtime.distributed import gather, share, world
 from ..runtime.precision import at_least_float32, full_precision
 from ..runtime.randomness import permutation
@@ -86,7 +87,7 @@ class MoCo(Method):
         """
         shuffled = self.separate_norms and world() > 1
         if shuffled:
-            order = permutation(self.seed, step, len(images) * world()).to(images.device)
+            order = send(permutation(self.seed, step, len(images) * world()), images.device)
             images = share(gather(images)[order])
         keys = F.normalize(at_least_float32(self.target(images)), dim=1)
         return share(gather(keys)[order.argsort()]) if shuffled else keys

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..networks.heads import mlp
 from ..networks.running_statistics import frozen_statistics
+from ..runtime.copies import send
 from ..runtime.distributed import gather, world
 from ..runtime.precision import at_least_float32, full_precision
 from ..runtime.randomness import generator
@@ -89,7 +90,7 @@ class SSLHSIC(Method):
         held = () if self.target is None else tuple(gather(self.target(view)) for view in batch.views[:2])
         images = len(view) * world()
         source = generator(self.seed, f"ssl_hsic, step {batch.step}")
-        pairs = torch.randint(images * (2 + len(held)), (2, self.pairs), generator=source).to(view.device)
+        pairs = send(torch.randint(images * (2 + len(held)), (2, self.pairs), generator=source), view.device)
         draws: tuple[Draw, ...] = ()
         if self.form == "random" or (self.form == "auto" and images > LARGEST_EXACT_BATCH):
             draws = tuple(draw_fourier(self.embedding_width, self.features, source, view) for _ in range(2))
@@ -184,7 +185,7 @@ def _root(hsic: Tensor) -> Tensor:
 def _adam_ascent_(value: Tensor, moments: Tensor, updates: Tensor, slope: Tensor, lr: float) -> None:
     """One step of Adam (Kingma and Ba, ICLR 2015) up the slope, in place."""
     updates += 1
-    betas = moments.new_tensor(ADAM_BETAS)
+    betas = torch.stack([moments.new_full((), beta) for beta in ADAM_BETAS])  # new_tensor would copy from the host
     moments.lerp_(torch.stack([slope, slope.square()]).to(moments), 1 - betas)
     mean, square = moments / (1 - betas**updates)
     value += lr * mean / (square.sqrt() + ADAM_EPS)

@@ -16,13 +16,19 @@ from .base import Embedded, Method, Targets
 
 
 class Supervised(Method):
-    """Classify the first view; other views are ignored. The classifier stands where others have a projector."""
+    """Classify the first view; other views are ignored. The classifier stands where others have a projector.
+
+    Raises ValueError for a data set with unlabelled images.
+    """
 
     def __init__(self, run: Run, size: int) -> None:
         super().__init__(run, size, projector=nn.Identity())
-        self.dataset = DATASETS[run.dataset]
-        self.projector = nn.Linear(self.backbone.features, self.dataset.classes)
-        self.embedding_width = self.dataset.classes
+        dataset = DATASETS[run.dataset]
+        if dataset.unlabelled_images:
+            labelled = ", ".join(name for name, entry in DATASETS.items() if not entry.unlabelled_images)
+            raise ValueError(f"{dataset.label} has unlabelled images; data sets without: {labelled}")
+        self.projector = nn.Linear(self.backbone.features, dataset.classes)
+        self.embedding_width = dataset.classes
 
     def embed(self, views: Sequence[Tensor]) -> Embedded:
         """Representation and logits of the first view."""
@@ -30,10 +36,7 @@ class Supervised(Method):
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
-        """The labels. Raises ValueError on an unlabelled sample."""
-        if (batch.labels < 0).any():
-            labelled = ", ".join(name for name, entry in DATASETS.items() if not entry.unlabelled_images)
-            raise ValueError(f"{self.dataset.label} has unlabelled images; data sets without: {labelled}")
+        """The labels."""
         return (batch.labels,)
 
     def loss(self, embedded: Embedded, targets: Targets) -> Tensor:

@@ -53,13 +53,15 @@ class SwAV(Method):
         self._normalise_prototypes()
         self.register_buffer("queue", torch.zeros(large, queue, run.projector.out))  # newest first
         self.register_buffer("queued", torch.zeros((), dtype=torch.int64))  # rows of the queue that are filled
+        self.filled = 0  # the same number on the host, which would wait to read it from the device
+        self.register_load_state_dict_post_hook(_note_filled)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:
         """The queue once it is full (else none of it), whether it takes this batch in, whether prototypes rest."""
         length = self.queue.shape[1]
         storing = length > 0 and batch.epoch >= self.queue_epoch
-        full = storing and int(self.queued) == length
+        full = storing and self.filled == length
         return self.queue[:, : length if full else 0].clone(), storing, batch.epoch < self.freeze_epochs
 
     def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
@@ -79,7 +81,8 @@ class SwAV(Method):
             large = [gather(F.normalize(z.to(self.queue.dtype), dim=1)) for z in embedded.embeddings[: self.large]]
             length = self.queue.shape[1]
             self.queue.copy_(torch.cat([torch.stack(large), self.queue], dim=1)[:, :length])
-            self.queued.add_(len(large[0])).clamp_(max=length)
+            self.filled = min(self.filled + len(large[0]), length)
+            self.queued.fill_(self.filled)
 
     @torch.no_grad()
     def _assignment(self, z: Tensor, stored: Tensor) -> Tensor:
@@ -91,6 +94,11 @@ class SwAV(Method):
     @torch.no_grad()
     def _normalise_prototypes(self) -> None:
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+
+def _note_filled(method: nn.Module, _: object) -> None:
+    assert isinstance(method, SwAV)
+    method.filled = int(method.queued)
 
 
 @full_precision

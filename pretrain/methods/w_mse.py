@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..runtime.copies import send
 from ..runtime.distributed import gather, world
 from ..runtime.precision import full_precision
 from ..runtime.randomness import permutation
@@ -49,7 +50,7 @@ class WMSE(Method):
         """The orders in which the whole batch is divided, one a repeat: (repeats, samples)."""
         samples, first = world() * len(batch.index), _FIRST_DRAW - batch.step * self.repeats
         orders = [permutation(self.seed, first - repeat, samples) for repeat in range(self.repeats)]
-        return (torch.stack(orders).to(batch.views[0].device),)
+        return (send(torch.stack(orders), batch.views[0].device),)
 
     def loss(self, embedded: Embedded, targets: Targets) -> Tensor:
         return w_mse_loss([gather(z) for z in embedded.embeddings], *targets, self.whitening)

@@ -24,6 +24,7 @@ class Session:
     checkpoint_epochs: Whole = 0  # additionally every so many epochs; 0 = by time alone
     log_every: Count = 10  # steps a line of metrics.jsonl averages over
     memory_format: Literal["channels-last", "contiguous"] = "channels-last"
+    recompute: bool = False  # compute activations again in the backward pass, which takes less memory and more time
     online_every: Whole = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
     linear_epochs: Count = 50  # of an online linear probe; a tenth of the real one
     workers: Annotated[

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from .batch_norm_tangent import batch_norm_tangent, known_statistics
+from ..networks.batch_norm_kernels import normalised, slope_sums, through_statistics
 from .kept import ADDITIONS, CONVOLUTIONS, RELUS, KeptActivations, Statistics
 
 _SHAPE_ONLY = (Tensor.dim, Tensor.size)  # a deferred tensor answers these without its value
@@ -102,7 +102,7 @@ class _Deferred(Tensor):
 
     @staticmethod
     def __new__(cls, compute: Callable[[], Tensor], tangent: Tensor) -> _Deferred:
-        made: _Deferred = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: _Deferred = Tensor._make_wrapper_subclass(
             cls, tangent.shape, strides=tangent.stride(), dtype=tangent.dtype, device=tangent.device
         )
         made.tangent, made._compute, made._dual = tangent, compute, None
@@ -111,12 +111,14 @@ class _Deferred(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{function} reads a value that the forward-mode pass has not computed")
 
     def value(self) -> Tensor:
         """The value without its tangent."""
-        return forward_ad.unpack_dual(self.dual()).primal
+        return _value(self.dual())
 
     def dual(self) -> Tensor:
         """Value and tangent as PyTorch knows them; always the same tensor, for it may be changed in place."""
@@ -154,7 +156,8 @@ def _tangent(x: Tensor) -> Tensor | None:
 
 
 def _value(x: Tensor) -> Tensor:
-    return x.value() if isinstance(x, _Deferred) else forward_ad.unpack_dual(x).primal
+    primal: Tensor = x.value() if isinstance(x, _Deferred) else forward_ad.unpack_dual(x).primal
+    return primal
 
 
 def _batch_norm(
@@ -171,19 +174,18 @@ def _batch_norm(
     primal, tangent = forward_ad.unpack_dual(x)
     scale, scale_tangent = (None, None) if weight is None else forward_ad.unpack_dual(weight)
     shift, shift_tangent = (None, None) if bias is None else forward_ad.unpack_dual(bias)
-    if not training or tangent is None or scale is None or shift is None:
+    if not training or tangent is None:
         return torch.batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps, True)
     if statistics is None:
-        out, *found = torch.native_batch_norm(primal, scale, shift, None, None, True, 0.0, eps)
-        statistics = Statistics(*found)
-
-        def value() -> Tensor:
-            return out
-
+        out, *of_x = torch.native_batch_norm(primal, scale, shift, None, None, True, 0.0, eps)
+        statistics = Statistics(*of_x)
     else:
-        known = statistics
-
-        def value() -> Tensor:
-            return known_statistics(primal, scale, shift, known, eps)
-
-    return _Deferred(value, batch_norm_tangent(tangent, primal, scale, scale_tangent, shift_tangent, statistics, eps))
+        out = None
+    mean, inverse_std = statistics
+    tangents = None
+    if scale_tangent is not None or shift_tangent is not None:
+        zero = torch.zeros_like(mean)
+        tangents = zero if scale_tangent is None else scale_tangent, zero if shift_tangent is None else shift_tangent
+    sums, count = slope_sums(tangent, primal, scale, mean, inverse_std), primal.numel() // primal.shape[1]
+    out_tangent = through_statistics(tangent, primal, scale, mean, inverse_std, sums, count, tangents)
+    return _Deferred(lambda: normalised(primal, scale, shift, mean, inverse_std) if out is None else out, out_tangent)

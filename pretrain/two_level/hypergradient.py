@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..runtime.distributed import average_, total, world
+from ..runtime.distributed import total, world
+from ..runtime.gradients import mean_gradients
 from .forward_mode import FusedRules, dual
 from .kept import KeptActivations
 
@@ -101,9 +102,11 @@ def outer_gradient(
     torch._foreach_add_([p for p, _ in used], [slope for _, slope in used], alpha=-step_size)  # in few kernels
     for p in moved.values():
         p.requires_grad_()
-    gradients = torch.autograd.grad(outer(moved), list(moved.values()), materialize_grads=True)
-    average_(gradients)
-    return dict(zip(moved, gradients, strict=True))
+    gradients = mean_gradients(outer(moved), list(moved.values()))
+    return {
+        name: torch.zeros_like(p) if gradient is None else gradient
+        for (name, p), gradient in zip(moved.items(), gradients, strict=True)
+    }
 
 
 def jacobian_vector_product(

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from ..methods.base import Embedded, Method, Targets
 from ..methods.parts.regulariser import Coupling, Outputs, Regulariser
 from ..networks.running_statistics import frozen_statistics
-from ..runtime.distributed import gather
+from ..runtime.distributed import average_, gather
 from ..runtime.precision import at_least_float32
 from ..runtime.randomness import generator
 from ..specs.run import Comprehensive, Run
-from ..training.objective import Autocast, Objective
+from ..training.objective import Autocast, Objective, fill
 from ..views.batch import Batch
 from . import hypergradient
 from .compmod import CompMod
@@ -46,21 +46,24 @@ class TwoLevelObjective(Objective):
         assert self.active, "a method without regularisers has a plain objective"
         self.xi = [p for regulariser in self.active for p in regulariser.parameters()]
 
-    def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
+    def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter) and of xi, equal on all processes.
 
-        `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
+        `lr` is the current learning rate, `passengers` are scalars to overwrite by their means over processes. Returns
+        scalars to log, means over processes, left on the device.
         """
         settings, psi = self.settings, list(self.psi.values())
         two_level = settings.training == "two-level" and settings.hypergradient != "none"
-        kept = KeptActivations()
+        keep = two_level and settings.hypergradient == "jvp" and not self.recompute
+        kept = KeptActivations() if keep else None
         with self.autocast():
             targets = self.method.targets(batch)
         with self.autocast():
-            with kept if two_level and settings.hypergradient == "jvp" else nullcontext():
+            with kept or nullcontext():
                 embedded = self.method.embed(batch.views)
             ssl = self.method.loss(embedded, targets)
-        kept.prune()
+        if kept:
+            kept.prune()
         self.done = embedded.detach(), targets
         y = _outputs(embedded)
         couplings = [regulariser.on(batch, len(y.z1)) for regulariser in self.active]
@@ -71,15 +74,16 @@ class TwoLevelObjective(Objective):
         for regulariser, (coupled_term, own_term) in zip(self.active, terms, strict=True):
             logged |= {f"loss_{regulariser.coupled_name}": coupled_term, f"loss_{regulariser.own_name}": own_term}
         logged = {name: value.detach() for name, value in logged.items()}
+        passengers = [*logged.values(), *passengers]
         if settings.training == "joint":
-            both = [*psi, *self.xi]
-            self._fill(both, torch.autograd.grad(inner + own, both, allow_unused=True), logged)
+            fill([*psi, *self.xi], inner + own, passengers)
             return logged
 
-        unrolled = two_level and settings.hypergradient == "unrolled"
-        slopes = torch.autograd.grad(inner, psi, allow_unused=True, create_graph=unrolled)
-        # with a graph they are the virtual step's, and this process's: what is filled in is averaged in place
-        self._fill(psi, [g if g is None or not unrolled else g.detach().clone() for g in slopes], logged)
+        if two_level and settings.hypergradient == "unrolled":
+            slopes = _fill_and_keep_the_graph(psi, inner, passengers)
+        else:
+            fill(psi, inner, passengers)
+            slopes = [p.grad for p in psi]
         y = Outputs(*(output.detach() for output in y))
         del embedded, ssl, terms, inner, own  # the next graph must not stand beside this one
         hyper = [torch.zeros_like(p) for p in self.xi]
@@ -88,7 +92,10 @@ class TwoLevelObjective(Objective):
                 hyper = self._hypergradient(batch.views, targets, couplings, y, slopes, kept, lr)
             own = _weighted([c.own_weight for c in couplings], [coupling(y)[1] for coupling in couplings])
             towards_own = torch.autograd.grad(own, self.xi, materialize_grads=True)
-        self._fill(self.xi, [h + c for h, c in zip(hyper, towards_own, strict=True)], {})
+        both = [h + c for h, c in zip(hyper, towards_own, strict=True)]
+        average_(both)
+        for parameter, gradient in zip(self.xi, both, strict=True):
+            parameter.grad = gradient
         return logged | self._norms(hyper, towards_own)
 
     def _hypergradient(
@@ -98,16 +105,17 @@ class TwoLevelObjective(Objective):
         couplings: Sequence[Coupling],
         y: Outputs,
         slopes: Sequence[Tensor | None],
-        kept: KeptActivations,
+        kept: KeptActivations | None,
         lr: float,
     ) -> list[Tensor]:
         """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step.
 
-        `slopes` is the gradient of the inner loss by psi.
+        `slopes` is the inner loss's gradient by psi: for "unrolled" this process's with its graph, else the mean.
         """
         settings = self.settings
         step_size = lr if settings.virtual_lr is None else settings.virtual_lr
         psi = {name: p.detach() for name, p in self.psi.items()}
+        named = dict(zip(psi, slopes, strict=True))
 
         def network(parameters: Parameters) -> Outputs:
             with self.autocast():
@@ -124,9 +132,8 @@ class TwoLevelObjective(Objective):
             return loss
 
         if settings.hypergradient == "unrolled":
-            return hypergradient.unrolled(outer, psi, dict(zip(psi, slopes, strict=True)), self.xi, step_size)
-        averaged = {name: p.grad for name, p in self.psi.items()}
-        v = hypergradient.outer_gradient(outer, psi, averaged, step_size)
+            return hypergradient.unrolled(outer, psi, named, self.xi, step_size)
+        v = hypergradient.outer_gradient(outer, psi, named, step_size)
         if settings.hypergradient == "finite-difference":
             return hypergradient.finite_difference(network, coupled, psi, v, self.xi, step_size)
         return hypergradient.jvp(network, coupled, psi, v, y, self.xi, step_size, kept)
@@ -169,6 +176,15 @@ def _call(method: Method, parameters: Parameters, function: Callable[..., Any], 
 def _outputs(embedded: Embedded) -> Outputs:
     """What regularisers see, in float32 or better."""
     return Outputs(*(gather(at_least_float32(t)) for t in (*embedded.embeddings[:2], *embedded.representations[:2])))
+
+
+def _fill_and_keep_the_graph(psi: Sequence[Tensor], loss: Tensor, passengers: Sequence[Tensor]) -> list[Tensor | None]:
+    """As `fill`; returns the gradients of this process's loss with their graph, so that they are not computed twice."""
+    slopes = torch.autograd.grad(loss, psi, allow_unused=True, create_graph=True)
+    for parameter, slope in zip(psi, slopes, strict=True):
+        parameter.grad = None if slope is None else slope.detach().clone()
+    average_([*(p.grad for p in psi if p.grad is not None), *passengers])
+    return list(slopes)
 
 
 def _weighted(weights: Sequence[float], terms: Sequence[Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from ...tables.commands.options import CopiesOption, NumbersOption, ScaleOption,
 from ...tables.commands.plan import plan_text
 from ...tables.plan.plan import Step
 from ..clusters.cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
-from .options import GpusOption, NodesOption
+from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption
 
 if TYPE_CHECKING:
     from ..submission.arrays import Job
@@ -33,6 +33,8 @@ def submit_command(
     dry_run: Annotated[bool, arg(help="print the plan and the scripts for sbatch; submit nothing")] = False,
     nodes: NodesOption = 0,
     gpus: GpusOption = -1,
+    recompute: RecomputeOption = False,
+    too_large: TooLargeOption = "refuse",
     hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
@@ -44,7 +46,7 @@ def submit_command(
     from ..submission.arrays import Wish
     from ..submission.submit import submit
 
-    wish = Wish(nodes, gpus)
+    wish = Wish(nodes, gpus, recompute, too_large)
     where, named = cluster_named(cluster), named_copies(copies)
     tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
     sent = submit(tables, runs, data, where, wish, dry_run=dry_run, hardware=hardware)

@@ -13,6 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ...runtime.copies import send
+
 Draw = tuple[Tensor, Tensor]  # frequencies, features x D; phases, features
 
 GRID = (1e-12, 100.0, 10_000)  # lengths are drawn from these: first, last, how many; the authors' grid
@@ -33,7 +35,8 @@ def draw_fourier(width: int, features: int, generator: torch.Generator, like: Te
     length_F = torch.linspace(*GRID, dtype=torch.float64)[torch.searchsorted(cumulative(width), uniform_2F[0])]
     frequencies_FD = direction_FD * (length_F / direction_FD.square().sum(dim=1).sqrt())[:, None]
     dtype = torch.promote_types(like.dtype, torch.float32)
-    return frequencies_FD.to(like.device, dtype), (2 * math.pi * uniform_2F[1]).to(like.device, dtype)
+    phases_F = 2 * math.pi * uniform_2F[1]
+    return send(frequencies_FD.to(dtype), like.device), send(phases_F.to(dtype), like.device)
 
 
 @lru_cache(maxsize=8)

@@ -85,8 +85,7 @@ def test_gradient_steps_lower_the_loss() -> None:
     assert loss.item() < first / 2
 
 
-def test_an_unlabelled_image_is_an_error_that_names_the_data_set() -> None:
-    unlabelled = labels(12, 10)
-    unlabelled[5] = -1
-    with pytest.raises(ValueError, match="Digits has unlabelled images; data sets without: digits, cifar10"):
-        supervised().targets(replace(batch(), labels=unlabelled))
+def test_a_data_set_with_unlabelled_images_is_refused_before_any_data_is_read() -> None:
+    run = preset("supervised", "digits")
+    with pytest.raises(ValueError, match="STL-10 has unlabelled images; data sets without: digits, cifar10"):
+        build_method(replace(run, dataset="stl10"), 8)

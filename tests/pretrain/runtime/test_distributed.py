@@ -17,7 +17,7 @@ from compmod.pretrain.specs.methods import METHODS
 from paths import FIXTURES
 
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
-VARIANTS = ["simclr+ unrolled", "simclr+ finite-difference", "byol+ joint"]
+VARIANTS = ["simclr+ unrolled", "simclr+ finite-difference", "byol+ joint", "byol recomputed", "simclr+ recomputed"]
 WORLDS = (2, 4)
 TOLERANCE = 1e-10  # relative to the norm of the whole tensor, or of all gradients where one is nearly zero
 

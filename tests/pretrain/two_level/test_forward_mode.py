@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from compmod.pretrain.methods.base import Method
+from compmod.pretrain.networks.batch_norm_kernels import _with_tangents
 from compmod.pretrain.networks.running_statistics import frozen_statistics
 from compmod.pretrain.training.objective import build_objective
-from compmod.pretrain.two_level import batch_norm_tangent
 from compmod.pretrain.two_level.forward_mode import _Deferred
 from compmod.pretrain.two_level.hypergradient import jacobian_vector_product
-from compmod.pretrain.two_level.kept import KeptActivations, Statistics
+from compmod.pretrain.two_level.kept import KeptActivations
 from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -197,35 +197,28 @@ def test_a_deferred_value_read_behind_the_rules_is_an_error_and_no_wrong_number(
         deferred + 1
 
 
-@pytest.mark.parametrize("scales", [(1.0, -0.5, 2.0), (1.0, 0.0, -1e-30)])
+@pytest.mark.parametrize("scales", [(1.0, -0.5, 2.0), (1.0, 0.0, -1e-30), None])
 @pytest.mark.parametrize("shape", [(6, 3), (6, 3, 5, 5)])
-def test_the_kernels_used_on_a_gpu_give_batch_norms_derivative(
-    shape: tuple[int, ...], scales: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+def test_tangents_of_scale_and_shift_fit_into_the_kernel_of_a_gpu(
+    shape: tuple[int, ...], scales: tuple[float, ...] | None
 ) -> None:
-    """Their formulas as PyTorch's sources have them, for a machine without a GPU; `make test-gpu` runs the kernels."""
+    """The kernel's formula as PyTorch's source has it, for a machine without a GPU; `make test-gpu` runs the kernel."""
     torch.manual_seed(0)
     dims = [dim for dim in range(len(shape)) if dim != 1]
     wide = [1, -1, *[1] * (len(shape) - 2)]
-
-    def reduce(t: Tensor, x: Tensor, mean: Tensor, *_: Any) -> tuple[Tensor, ...]:
-        return t.sum(dims), (t * (x - mean.view(wide))).sum(dims), mean, mean
-
-    def elementwise(
-        t: Tensor, x: Tensor, mean: Tensor, std: Tensor, weight: Tensor, sums: Tensor, dots: Tensor, count: Tensor
-    ) -> Tensor:
-        mean, std, weight, sums, dots = (part.view(wide) for part in (mean, std, weight, sums, dots))
-        return (t - sums / count - (x - mean) * std**2 * dots / count) * weight * std
-
-    monkeypatch.setattr(torch.ops.aten, "batch_norm_backward_reduce", reduce, raising=False)
-    monkeypatch.setattr(torch.ops.aten, "batch_norm_backward_elemt", elementwise, raising=False)
     x, t = torch.randn(2, *shape, dtype=torch.float64)
-    scale = torch.tensor(scales, dtype=torch.float64)
     shift, scale_t, shift_t = torch.randn(3, 3, dtype=torch.float64)
-    _, mean, std = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, 1e-5)
-    ours = batch_norm_tangent.in_two_kernels(t, x, scale, scale_t, shift_t, Statistics(mean, std))
+    scale = None if scales is None else torch.tensor(scales, dtype=torch.float64)
+    ones = torch.ones(3, dtype=torch.float64)
+    variance, mean = torch.var_mean(x, dims, correction=0)
+    std, count = (variance + 1e-5).rsqrt(), x.numel() // 3
+    sums = t.sum(dims), (t * (x - mean.view(wide))).sum(dims)
+    parts = _with_tangents(scale, *sums, (scale_t, shift_t), std, count)
+    m, s, weight, sum_t, product = (part.view(wide) for part in (mean, std, *parts))
+    ours = (t - sum_t / count - (x - m) * s**2 * product / count) * weight * s
     _, theirs = torch.func.jvp(
-        lambda *a: functional.batch_norm(a[0], None, None, *a[1:], training=True),
-        (x, scale, shift),
+        lambda *given: functional.batch_norm(given[0], None, None, *given[1:], training=True),
+        (x, ones if scale is None else scale, shift),
         (t, scale_t, shift_t),
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
