@@ -160,6 +160,7 @@ def test_runs_that_need_no_gpu_have_no_figure(counted: list[Demand]) -> None:
     assert counted == []
 
 
+@pytest.mark.slow
 def test_another_process_counts_so_that_this_one_needs_no_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
