@@ -37,8 +37,7 @@ def mean_gradients(
         messages.add(number, value)
     last = len(messages.tensors) - 1
     hooks = [
-        parameter.register_hook(partial(messages.add, last - number))
-        for number, parameter in enumerate(parameters)
+        parameter.register_hook(partial(messages.add, last - number)) for number, parameter in enumerate(parameters)
     ]
     try:
         used = [gradient is not None for gradient in torch.autograd.grad(loss, parameters, allow_unused=True)]
