@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .launch import Launch, launch_of, meeting_point
 
-TIMEOUT = timedelta(hours=4)  # the others wait while the first process probes or writes
+TIMEOUT = timedelta(hours=4)  # the others wait while the first process writes, or trains a long linear probe
 
 
 def rank() -> int:

@@ -43,7 +43,8 @@ def ours(_: str, sizes: Sizes) -> Work:
     from compmod.pretrain.specs.datasets import DATASETS
     from compmod.pretrain.specs.run import Augmentation
     from compmod.pretrain.views.crops import RandomCrops
-    from compmod.pretrain.views.loader import batches, requests_in_order
+    from compmod.pretrain.views.loader import batches
+    from compmod.pretrain.views.requests import requests_in_order
 
     folder = folder_of(sizes)
     files = load_files("imagenet", "train", folder.parent, copy=folder.name)
