@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ...pretrain.files.stored_fields import TEXT, check_fields, number
 from ...pretrain.files.stored_json import read_object
@@ -43,13 +44,14 @@ def benchmark_rates(file: Path | None = None) -> BenchmarkRates:
             check_fields(by_precision, dict.fromkeys(by_precision, number(1e-6, MOST)), file)
             for precision, rate in by_precision.items():
                 try:
-                    rates[replace(preset(method, dataset), precision=precision)] = float(rate)
+                    run = replace(preset(method, dataset), precision=precision)  # type: ignore[arg-type]  # it checks
+                    rates[run] = float(rate)
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"{file}: {error}") from error
     return BenchmarkRates(stored.get("gpu") or "", rates)
 
 
-def _object(stored: object, name: str, file: Path) -> Mapping[str, object]:
+def _object(stored: Any, name: str, file: Path) -> Mapping[str, Any]:
     value = stored.get(name) if isinstance(stored, Mapping) else None
     if not isinstance(value, Mapping):
         raise ValueError(f"{file}: expected an object by name in {name!r}")
