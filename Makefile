@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo detectron2 browser test test-other-cpu test-learning test-gpu test-slurm check format
+.PHONY: help setup demo detectron2 browser test test-other-cpu test-learning test-gpu test-slurm bench bench-gpu check format
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -60,6 +60,24 @@ test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network 
 
 test-slurm: $(STAMP) $(DETECTRON2) ## a quarter of an hour on a real SLURM cluster, started on this machine; as root, on Debian
 	$(BIN)/python -m pytest -m slurm tests/slurm
+
+# What docs/performance.md shows. BENCH chooses parts, such as BENCH=knn or BENCH=steps/byol; the others stay as they are.
+BENCH ?=
+BENCH_VENV := .venv-bench
+bench: $(BENCH_VENV)/.installed ## what a step, a view, a probe cost beside published packages; a quarter of an hour
+	$(BENCH_VENV)/bin/python tests/benchmarks/on_cpu.py $(BENCH)
+
+# The published packages, in an environment of their own that sees the packages of .venv.
+$(BENCH_VENV)/.installed: tests/benchmarks/requirements.txt $(STAMP)
+	$(BIN)/python -m venv --clear $(BENCH_VENV)
+	$(BIN)/python -c 'import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path("purelib")!r})")' \
+		> $$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
+bench-gpu: ## the same of one GPU, within ten minutes; uses `python3` as it is, with no network and no .venv
+	mkdir -p .package && ln -sfn .. .package/compmod
+	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH python3 tests/benchmarks/on_gpu.py $(BENCH)
 
 # A package of the repository's own root: mypy needs a folder called compmod, whatever the checkout is called.
 check: $(STAMP) ## ruff and mypy strict
