@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
@@ -23,7 +24,17 @@ SKIPPED = {
         not find_browser() and not os.environ.get("CI"),
         "needs Chromium to open the report in: `make browser` installs it on Debian, as root",
     ),
+    "detectron2": (
+        importlib.util.find_spec("detectron2") is None and not os.environ.get("CI"),
+        "trains a detector on a GPU, by Detectron2, which that machine's python3 lacks",
+    ),
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A machine with a GPU may lack pytest-timeout: its option is then known all the same, and does nothing."""
+    if importlib.util.find_spec("pytest_timeout") is None:
+        parser.addini("timeout", "seconds that a test may take, for pytest-timeout")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
