@@ -61,7 +61,7 @@ test-gpu: ## the tests that need CUDA, within ten minutes; uses `python3` as it 
 	mkdir -p .package && ln -sfn .. .package/compmod
 	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH timeout --signal INT --kill-after 20 $(GPU_MINUTES)m python3 -m pytest \
 		-p no:cacheprovider -o faulthandler_timeout=200 -W default -m gpu tests/gpu \
-		$$(python3 -c 'import xdist' 2>/dev/null && echo -n 4 --dist loadfile)
+		$$(python3 -c 'import xdist' 2>/dev/null && printf '%s' '-n 4 --dist loadfile')
 
 test-slurm: $(STAMP) $(DETECTRON2) ## a quarter of an hour on a real SLURM cluster, started on this machine; as root, on Debian
 	$(BIN)/python -m pytest -m slurm tests/slurm

@@ -8,6 +8,7 @@ import os
 import pytest
 import torch
 from browser import find_browser
+from compmod.transfer.detector import install
 from paths import SAMPLES
 
 # sums are split between threads, so their number is one of the things in which machines differ
@@ -25,7 +26,7 @@ SKIPPED = {
         "needs Chromium to open the report in: `make browser` installs it on Debian, as root",
     ),
     "detectron2": (
-        importlib.util.find_spec("detectron2") is None and not os.environ.get("CI"),
+        not install.find() and not os.environ.get("CI"),
         "trains a detector on a GPU, by Detectron2, which that machine's python3 lacks",
     ),
 }

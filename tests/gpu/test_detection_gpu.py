@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from compmod.pretrain.training.interruption import Interrupted
-from gpu_device import DEVICE
+from gpu_device import DEVICE, signal_after
 
 pytestmark = [pytest.mark.gpu, pytest.mark.detectron2]
 STOPPED = 3  # step, of 6
@@ -35,17 +33,8 @@ def test_a_stopped_and_resumed_detection_equals_a_straight_one(tmp_path: Path, m
     assert all(0 <= results[f"{task}/{figure}"] <= 1 for task in ("bbox", "segm") for figure in ("AP", "AP50", "AP75"))
 
     finish(tmp_path / "stopped", RUN)
-    update = engine.DetectorTrainer._update
-
-    def stopping(self: Any, batch: Any) -> None:
-        update(self, batch)
-        if self.step == STOPPED:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(engine.DetectorTrainer, "_update", stopping)
-        with pytest.raises(Interrupted):
-            engine.transfer(tmp_path / "stopped", SPEC, tmp_path / "tiny", session)
+    with signal_after([STOPPED]), pytest.raises(Interrupted):
+        engine.transfer(tmp_path / "stopped", SPEC, tmp_path / "tiny", session)
     engine.transfer(tmp_path / "stopped", SPEC, tmp_path / "tiny", session)
     straight, resumed = states
     assert all(torch.equal(resumed[name], tensor) for name, tensor in straight.items())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import torch
 from compmod.pretrain.data.images import Images
 from compmod.pretrain.evaluate import finetune, splits
 from compmod.pretrain.evaluate.features import extract
-from compmod.pretrain.evaluate.finetune import FineTuner, fine_tune
+from compmod.pretrain.evaluate.finetune import fine_tune
 from compmod.pretrain.evaluate.knn import knn_accuracy, nearest
 from compmod.pretrain.evaluate.labelled import Labelled
 from compmod.pretrain.evaluate.linear import linear_probe
@@ -26,7 +24,7 @@ from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.run import Backbone
 from compmod.pretrain.training.interruption import Interrupted
 from compmod.pretrain.training.session import Session
-from gpu_device import DEVICE, waits
+from gpu_device import DEVICE, signal_after, waits
 from tiny_fine_tunings import LINEAR, RUN, SEMI, finish
 from torch import Tensor
 
@@ -139,24 +137,16 @@ def test_an_evaluation_has_the_cpus_accuracies(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("spec", [LINEAR, SEMI], ids=["linear", "semi"])
 def test_a_stopped_and_resumed_fine_tuning_equals_a_straight_one(
-    spec: FineTuning, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: FineTuning, precision: str, tmp_path: Path
 ) -> None:
     spec = replace(spec, precision=precision)
     straight, on_cpu, stopped = (finish(tmp_path / name).path.parent for name in ("straight", "on-cpu", "stopped"))
     results = fine_tune(straight, spec, Path(), SESSION).results or {}
     cpu = fine_tune(on_cpu, spec, Path(), replace(SESSION, device="cpu")).results or {}
-    left, update = set(STOPS), FineTuner._update
-
-    def stopping(self: FineTuner, batch: tuple[Tensor, Tensor]) -> None:
-        update(self, batch)
-        if self.step in left:
-            left.discard(self.step)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(FineTuner, "_update", stopping)
-    for _ in STOPS:
-        with pytest.raises(Interrupted):
-            fine_tune(stopped, spec, Path(), SESSION)
+    with signal_after(STOPS) as left:
+        for _ in STOPS:
+            with pytest.raises(Interrupted):
+                fine_tune(stopped, spec, Path(), SESSION)
     assert (fine_tune(stopped, spec, Path(), SESSION).results or {})["epochs"] == results["epochs"]
     assert not left
     assert results["epochs"][0]["loss"] == pytest.approx(cpu["epochs"][0]["loss"], rel=0.02)

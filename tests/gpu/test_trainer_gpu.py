@@ -14,10 +14,10 @@ import pytest
 import torch
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.run import Backbone, Run
-from compmod.pretrain.trainer import Trainer, train
+from compmod.pretrain.trainer import train
 from compmod.pretrain.training.interruption import Interrupted
 from compmod.pretrain.training.session import Session
-from gpu_device import DEVICE
+from gpu_device import DEVICE, signal_after
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.gpu
@@ -26,20 +26,16 @@ STOPS = (5, 13)  # steps, of 24
 KILLED = 13
 # A process of its own, which a signal that nothing can catch ends after a step; it saved at the end of each epoch.
 KILL = """
-import json, os, signal, sys
+import json, signal, sys
 from pathlib import Path
 from compmod.pretrain.specs.run import Run
-from compmod.pretrain.trainer import Trainer, train
+from compmod.pretrain.trainer import train
 from compmod.pretrain.training.session import Session
-encoded, folder, device, killed = sys.argv[1:]
-update = Trainer._update
-def killing(self, batch):
-    update(self, batch)
-    if self.step == int(killed):
-        os.kill(os.getpid(), signal.SIGKILL)
-Trainer._update = killing
-session = Session(device=device, online_every=0, linear_epochs=2, quiet=True, checkpoint_epochs=1)
-train(Run.from_dict(json.loads(encoded)), Path(folder), Path(folder), session=session)
+from gpu_device import DEVICE, signal_after
+encoded, folder, step = sys.argv[1:]
+session = Session(device=DEVICE, online_every=0, linear_epochs=2, quiet=True, checkpoint_epochs=1)
+with signal_after([int(step)], signal.SIGKILL):
+    train(Run.from_dict(json.loads(encoded)), Path(folder), Path(folder), session=session)
 """
 
 
@@ -66,23 +62,13 @@ def same(one: Path, other: Path) -> bool:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", ["simclr", "simclr+", "byol", "byol+", "barlow_twins", "barlow_twins+"])
-def test_a_stopped_and_resumed_run_equals_a_straight_one(
-    tmp_path: Path, method: str, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_and_resumed_run_equals_a_straight_one(tmp_path: Path, method: str, precision: str) -> None:
     run = run_of(method, precision)
     train(run, tmp_path / "straight", tmp_path, session=SESSION)
-    left, update = set(STOPS), Trainer._update
-
-    def stopping(self: Trainer, batch: object) -> None:
-        update(self, batch)  # type: ignore[arg-type]
-        if self.step in left:
-            left.discard(self.step)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(Trainer, "_update", stopping)
-    for _ in STOPS:
-        with pytest.raises(Interrupted):
-            train(run, tmp_path / "stopped", tmp_path, session=SESSION)
+    with signal_after(STOPS) as left:
+        for _ in STOPS:
+            with pytest.raises(Interrupted):
+                train(run, tmp_path / "stopped", tmp_path, session=SESSION)
     train(run, tmp_path / "stopped", tmp_path, session=SESSION)
     assert not left
     assert same(tmp_path / "straight", tmp_path / "stopped")
@@ -92,7 +78,7 @@ def test_a_stopped_and_resumed_run_equals_a_straight_one(
 def test_a_killed_and_resumed_run_equals_a_straight_one(tmp_path: Path, method: str) -> None:
     run = run_of(method, "bfloat16")
     train(run, tmp_path / "straight", tmp_path, session=SESSION)
-    words = [json.dumps(run.to_dict()), str(tmp_path / "killed"), DEVICE, str(KILLED)]
+    words = [json.dumps(run.to_dict()), str(tmp_path / "killed"), str(KILLED)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     child = subprocess.run([sys.executable, "-c", KILL, *words], env=environment, capture_output=True, text=True)
     assert child.returncode == -signal.SIGKILL, child.stderr
