@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from safetensors.torch import save as serialise
+from torch import Tensor
 
 from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
@@ -49,9 +49,6 @@ from .views.batch import Batch
 from .views.batches import feed
 
 CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
-# Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward
-# pass on a CPU ends the process in channels-last on maps of 56 px (oneDNN in torch 2.11); such a trunk is fast anyway.
-NARROW = 15
 
 
 @own_settings()
@@ -118,9 +115,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         self.run, self.images, self.data = run, images, data
         self.dtype = torch.float64 if run.precision == "float64" else torch.float32
         self.dataset = DATASETS[run.dataset]
-        self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
-        if self.device.type == "cpu" and run.backbone.width <= NARROW:
-            self.layout = torch.contiguous_format
+        self.memory_format = session.layout(self.device.type, run.precision, run.backbone.width)
+        self.layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
         if self.objective.xi:
@@ -294,7 +290,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         }
         made_by = {
             "encoder_sha256": hashlib.sha256(content).hexdigest(),
-            "memory_format": self.session.memory_format,
+            "memory_format": self.memory_format,
         }
         return Outcome(results, self.images.digest, made_by)
 

@@ -18,7 +18,8 @@ from ..runtime.distributed import broadcast_, rank, world
 from ..runtime.shared_work import exchange, fails_together
 from ..specs.datasets import Dataset
 from ..views.crops import CentreCrop
-from ..views.loader import batches, requests_in_order
+from ..views.loader import batches
+from ..views.requests import requests_in_order
 
 TOGETHER = 512  # images that go through a backbone at once; products of another size may round otherwise
 
