@@ -54,9 +54,14 @@ test-other-cpu: $(STAMP) $(DETECTRON2) ## the tests of numbers, with the arithme
 test-learning: $(STAMP) ## that every method learns on digits by its full recipe there, about eight minutes
 	$(BIN)/python -m pytest -m learning -n $(JOBS)
 
-test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network and no .venv
+# Warnings of a machine that nobody has seen are shown, and end nothing; `timeout` does the work of pytest-timeout. Four
+# processes share the GPU where there is pytest-xdist.
+GPU_MINUTES ?= 9.5
+test-gpu: ## the tests that need CUDA, within ten minutes; uses `python3` as it is, with no network and no .venv
 	mkdir -p .package && ln -sfn .. .package/compmod
-	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH python3 -m pytest -p no:cacheprovider -m gpu tests/gpu
+	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH timeout --signal INT --kill-after 20 $(GPU_MINUTES)m python3 -m pytest \
+		-p no:cacheprovider -o faulthandler_timeout=200 -W default -m gpu tests/gpu \
+		$$(python3 -c 'import xdist' 2>/dev/null && printf '%s' '-n 4 --dist loadfile')
 
 test-slurm: $(STAMP) $(DETECTRON2) ## a quarter of an hour on a real SLURM cluster, started on this machine; as root, on Debian
 	$(BIN)/python -m pytest -m slurm tests/slurm
