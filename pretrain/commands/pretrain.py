@@ -50,6 +50,12 @@ class PretrainOptions:
     memory_format: Annotated[Literal["channels-last", "contiguous"], arg(help="layout of images in memory")] = (
         Session.memory_format
     )
+    compile: Annotated[
+        bool, arg(help="run networks by kernels that torch.compile makes; starting takes minutes longer")
+    ] = Session.compile
+    kept_share: Annotated[
+        float, Range(0, 1), arg(help="of the activations that METHOD+ may keep within a step; less saves memory")
+    ] = Session.kept_share
     recompute: Annotated[
         bool, arg(help="compute activations again in the backward pass: less memory, same numbers")
     ] = Session.recompute
