@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from compmod.pretrain.networks.running_statistics import frozen_statistics
 from compmod.pretrain.training.objective import Objective, build_objective
 from compmod.pretrain.two_level.hypergradient import jacobian_vector_product
+from compmod.pretrain.two_level.kept import KeptActivations, eager
 from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @pytest.fixture(autouse=True)
@@ -54,23 +57,56 @@ def test_a_step_is_exact_whatever_a_user_has_compiled(change: Callable[[Objectiv
     assert_same(gradients("simclr+", change), gradients("simclr+"))
 
 
-def test_compiled_code_drops_derivatives_without_an_error_unless_it_runs_as_written() -> None:
-    """Why the forward-mode pass turns compiled code off: the day PyTorch differentiates it, this says so."""
+class _Part(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * 2
+
+
+class _Whole(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part, self.norm = _Part(), nn.BatchNorm1d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.norm(self.part(x)))
+
+
+def _refuse(graph: Any, inputs: Any) -> Any:
+    raise AssertionError("compiled code was asked for")
+
+
+@pytest.mark.parametrize("how", ["in place", "wrapped", "forward", "part"])
+def test_no_compiled_code_runs_in_a_forward_mode_pass(how: str) -> None:
     torch.manual_seed(0)
-    network, x = nn.Linear(3, 2).double(), torch.randn(4, 3, dtype=torch.float64)
-    compiled = torch.compile(network, backend="aot_eager")
+    network, x = _Whole().double(), torch.randn(4, 3, dtype=torch.float64)
     primal = {name: p.detach() for name, p in network.named_parameters()}
     tangent = {name: torch.ones_like(p) for name, p in primal.items()}
+    compiled, prefix = network, ""
+    if how == "wrapped":
+        compiled, prefix = torch.compile(network, backend=_refuse), "_orig_mod."  # type: ignore[assignment]
+    elif how == "forward":
+        network.forward = torch.compile(network.forward, backend=_refuse)  # type: ignore[method-assign]
+    else:
+        (network if how == "in place" else network.part).compile(backend=_refuse)
 
-    def call(parameters: dict[str, Tensor]) -> tuple[Tensor]:
-        named = {f"_orig_mod.{name}": p for name, p in parameters.items()}
+    def call(parameters: Any) -> Any:
+        named = {prefix + name: p for name, p in parameters.items()}
         return (torch.func.functional_call(compiled, named, (x,)),)
 
-    (ours,) = jacobian_vector_product(call, primal, tangent)
-    torch.testing.assert_close(ours, x.sum(1, keepdim=True).expand(4, 2) + 1)
-    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
-        (out,) = call({name: torch.autograd.forward_ad.make_dual(p, tangent[name]) for name, p in primal.items()})
-        assert torch.autograd.forward_ad.unpack_dual(out).tangent is None
+    with frozen_statistics(network):
+        kept = KeptActivations(1.0)
+        with eager(), kept:
+            call(primal)
+        (ours,) = jacobian_vector_product(call, primal, tangent, kept)
+        with pytest.raises(Exception, match="compiled code was asked for"):
+            call(primal)
+        with eager():
+            _, (theirs,) = torch.func.jvp(call, (primal,), (tangent,))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_compile_and_recompute_exclude_each_other() -> None:
@@ -81,7 +117,7 @@ def test_compile_and_recompute_exclude_each_other() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="Inductor needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # in Inductor's own imports
 @pytest.mark.parametrize("name", ["simclr", "byol", "simclr+"])
 def test_compiled_equals_eager(name: str) -> None:
     assert_same(gradients(name, Objective.compile), gradients(name))
