@@ -152,6 +152,9 @@ class Trainer(TrainingLoop[Run, Batch]):
         objective.to(self.dtype)
         if self.session.recompute:
             objective.recompute_activations()
+        if self.session.compile:
+            objective.compile()
+        objective.kept_share = self.session.kept_share
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
@@ -291,6 +294,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         made_by = {
             "encoder_sha256": hashlib.sha256(content).hexdigest(),
             "memory_format": self.memory_format,
+            "compiled": self.session.compile,
         }
         return Outcome(results, self.images.digest, made_by)
 
