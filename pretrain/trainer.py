@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as serialise
+from torch import Tensor
 
 from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
@@ -153,11 +154,11 @@ class Trainer(TrainingLoop[Run, Batch]):
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batch: Batch, passengers: Sequence[Tensor] = ()) -> None:
         views = tuple(view.to(self.dtype, memory_format=self.layout) for view in batch.views)
         lr = learning_rate(self.run, self.step, self.steps_per_epoch)
         self.objective.train()
-        logged = self.objective.backward(replace(batch, views=views), lr=lr)
+        logged = self.objective.backward(replace(batch, views=views), lr=lr, passengers=passengers)
         for optimizer in self.optimizers:
             set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()
@@ -177,7 +178,7 @@ class Trainer(TrainingLoop[Run, Batch]):
             return False
         self._check_finite()
         self._look_for_collapse(epoch)
-        if rank() == 0 and self._probe_due(epoch):
+        if self._probe_due(epoch):
             self._probe(epoch)
         every = self.session.checkpoint_epochs
         return bool(every) and epoch % every == 0
@@ -227,8 +228,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
-        self._add_contents(split_digests(spec, self.data))
         accuracies = probe(self.objective.method.encoder, spec, self.data, self.session.device)
+        self._add_contents(split_digests(spec, self.data))
         self.online.append({"epoch": float(epoch), **accuracies})
         self.monitor.log("online", self.step, float(epoch), accuracies)
         self.monitor.pause(time.monotonic() - paused)

@@ -9,7 +9,7 @@ wait for another epoch.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -122,9 +122,9 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
     def _batches(self, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
         return examples(self.images.train, self.spec, steps, self.device, self.session.loader_workers)
 
-    def _update(self, batch: tuple[Tensor, Tensor]) -> None:
+    def _update(self, batch: tuple[Tensor, Tensor], passengers: Sequence[Tensor] = ()) -> None:
         views, labels = batch
-        self.loss += self.classifier.update(self.optimizer, self.step // self.per_epoch, views, labels)
+        self.loss += self.classifier.update(self.optimizer, self.step // self.per_epoch, views, labels, passengers)
         self.good += torch.isfinite(self.loss)
 
     def _after_step(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..networks.batch_norm import BatchNorm
 from ..networks.heads import mlp, projector_widths
 from ..runtime.precision import at_least_float32, full_precision
 from ..specs.fields import Width
@@ -36,8 +37,8 @@ def normalised_projector(features: int, head: Projector) -> nn.Sequential:
     return nn.Sequential(*mlp(widths, bias=False, last_bias=False), _Standardisation(head.out, affine=False))
 
 
-class _Standardisation(nn.BatchNorm1d):
-    """Batch norm in float32 or better: without scale and shift, PyTorch keeps statistics in the input's type."""
+class _Standardisation(BatchNorm):
+    """Batch norm in float32 or better: PyTorch without a scale keeps statistics in the type of the input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(at_least_float32(x)).to(x.dtype)

@@ -25,6 +25,7 @@ MOVES_NO_NUMBER = "saves and loads what it is given; that resuming is exact is t
 
 KEPT = 2  # the newest, and one to fall back on
 LONGEST = 300  # characters of a reason: torch lists every tensor that does not fit
+_KERNELS = ("foreach", "fused")  # which ones an optimiser of torch's uses
 WAY_OUT = "move it away to go on from the one before, or from the beginning"
 
 
@@ -104,13 +105,22 @@ def whole_number(value: Any, most: int | None = None) -> int:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> None:
-    """Load a state into an optimiser. Raises ValueError where it is that of other parameters."""
-    optimizer.load_state_dict(saved)
-    for parameter, kept in optimizer.state.items():
-        for name, value in kept.items():
-            if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape:
+    """Load a state into an optimiser, which keeps its own kernels. Raises ValueError where it is of other parameters.
+
+    The state may be of another device, where other kernels did the same updates.
+    """
+    kernels = [{name: group[name] for name in _KERNELS if name in group} for group in optimizer.param_groups]
+    groups = [group | kept for group, kept in zip(saved["param_groups"], kernels, strict=True)]
+    optimizer.load_state_dict(saved | {"param_groups": groups})
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor) or not value.ndim:
+                continue
+            if value.shape != parameter.shape:
                 shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
                 raise ValueError(f"the optimizer's {name} has the shape {shapes}")
+            if value.stride() != parameter.stride():  # of a session with another memory format
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _content(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,7 +14,8 @@ from ..methods.base import Embedded, Method, Targets
 from ..methods.build import build_method
 from ..networks.batch_norm import synchronise_batch_norms
 from ..networks.recomputation import recompute_activations
-from ..runtime.distributed import average_, world
+from ..runtime.distributed import world
+from ..runtime.gradients import mean_gradients
 from ..runtime.randomness import generator
 from ..specs.run import Run
 from ..views.batch import Batch
@@ -40,18 +41,19 @@ class Objective(nn.Module):
         self.recompute = True
         recompute_activations(self)
 
-    def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
+    def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter), equal on all processes.
 
-        `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
+        `lr` is the current learning rate, `passengers` are scalars to overwrite by their means over processes. Returns
+        scalars to log, means over processes, left on the device.
         """
         with self.autocast():
             targets = self.method.targets(batch)
         with self.autocast():
             embedded, loss = self._embed_and_loss(batch.views, targets)
         self.done = embedded.detach(), targets
-        psi, logged = list(self.psi.values()), {"loss": loss.detach()}
-        self._fill(psi, torch.autograd.grad(loss, psi, allow_unused=True), logged)
+        logged = {"loss": loss.detach()}
+        fill(list(self.psi.values()), loss, [*logged.values(), *passengers])
         return logged
 
     def after_step(self, progress: float) -> None:
@@ -63,15 +65,11 @@ class Objective(nn.Module):
         embedded = self.method.embed(views)
         return embedded, self.method.loss(embedded, targets)
 
-    def _fill(
-        self, parameters: Sequence[Tensor], gradients: Iterable[Tensor | None], logged: dict[str, Tensor]
-    ) -> None:
-        """Assign gradients averaged over processes; average what is logged with them."""
-        gradients = list(gradients)
-        if world() > 1:
-            average_([*(g for g in gradients if g is not None), *logged.values()])
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+
+def fill(parameters: Sequence[Tensor], loss: Tensor, passengers: Sequence[Tensor]) -> None:
+    """Set `.grad` of the parameters to the gradients of the processes' mean loss; average `passengers` with them."""
+    for parameter, gradient in zip(parameters, mean_gradients(loss, parameters, passengers), strict=True):
+        parameter.grad = gradient
 
 
 def build_objective(run: Run, size: int, images: int, autocast: Autocast = nullcontext) -> Objective:

@@ -22,7 +22,7 @@ from ..status.schedulers import Schedulers
 from ..status.status import Status, TaskStatus
 from ..submission import journal
 from ..submission.journal import JournalEntry
-from .options import GpusOption, NodesOption
+from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption
 from .status import SHORTEST, named
 
 WordsOption = Annotated[
@@ -77,6 +77,8 @@ def retry_command(
     data: DataOption = Path("data"),
     nodes: NodesOption = 0,
     gpus: GpusOption = -1,
+    recompute: RecomputeOption = False,
+    too_large: TooLargeOption = "refuse",
     cluster: Annotated[str, arg(help="cluster to submit to; default: the one where each failed")] = "",
 ) -> None:
     """Submit again what failed or was lost, of tables (none = all) or digests, with the measurements that need it."""
@@ -84,7 +86,7 @@ def retry_command(
     from ..submission.arrays import Wish
     from ..submission.submit import submit
 
-    wish = Wish(nodes, gpus)
+    wish = Wish(nodes, gpus, recompute, too_large)
     if cluster:
         cluster_named(cluster)  # an unknown one is an error whether or not something failed
     of_tables, beginnings = _parted(words)

@@ -17,7 +17,7 @@ from ...tables.commands.plan import plan_text
 from ...tables.plan.plan import Step
 from ...tables.results.other_precision import unused_runs
 from ..clusters.cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
-from .options import GpusOption, NodesOption
+from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption
 
 if TYPE_CHECKING:
     from ..submission.arrays import Job
@@ -35,6 +35,8 @@ def submit_command(
     dry_run: Annotated[bool, arg(help="print the plan and the scripts for sbatch; submit nothing")] = False,
     nodes: NodesOption = 0,
     gpus: GpusOption = -1,
+    recompute: RecomputeOption = False,
+    too_large: TooLargeOption = "refuse",
     hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
@@ -46,7 +48,7 @@ def submit_command(
     from ..submission.arrays import Wish
     from ..submission.submit import submit
 
-    wish = Wish(nodes, gpus)
+    wish = Wish(nodes, gpus, recompute, too_large)
     where = cluster_named(cluster)
     tables = built(numbers, scale, seeds, copies, precision)
     if unused := unused_runs(tables, runs):

@@ -15,7 +15,8 @@ from compmod.pretrain.data.imagenet import load_files
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.run import Augmentation
 from compmod.pretrain.views.crops import RandomCrops
-from compmod.pretrain.views.loader import batches, training_requests
+from compmod.pretrain.views.loader import batches
+from compmod.pretrain.views.requests import training_requests
 
 
 def main() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from compmod.pretrain.optim import LARS, build_optimizer, learning_rate, set_rate
+from compmod.pretrain.optim import LARS, _lay_out_gradients, build_optimizer, learning_rate, set_rate
 from compmod.pretrain.recipes.imagenet import IMAGENET
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.run import Optimizer, Run, Schedule
+from compmod.pretrain.training.checkpoint import restore_optimizer
 from torch import Tensor
 
 STEPS_PER_EPOCH = 97  # 50,000 images in batches of 512
@@ -267,6 +269,62 @@ def test_adams_weight_decay_is_a_term_of_the_gradient() -> None:
     build_optimizer([decayed], Optimizer(weight_decay=0.5), 0.01).step()
     torch.optim.Adam([explicit], lr=0.01, betas=(0.9, 0.999)).step()
     assert torch.equal(decayed, explicit)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+@pytest.mark.parametrize("before, after", [(None, True), (True, None)], ids=["to fused", "from fused"])
+def test_a_state_of_other_kernels_goes_on_with_the_kernels_of_this_device(
+    name: Any, before: bool | None, after: bool | None
+) -> None:
+    """A CPU has both, so one stands for another device here; fused kernels round otherwise."""
+    kind = torch.optim.Adam if name == "adam" else partial(torch.optim.SGD, momentum=0.9)
+    gradients = [torch.randn(5, 4) for _ in range(4)]
+
+    def trained(*fused: bool | None) -> tuple[Tensor, torch.optim.Optimizer]:
+        weight, saved = torch.nn.Parameter(torch.ones(5, 4)), None
+        for kernels, part in zip(fused, (gradients[:2], gradients[2:]), strict=True):
+            optimizer = kind([weight], lr=0.1, fused=kernels)
+            if saved:
+                restore_optimizer(optimizer, saved)
+            for gradient in part:
+                weight.grad = gradient.clone()
+                optimizer.step()
+            saved = optimizer.state_dict()
+        return weight.detach(), optimizer
+
+    expected, _ = trained(None, None)
+    weight, optimizer = trained(before, after)
+    assert optimizer.param_groups[0]["fused"] is after
+    torch.testing.assert_close(weight, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_state_takes_the_memory_layout_of_its_parameter() -> None:
+    weight = torch.randn(4, 3, 2, 2)
+    saved = torch.optim.Adam([torch.nn.Parameter(weight)])
+    saved.param_groups[0]["params"][0].grad = weight.clone()
+    saved.step()
+    parameter = torch.nn.Parameter(weight.to(memory_format=torch.channels_last))
+    optimizer = torch.optim.Adam([parameter])
+    restore_optimizer(optimizer, saved.state_dict())
+    kept = optimizer.state[parameter]["exp_avg"]
+    assert kept.stride() == parameter.stride()
+    assert torch.equal(kept, saved.state[saved.param_groups[0]["params"][0]]["exp_avg"])
+
+
+def test_a_fused_kernel_gets_gradients_in_the_layout_of_their_parameters() -> None:
+    parameter = torch.nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    gradient = torch.randn(4, 3, 2, 2)
+    parameter.grad = gradient.clone()
+    optimizer = torch.optim.SGD([parameter, torch.nn.Parameter(torch.ones(2))], fused=True)
+    _lay_out_gradients(optimizer)
+    assert parameter.grad.stride() == parameter.stride()
+    assert torch.equal(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_off_cuda_torch_chooses_the_kernels(name: Any) -> None:
+    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(2))], Optimizer(name=name), 0.1)
+    assert optimizer.param_groups[0]["fused"] is None
 
 
 RECIPE_S = preset("simclr", "cifar10")
