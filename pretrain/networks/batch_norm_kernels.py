@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_LEAST_WEIGHT = 1e-12
+
 
 def own_statistics(x: Tensor, eps: float) -> Tensor:
     """2 x C: this process's means and its variances, on CUDA inverse deviations; `combined` takes those of all."""
@@ -80,9 +82,11 @@ def through_statistics(
     of batch norm along these is added.
     """
     if x.is_cuda:
+        sum_C, product_C = sums_2C
+        if tangents is not None:
+            weight, sum_C, product_C = _with_tangents(weight, sum_C, product_C, tangents, inverse_std, count)
         counts = torch.full((1,), count, dtype=torch.int32, device=x.device)
-        out = torch.batch_norm_backward_elemt(slope, x, mean, inverse_std, weight, sums_2C[0], sums_2C[1], counts)
-        return out if tangents is None else out.add_(normalised(x, *tangents, mean, inverse_std))
+        return torch.batch_norm_backward_elemt(slope, x, mean, inverse_std, weight, sum_C, product_C, counts)
     scale_C = inverse_std if weight is None else inverse_std * weight
     mean_C, product_C = -scale_C * sums_2C / count
     product_C = product_C * inverse_std
@@ -91,3 +95,22 @@ def through_statistics(
     zero_C, one_C = torch.zeros_like(mean), torch.ones_like(mean)
     out = normalised(slope, scale_C, None, zero_C, one_C)
     return out.add_(normalised(x, product_C, mean_C, mean, inverse_std))
+
+
+def _with_tangents(
+    weight: Tensor | None,
+    sum_C: Tensor,
+    product_C: Tensor,
+    tangents: tuple[Tensor, Tensor],
+    inverse_std: Tensor,
+    count: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weight and sums with which w s (t - sum / n - (x - m) s^2 product / n) has the tangents' part in it.
+
+    That part, (x - m) s w_t + b_t, is divided by what stands before the brackets: this saves two passes over x. A
+    weight near zero is taken for one that has an inverse, and is still far below what rounding does.
+    """
+    weight = torch.ones_like(inverse_std) if weight is None else weight.abs().clamp_min(_LEAST_WEIGHT).copysign(weight)
+    before_C = weight * inverse_std
+    sum_C = torch.addcdiv(sum_C, tangents[1], before_C, value=-count)
+    return weight, sum_C, torch.addcdiv(product_C, tangents[0], before_C * inverse_std, value=-count)

@@ -37,8 +37,7 @@ def mean_gradients(
         messages.add(number, value)
     last = len(messages.tensors) - 1
     hooks = [
-        parameter.register_hook(partial(messages.add, last - number))
-        for number, parameter in enumerate(parameters)
+        parameter.register_hook(partial(messages.add, last - number)) for number, parameter in enumerate(parameters)
     ]
     try:
         used = [gradient is not None for gradient in torch.autograd.grad(loss, parameters, allow_unused=True)]
@@ -89,12 +88,12 @@ class _Messages:
         like = [self.tensors[place] for place in places]
         sizes = [tensor.numel() for tensor in like]
         flat = like[0].new_empty(sum(sizes))
-        parts = map(_in_the_layout_of, like, flat.split(sizes))
+        parts = [_in_the_layout_of(tensor, values) for tensor, values in zip(like, flat.split(sizes), strict=True)]
+        for place, part in zip(places, parts, strict=True):
+            if place not in self._values:
+                self._values[place] = torch.zeros_like(part)
+        torch._foreach_copy_(parts, [self._values.pop(place) for place in places])
         self._means.update(zip(places, parts, strict=True))
-        came = [place for place in places if place in self._values]
-        for place in set(places) - set(came):
-            self._means[place].zero_()
-        torch._foreach_copy_([self._means[place] for place in came], [self._values.pop(place) for place in came])
         work = dist.all_reduce(flat, async_op=True)
         assert work is not None
         self._sent.append((flat, work))

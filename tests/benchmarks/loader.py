@@ -1,89 +1,117 @@
-"""Large images a second of one core: decoded, decoded and cropped twice to 224 px, and by the loader with its workers.
+"""Loader: large JPEG files to two random resized crops of 224 px, ours beside torchvision's two ways, on one core.
 
-    python tests/benchmarks/loader.py IMAGENET_FOLDER [--workers 2] [--batch 64] [--batches 12] [--images 200]
-
-The folder is any copy of ImageNet; its images should have ImageNet's usual size, for decoding takes most of the time.
-Pillow's way, which the project left for the tensors', is measured beside it: decode, and crop by Pillow's resize.
-The first two lines of each are processor time of this process, the best of five rounds of each image; the last is
-elapsed time, divided by the cores that the workers can have.
+The files are cut from the two photographs that scikit-learn carries, at ImageNet's usual size. The first step of a
+view alone is timed: what follows is made on the device, and `views` times it.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
-import os
-import time
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from compmod.pretrain.data.decode import open_image, to_rgb, to_tensor
-from compmod.pretrain.data.imagenet import Files, load_files
-from compmod.pretrain.specs.datasets import DATASETS
-from compmod.pretrain.specs.run import Augmentation
-from compmod.pretrain.views.crops import RandomCrops, Window, cut
-from compmod.pretrain.views.loader import batches
-from compmod.pretrain.views.requests import training_requests
-from PIL import Image
+from page import best, median
+from rounds import Contestant, Figures, Sizes, Subject, Work
 
-ROUNDS = 5
-Work = Callable[[Path, list[Window]], object]
+CROP_MIN, VIEWS = 0.08, 2
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    for name, default in (("workers", 2), ("batch", 64), ("batches", 12), ("images", 200)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    folder = arguments.folder.resolve()
+def folder_of(sizes: Sizes) -> Path:
+    """`imagenet/train` with two classes, and `val` with the same; made once for all contestants."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    root = Path(sizes["scratch"]) / "imagenet"
+    if root.is_dir():
+        return root
+    chance = np.random.default_rng(0)
+    width, height = sizes["width"], sizes["height"]
+    for name, photograph in zip(("n01440764", "n01443537"), load_sample_images().images, strict=True):
+        for split in ("train", "val"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(sizes["images"] // 2 if split == "train" else 1):
+                top, left = (chance.integers(most + 1) for most in (photograph.shape[0] - height, 640 - width))
+                picture = Image.fromarray(photograph[top : top + height, left : left + width])
+                picture.save(root / split / name / f"{name}_{number}.JPEG", quality=92)
+    return root
+
+
+def ours(_: str, sizes: Sizes) -> Work:
+    from compmod.pretrain.data.imagenet import load_files
+    from compmod.pretrain.specs.datasets import DATASETS
+    from compmod.pretrain.specs.run import Augmentation
+    from compmod.pretrain.views.crops import RandomCrops
+    from compmod.pretrain.views.loader import batches
+    from compmod.pretrain.views.requests import requests_in_order
+
+    folder = folder_of(sizes)
     files = load_files("imagenet", "train", folder.parent, copy=folder.name)
-    cutter = RandomCrops(DATASETS["imagenet"], [Augmentation(crop_min=0.08)] * 2, seed=0)
-    paths, windows = _drawn(files, cutter, min(arguments.images, len(files)))
-    works: dict[str, Work] = {
-        "decode, Pillow": lambda path, _: np.asarray(to_rgb(open_image(path), path)),
-        "decode, tensors": lambda path, _: to_tensor(open_image(path), path),
-        "decode and two crops, Pillow": _by_pillow,
-        "decode and two crops, tensors": lambda path, views: cut(path, open_image(path), views),
-    }
-    best = {name: [float("inf")] * len(paths) for name in works}
-    for _ in range(ROUNDS):
-        for row, (path, views) in enumerate(zip(paths, windows, strict=True)):
-            for name, work in works.items():  # side by side, so that a drifting machine disturbs all alike
-                start = time.process_time()
-                work(path, views)
-                best[name][row] = min(best[name][row], time.process_time() - start)
-    for name, seconds in best.items():
-        print(f"{name:32} {len(paths) / sum(seconds):8,.0f} images a core-second")
-    workers = arguments.workers
-    # What was made ahead while the workers started is not measured: the first batches, as many as may be ready.
-    first = 3 * max(1, workers)
-    requests = training_requests(len(files), arguments.batch, 0, range(first + arguments.batches))
-    made = batches(files, requests, cutter, workers)
-    list(islice(made, first))
-    start = time.perf_counter()
-    count = sum(len(loaded.samples) for loaded in made)
-    rate = count / (time.perf_counter() - start) / min(max(1, workers), os.cpu_count() or 1)
-    print(f"{f'loader, {workers} workers':32} {rate:8,.0f} images a second and core, {count:,} images")
+    cutter = RandomCrops(DATASETS["imagenet"], [Augmentation(crop_min=CROP_MIN)] * VIEWS, seed=0)
+
+    def work() -> dict[str, float]:
+        loaded = batches(files, requests_in_order(len(files), sizes["batch"]), cutter, 0)
+        return {"images": sum(len(batch.samples) for batch in loaded)}
+
+    return work
 
 
-def _drawn(files: Files, cutter: RandomCrops, count: int) -> tuple[list[Path], list[list[Window]]]:
-    """Images, read once so that the disk does not count, and their windows, one a view."""
-    paths = [files.path(index) for index in range(count)]
-    sides = torch.tensor([(image.height, image.width) for image in map(open_image, paths)])
-    return paths, [list(views) for views in zip(*cutter.windows(sides, torch.arange(count), 0), strict=True)]
+def image_folder(reader: Callable[[str], Any]) -> Callable[[str, Sizes], Work]:
+    """Torchvision's data set, with a reader of PIL images or of tensors."""
+
+    def build(_: str, sizes: Sizes) -> Work:
+        from torchvision.datasets import ImageFolder
+        from torchvision.transforms import v2
+
+        crop = v2.RandomResizedCrop(224, (CROP_MIN, 1.0), interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+        pipeline = v2.Compose([crop, v2.ToImage()])
+        images = ImageFolder(
+            str(folder_of(sizes) / "train"),
+            transform=lambda image: [pipeline(image) for _ in range(VIEWS)],
+            loader=reader,
+        )
+        loader = torch.utils.data.DataLoader(images, batch_size=sizes["batch"])
+
+        def work() -> dict[str, float]:
+            return {"images": sum(len(labels) for _, labels in loader)}
+
+        return work
+
+    return build
 
 
-def _by_pillow(path: Path, windows: list[Window]) -> list[np.ndarray]:
-    with Image.open(io.BytesIO(path.read_bytes())) as image:
-        whole = image.convert("RGB")
-    crops = [whole.crop(view.box).resize(view.resized, Image.Resampling.BICUBIC) for view in windows]
-    return [np.ascontiguousarray(np.asarray(crop).transpose(2, 0, 1)) for crop in crops]
+def pil(path: str) -> Any:
+    from torchvision.datasets.folder import pil_loader
+
+    return pil_loader(path)
 
 
-if __name__ == "__main__":
-    main()
+def tensor(path: str) -> Any:
+    from torchvision import io
+
+    return io.decode_image(path, io.ImageReadMode.RGB)
+
+
+def rate(figures: Figures, seconds: float) -> float:
+    return float(figures["images"][0]) / seconds
+
+
+SUBJECT = Subject(
+    title="Large images",
+    text="{images} JPEG files of {width} x {height} px: read, decode and two bicubic crops of 224 px, in one process.",
+    cases=["two crops of 224 px"],
+    contestants=[
+        Contestant("compmod", "compmod", ours),
+        Contestant("torchvision ImageFolder, PIL", "torchvision", image_folder(pil)),
+        Contestant("torchvision ImageFolder, decode_image and tensors", "torchvision", image_folder(tensor)),
+    ],
+    sizes={"images": 192, "width": 500, "height": 375, "batch": 64},
+    tiny={"images": 4, "width": 240, "height": 230, "batch": 2},
+    columns={
+        "images/s, median": lambda f, _: f"{rate(f, median(f)):,.0f}",
+        "images a core-second, best": lambda f, _: f"{rate(f, best(f, 'core_seconds')):,.0f}",
+        "ours over it": lambda f, o: f"{rate(o, median(o)) / rate(f, median(f)):.2f} x",
+    },
+    threads=1,
+)
