@@ -241,7 +241,8 @@ def crop_boxes(augmentation: Augmentation, numbers_NR: Tensor, sides_N2: Tensor)
 def augment(x_NCHW: Tensor, changes: Changes, size: int) -> Tensor:
     """Make views of side `size` from images in [0, 1], in recipe S's order; the images are overwritten."""
     _recolour(x_NCHW, changes)
-    view_NCSS = resized_crop(x_NCHW, *changes["crop"], size).clamp_(0, 1)
+    top_N, left_N, height_N, width_N, flipped_N = changes["crop"]
+    view_NCSS = resized_crop(x_NCHW, top_N, left_N, height_N, width_N, flipped_N, size).clamp_(0, 1)
     _blur_and_solarize(view_NCSS, changes)
     return view_NCSS
 
