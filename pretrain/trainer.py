@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as serialise
+from torch import Tensor
 
 from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
@@ -49,9 +50,6 @@ from .views.batch import Batch
 from .views.batches import feed
 
 CHECKED_EVERY = 10  # steps between copies of the flag that every loss was finite, from devices other than the CPU
-# Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward
-# pass on a CPU ends the process in channels-last on maps of 56 px (oneDNN in torch 2.11); such a trunk is fast anyway.
-NARROW = 15
 
 
 @own_settings()
@@ -118,9 +116,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         self.run, self.images, self.data = run, images, data
         self.dtype = torch.float64 if run.precision == "float64" else torch.float32
         self.dataset = DATASETS[run.dataset]
-        self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
-        if self.device.type == "cpu" and run.backbone.width <= NARROW:
-            self.layout = torch.contiguous_format
+        self.memory_format = session.layout(self.device.type, run.precision, run.backbone.width)
+        self.layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
         if self.objective.xi:
@@ -153,14 +150,19 @@ class Trainer(TrainingLoop[Run, Batch]):
         objective = build_objective(self.run, _view_size(self.run), len(self.images), autocast).to(self.device)
         objective.method.to(memory_format=self.layout)  # type: ignore[call-overload]
         objective.to(self.dtype)
+        if self.session.recompute:
+            objective.recompute_activations()
+        if self.session.compile:
+            objective.compile()
+        objective.kept_share = self.session.kept_share
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batch: Batch, passengers: Sequence[Tensor] = ()) -> None:
         views = tuple(view.to(self.dtype, memory_format=self.layout) for view in batch.views)
         lr = learning_rate(self.run, self.step, self.steps_per_epoch)
         self.objective.train()
-        logged = self.objective.backward(replace(batch, views=views), lr=lr)
+        logged = self.objective.backward(replace(batch, views=views), lr=lr, passengers=passengers)
         for optimizer in self.optimizers:
             set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()
@@ -180,7 +182,7 @@ class Trainer(TrainingLoop[Run, Batch]):
             return False
         self._check_finite()
         self._look_for_collapse(epoch)
-        if rank() == 0 and self._probe_due(epoch):
+        if self._probe_due(epoch):
             self._probe(epoch)
         every = self.session.checkpoint_epochs
         return bool(every) and epoch % every == 0
@@ -229,8 +231,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
-        self._add_contents(split_digests(spec, self.data))
         accuracies = probe(self.objective.method.encoder, spec, self.data, self.session.device)
+        self._add_contents(split_digests(spec, self.data))
         self.online.append({"epoch": float(epoch), **accuracies})
         self.monitor.log("online", self.step, float(epoch), accuracies)
         self.monitor.pause(time.monotonic() - paused)
@@ -291,7 +293,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         }
         made_by = {
             "encoder_sha256": hashlib.sha256(content).hexdigest(),
-            "memory_format": self.session.memory_format,
+            "memory_format": self.memory_format,
+            "compiled": self.session.compile,
         }
         return Outcome(results, self.images.digest, made_by)
 

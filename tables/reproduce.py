@@ -30,7 +30,9 @@ POLL_S = 1.0  # between looks at what another process does
 FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; any other error is a bug of ours
 
 
-def reproduce(spec: Work, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False) -> Record:
+def reproduce(
+    spec: Work, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False, recompute: bool = False
+) -> Record:
     """Do what `spec` lacks and return its record: a pretraining, or a measurement and the pretraining that it needs.
 
     A finished record is compared with the data below `data`, where they exist. Raises what training or measuring
@@ -42,7 +44,7 @@ def reproduce(spec: Work, runs: Path, data: Path, device: str = "auto", *, quiet
         return record
     from ..pretrain.training.session import Session, resolve_device
 
-    session = Session(device=resolve_device(device), quiet=quiet)
+    session = Session(device=resolve_device(device), quiet=quiet, recompute=recompute)
     lacking = [part for part in dict.fromkeys([spec.run, spec]) if Record(runs, part).status != "done"]
     for part in lacking:
         record = performer(part.kind)(runs=runs, spec=part, data=data, session=session)

@@ -285,7 +285,7 @@ def _data_files() -> list[Path]:
         path
         for folder in FOLDERS
         for path in folder.iterdir()
-        if path.is_file() and path.suffix in (".csv", ".css", ".jinja")
+        if path.is_file() and path.suffix in (".csv", ".css", ".jinja", ".json")
     ]
 
 

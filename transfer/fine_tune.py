@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -161,7 +161,7 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
     def _batches(self, steps: range) -> Iterator[list[dict[str, Any]]]:
         return training_batches(self.train, self.detector, self.spec.run.seed, steps, self.workers)
 
-    def _update(self, batch: list[dict[str, Any]]) -> None:
+    def _update(self, batch: list[dict[str, Any]], passengers: Sequence[Tensor] = ()) -> None:
         purpose = f"detector step {self.step} process {rank()}"
         torch.manual_seed(generator(self.spec.run.seed, purpose).initial_seed())
         self.model.train()
@@ -172,7 +172,7 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
             loss.backward()
         except FloatingPointError:  # Detectron2's, of boxes that are not finite; other processes wait for this one
             losses, loss = {}, torch.full((), torch.nan, device=self.device)
-        self._average_gradients()
+        self._average_gradients(passengers)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.detector, self.step)
         self.optimizer.step()
@@ -188,13 +188,13 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
         self._average_statistics()
         self.detections = detect(self.model, self.val, self.detector, self.workers, self._look_for_a_signal)
 
-    def _average_gradients(self) -> None:
+    def _average_gradients(self, passengers: Sequence[Tensor]) -> None:
         if world() == 1:
             return
         for parameter in self.model.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        average_([parameter.grad for parameter in self.model.parameters()])
+        average_([*passengers, *(parameter.grad for parameter in self.model.parameters())])
 
     def _log(self) -> None:
         if any_says(not self._finite(), "cpu"):  # each process has a loss of its own

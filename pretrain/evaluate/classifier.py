@@ -6,7 +6,7 @@ Initial layer and rates per epoch are those of Barlow Twins' evaluation (Zbontar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,13 +19,15 @@ from ..data.imagenet import Files
 from ..data.images import Images
 from ..networks.batch_norm import synchronise_batch_norms
 from ..optim import LARS
-from ..runtime.distributed import average_, broadcast_, rank, share, total, world
+from ..runtime.distributed import broadcast_, rank, share, total, world
+from ..runtime.gradients import mean_gradients
 from ..runtime.randomness import generator, permutation
 from ..specs.datasets import DATASETS
 from ..specs.measurement import FineTuning
 from ..views.augment import Views
 from ..views.crops import RandomCrops
-from ..views.loader import Request, batches
+from ..views.loader import batches
+from ..views.requests import Request
 from .features import network_input, pixels_in_order
 from .linear import TOP
 
@@ -83,18 +85,29 @@ class Classifier(nn.Module):
             return LARS(groups, lr=spec.head_lr, trust=TRUST, clip=False, larc=True, **common)
         return torch.optim.SGD(groups, lr=spec.head_lr, nesterov=spec.nesterov, **common)
 
-    def update(self, optimizer: torch.optim.Optimizer, epoch: int, x_N3HW: Tensor, labels_N: Tensor) -> Tensor:
-        """One step on this process's part of a batch; the mean cross-entropy of the whole batch before it."""
+    def update(
+        self,
+        optimizer: torch.optim.Optimizer,
+        epoch: int,
+        x_N3HW: Tensor,
+        labels_N: Tensor,
+        passengers: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """One step on this process's part of a batch; the mean cross-entropy of the whole batch before it.
+
+        `passengers` are scalars to overwrite by their means over processes.
+        """
         for group, peak in zip(optimizer.param_groups, (self.spec.head_lr, self.spec.backbone_lr), strict=False):
             group["lr"] = peak * rate_share(self.spec, epoch)
         self.train()
-        optimizer.zero_grad()
         loss = F.cross_entropy(self(x_N3HW), labels_N)
-        loss.backward()
-        loss = loss.detach()
-        average_([loss, *(p.grad for p in self.parameters() if p.grad is not None)])
+        mean_loss = loss.detach()
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        gradients = mean_gradients(loss, trained, [mean_loss, *passengers])
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.grad = gradient
         optimizer.step()
-        return loss
+        return mean_loss
 
     @torch.no_grad()
     def accuracy(self, images: Images | Files, device: torch.device, workers: int) -> dict[str, float]:

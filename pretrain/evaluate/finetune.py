@@ -9,7 +9,7 @@ wait for another epoch.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +108,8 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
         super().__init__(record, spec, spec.epochs * self.per_epoch, session, stop, contents or {}, encoder)
         self.images = images
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
-        layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
+        self.memory_format = session.layout(self.device.type, spec.precision)
+        layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         classifier = Classifier(backbone, DATASETS[spec.run.dataset].classes, spec)
         self.classifier = classifier.to(self.device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = self.classifier.optimizer()
@@ -121,9 +122,9 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
     def _batches(self, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
         return examples(self.images.train, self.spec, steps, self.device, self.session.loader_workers)
 
-    def _update(self, batch: tuple[Tensor, Tensor]) -> None:
+    def _update(self, batch: tuple[Tensor, Tensor], passengers: Sequence[Tensor] = ()) -> None:
         views, labels = batch
-        self.loss += self.classifier.update(self.optimizer, self.step // self.per_epoch, views, labels)
+        self.loss += self.classifier.update(self.optimizer, self.step // self.per_epoch, views, labels, passengers)
         self.good += torch.isfinite(self.loss)
 
     def _after_step(self) -> bool:
@@ -194,6 +195,6 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
             "train_digest": train.digest,
             "train_images": len(train),
             "test_images": len(test),
-            "memory_format": self.session.memory_format,
+            "memory_format": self.memory_format,
         }
         return Outcome(results, test.digest, made_by)

@@ -58,12 +58,14 @@ def linear_probe(
     weight_CD, bias_C = (tensor.to(device, dtype) for tensor in _initial(classes, width, seed))
     adam = torch.optim.Adam([weight_CD, bias_C], lr=FIRST_LR, weight_decay=WEIGHT_DECAY, fused=True)
     correct_E = torch.zeros(epochs, dtype=torch.long, device=device)
+    rows_BD = train_ND.new_empty(min(batch_size, count), width)
     with full_precision(device), torch.no_grad():
         for epoch in range(epochs):
             adam.param_groups[0]["lr"] = learning_rate(epoch, epochs)
             loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-            for chosen_B in torch.split(permutation(seed, epoch, count).to(device), batch_size):
-                loss_sum += _step(adam, weight_CD, bias_C, train_ND[chosen_B], train_labels[chosen_B])
+            for chosen_B in torch.split(permutation(seed, epoch, count, device), batch_size):
+                batch_BD = torch.index_select(train_ND, 0, chosen_B, out=rows_BD[: len(chosen_B)])
+                loss_sum += _step(adam, weight_CD, bias_C, batch_BD, train_labels[chosen_B])
             logits_MC = torch.addmm(bias_C, test_MD, weight_CD.T)
             correct_E[epoch] = (logits_MC.argmax(1) == test_labels).sum()
         top_MK = logits_MC.topk(min(TOP, classes)).indices
@@ -89,13 +91,13 @@ def _step(adam: torch.optim.Adam, weight_CD: Tensor, bias_C: Tensor, batch_BD: T
 
     The gradient is written out (softmax minus one-hot): half the time of autograd at this size.
     """
-    logs_BC = F.log_softmax(torch.addmm(bias_C, batch_BD, weight_CD.T), dim=1)
-    picked_B1 = labels_B[:, None]
-    loss = -logs_BC.gather(1, picked_B1).sum()
-    slope_BC = logs_BC.exp_()
-    slope_BC.scatter_add_(1, picked_B1, slope_BC.new_full((), -1.0).expand(len(labels_B), 1))
-    slope_BC /= len(labels_B)
-    weight_CD.grad, bias_C.grad = slope_BC.T @ batch_BD, slope_BC.sum(0)
+    logs_CB = F.log_softmax(torch.addmm(bias_C[:, None], weight_CD, batch_BD.T), dim=0)
+    picked_1B = labels_B[None]
+    loss = -logs_CB.gather(0, picked_1B).sum()
+    slope_CB = logs_CB.exp_()
+    slope_CB.scatter_add_(0, picked_1B, slope_CB.new_full((), -1.0).expand(1, len(labels_B)))
+    slope_CB /= len(labels_B)
+    weight_CD.grad, bias_C.grad = slope_CB @ batch_BD, slope_CB.sum(1)
     adam.step()
     return loss
 

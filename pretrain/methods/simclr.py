@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..networks.batch_norm import BatchNorm
 from ..runtime.distributed import gather
 from ..runtime.precision import full_precision
 from ..specs.fields import Positive
@@ -22,7 +23,7 @@ class SimCLR(Method):
         super().__init__(run, size)
         self.temperature = temperature
         # The W-MSE code ends SimCLR's small-image head with one more batch norm, over both views.
-        self.output_norm = nn.BatchNorm1d(run.projector.out) if output_norm else nn.Identity()
+        self.output_norm = BatchNorm(run.projector.out) if output_norm else nn.Identity()
 
     def embed(self, views: Sequence[Tensor]) -> Embedded:
         """The trunk runs once a view, the head once on both views together, so they share its batch statistics."""

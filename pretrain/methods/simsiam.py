@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..networks.batch_norm import BatchNorm
 from ..networks.heads import mlp, projector_widths
-from ..runtime.precision import full_precision
+from ..runtime.precision import at_least_float32, full_precision
 from ..specs.fields import Width
 from ..specs.run import Projector, Run
 from .base import Embedded, Method, Targets
@@ -33,7 +34,14 @@ def normalised_projector(features: int, head: Projector) -> nn.Sequential:
     No linear layer has a bias, for each is followed by a batch norm.
     """
     widths = projector_widths(features, head.layers, head.hidden, head.out)
-    return nn.Sequential(*mlp(widths, bias=False, last_bias=False), nn.BatchNorm1d(head.out, affine=False))
+    return nn.Sequential(*mlp(widths, bias=False, last_bias=False), _Standardisation(head.out, affine=False))
+
+
+class _Standardisation(BatchNorm):
+    """Batch norm in float32 or better: PyTorch without a scale keeps statistics in the type of the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(at_least_float32(x)).to(x.dtype)
 
 
 @full_precision

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from .batch_norm import BatchNorm
+
 
 def mlp(widths: tuple[int, ...], *, bias: bool = True, last_bias: bool = True, norm: bool = True) -> nn.Sequential:
     """Linear layers of these widths, the last alone, the others followed by batch norm (with `norm`) and ReLU."""
@@ -14,7 +16,7 @@ def mlp(widths: tuple[int, ...], *, bias: bool = True, last_bias: bool = True, n
         last = position == len(widths) - 2
         layers.append(nn.Linear(width_in, width_out, bias=last_bias if last else bias))
         if not last:
-            layers += [*([nn.BatchNorm1d(width_out)] if norm else []), nn.ReLU(inplace=True)]
+            layers += [*([BatchNorm(width_out)] if norm else []), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 

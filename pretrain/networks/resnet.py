@@ -12,6 +12,8 @@ from typing import cast
 from torch import Tensor, nn
 
 from ..specs.run import Backbone
+from .batch_norm import BatchNorm
+from .recomputation import Recomputable
 
 _STAGES = {
     "resnet10": ("basic", (1, 1, 1, 1)),  # one block a stage, for the demo; not in torchvision
@@ -28,10 +30,10 @@ class BasicBlock(nn.Module):
     def __init__(self, channels_in: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.downsample = _shortcut(channels_in, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,11 +50,11 @@ class Bottleneck(nn.Module):
     def __init__(self, channels_in: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width * self.expansion)
+        self.bn3 = BatchNorm(width * self.expansion)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(channels_in, width * self.expansion, stride)
 
@@ -66,10 +68,10 @@ class Bottleneck(nn.Module):
 def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and channels_in == channels_out:
         return None
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), BatchNorm(channels_out))
 
 
-class ResNet(nn.Module):
+class ResNet(Recomputable):
     """Images (N x channels x H x W) to representations (N x features), the average over the last map."""
 
     def __init__(self, spec: Backbone, width: int, channels: int = 3) -> None:
@@ -79,7 +81,7 @@ class ResNet(nn.Module):
         large = spec.stem == "large"
         kernel, stride, padding = (7, 2, 3) if large else (3, 1, 1)
         self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if spec.stem == "small" else nn.MaxPool2d(3, 2, 1)
         channels = width
@@ -99,9 +101,10 @@ class ResNet(nn.Module):
                 nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.part(nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool), x)
         for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
+            for block in self.get_submodule(f"layer{stage}").children():
+                x = self.part(block, x)
         return x.mean(dim=(2, 3))
 
 

@@ -18,8 +18,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .launch import Launch, launch_of, meeting_point
+from .precision import at_least_float32
 
-TIMEOUT = timedelta(hours=4)  # the others wait while the first process probes or writes
+TIMEOUT = timedelta(hours=4)  # the others wait while the first process writes, or trains a long linear probe
 
 
 def rank() -> int:
@@ -35,11 +36,12 @@ def world() -> int:
 def gather(x: Tensor) -> Tensor:
     """The rows of every process, in the order of their ranks; differentiable in reverse and forward mode.
 
-    All processes give the same shape.
+    All processes give the same shape. Numbers that autocast left narrow arrive in float32, so that their gradients are
+    summed over processes in float32.
     """
     if world() == 1:
         return x
-    gathered: Tensor = _GATHER(x)
+    gathered: Tensor = _GATHER(at_least_float32(x) if x.is_floating_point() else x)
     return gathered
 
 
@@ -60,25 +62,19 @@ def share(x: Tensor) -> Tensor:
 @torch.no_grad()
 def average_(tensors: Sequence[Tensor]) -> None:
     """Overwrite tensors by their means over processes, all in one message a type and device."""
-    if world() == 1:
-        return
-    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-    for tensor in tensors:
-        kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor)
-    for alike in kinds.values():
-        flat = torch.cat([tensor.flatten() for tensor in alike])
-        dist.all_reduce(flat)
-        flat /= world()
-        for tensor, mean in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
-            tensor.copy_(mean.view_as(tensor))
+    if world() > 1:
+        for alike, flat in _messages(tensors):
+            dist.all_reduce(flat)
+            _unpack(flat.div_(world()), alike)
 
 
 @torch.no_grad()
 def broadcast_(tensors: Sequence[Tensor]) -> None:
-    """Overwrite tensors by those of the first process."""
+    """Overwrite tensors by those of the first process, all in one message a type and device."""
     if world() > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, 0)
+        for alike, flat in _messages(tensors):
+            dist.broadcast(flat, 0)
+            _unpack(flat, alike)
 
 
 def first_says(value: Any) -> Any:
@@ -124,6 +120,20 @@ def processes(device: str) -> Iterator[Launch]:
         dist.destroy_process_group()
 
 
+def _messages(tensors: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """The tensors of every type and device, and all their values in one flat tensor."""
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    for alike in kinds.values():
+        yield alike, torch.cat([tensor.flatten() for tensor in alike])
+
+
+def _unpack(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    for tensor, values in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(values.view_as(tensor))
+
+
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
@@ -147,9 +157,9 @@ class _Sum(torch.autograd.Function):
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
-        dist.all_gather(parts, x.detach().contiguous())
-        return torch.cat(parts)
+        out = x.new_empty((len(x) * world(), *x.shape[1:]))
+        dist.all_gather_into_tensor(out, x.detach().contiguous())
+        return out
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

@@ -32,12 +32,12 @@ def uniform(seed: int, epoch: int, index_N: Tensor, view: int, count: int) -> Te
     return _shift_right(hash_NC, 64 - _FLOAT_BITS).float().mul_(2.0**-_FLOAT_BITS)
 
 
-def permutation(seed: int, epoch: int, n: int) -> Tensor:
-    """The order in which an epoch visits `n` samples: int64, on the CPU.
+def permutation(seed: int, epoch: int, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """The order in which an epoch visits `n` samples: int64, on `device`, the same on every one.
 
     Sorting hashes, and not `torch.randperm`, so that the order is the same under every version of torch.
     """
-    counter_N = torch.arange(n, device="cpu") * _signed(_INCREMENT) + _signed(_key("permutation", seed, epoch))
+    counter_N = torch.arange(n, device=device) * _signed(_INCREMENT) + _signed(_key("permutation", seed, epoch))
     return torch.argsort(_mix(counter_N), stable=True)
 
 

@@ -30,11 +30,14 @@ def own_settings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def numerics(precision: str) -> Iterator[None]:
-    """TF32 where the spec says so, and only convolution algorithms that give the same bits every time."""
+    """TF32 where the spec says so, and only convolution algorithms that give the same bits every time.
+
+    Under bfloat16 what autocast leaves in float32, such as a loss, is float32 indeed and not TF32.
+    """
     cudnn = torch.backends.cudnn
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
-    torch.set_float32_matmul_precision("highest" if precision in ("float32", "float64") else "high")
-    cudnn.allow_tf32 = precision not in ("float32", "float64")
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    cudnn.allow_tf32 = precision == "tf32"
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..records.record import Record
-from ..runtime.distributed import first_says, rank
+from ..runtime.copies import HostCopy
+from ..runtime.distributed import any_says, first_says, rank, world
 from ..runtime.exit_status import BY_HAND, INTERRUPTED
 
 MOVES_NO_NUMBER = "says when a training stops; that resuming is exact is tested"
 
 PATIENCE_S = 8.0  # from Ctrl-C to the next step boundary; then the process ends at once
+STEPS_LATER = 2  # on a GPU, where a step is read only when it has long been computed
 STOPS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 
 
@@ -31,6 +37,37 @@ class Stop:
     """The name of the signal that asked to stop, once one has."""
 
     signal_name = ""
+
+
+class SharedStop:
+    """Whether to stop, agreed on by all processes at the same step, without a message of its own.
+
+    A flag travels with the gradients of every step. On a GPU it is read STEPS_LATER steps later, so that the host
+    does not wait for the step that it has just launched.
+    """
+
+    def __init__(self, stop: Stop, device: torch.device) -> None:
+        self.stop, self.device = stop, device
+        self._flag = torch.zeros(())
+        self._later = STEPS_LATER if device.type == "cuda" else 0
+        self._copies: deque[HostCopy] = deque()  # of the flags that are not read yet
+
+    def passengers(self) -> list[Tensor]:
+        """The flag of this process, to overwrite by its mean over processes in the step that begins."""
+        if world() == 1:
+            return []
+        self._flag = torch.full((), float(bool(self.stop.signal_name)), device=self.device)
+        return [self._flag]
+
+    def asked(self, *, last: bool) -> bool:
+        """Whether a signal came to any process; every process calls it after every step.
+
+        After the `last` one the processes ask one another, for no other flag will travel.
+        """
+        if world() == 1 or last:
+            return any_says(bool(self.stop.signal_name), "cpu")
+        self._copies.append(HostCopy(self._flag))
+        return len(self._copies) > self._later and bool(self._copies.popleft().values())
 
 
 @contextlib.contextmanager

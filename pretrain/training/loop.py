@@ -9,22 +9,23 @@ from __future__ import annotations
 import abc
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
 from ..data.identity import RENAMED, compare
 from ..networks.encoder import check_same_encoder
 from ..records.files import CHECKPOINTS_FOLDER
 from ..records.provenance import provenance
 from ..records.record import Record
-from ..runtime.distributed import any_says, first_says, rank, world
+from ..runtime.distributed import first_says, rank, world
 from ..specs.measurement import Work
 from . import checkpoint
 from .divergence import NonFiniteLoss, diverged
-from .interruption import Interrupted, Stop
+from .interruption import Interrupted, SharedStop, Stop
 from .session import Session
 
 SpecType = TypeVar("SpecType", bound=Work)
@@ -61,6 +62,7 @@ class TrainingLoop(abc.ABC, Generic[SpecType, BatchType]):
         self.encoder = encoder  # SHA-256 of the file that the trunk is from, where its run noted it
         self.checkpoints = record.path / CHECKPOINTS_FOLDER
         self.device = torch.device(session.device)
+        self.shared_stop = SharedStop(stop, self.device)
         self.step = self.begun = 0  # updates made, and those that an earlier process made
         self.seconds = 0.0  # over all processes that worked on this one after another
         self.good = torch.zeros((), dtype=torch.int64, device=self.device)  # steps before the first that was not finite
@@ -92,8 +94,11 @@ class TrainingLoop(abc.ABC, Generic[SpecType, BatchType]):
         """This process's share of the batch of every one of these steps."""
 
     @abc.abstractmethod
-    def _update(self, batch: BatchType) -> None:
-        """One update of the parameters; `self.step` is the number of those before it."""
+    def _update(self, batch: BatchType, passengers: Sequence[Tensor] = ()) -> None:
+        """One update of the parameters; `self.step` is the number of those before it.
+
+        `passengers` are scalars to overwrite by their means over processes, in the gradients' messages.
+        """
 
     @abc.abstractmethod
     def _after_step(self) -> bool:
@@ -123,7 +128,7 @@ class TrainingLoop(abc.ABC, Generic[SpecType, BatchType]):
         """What follows the last step, before the record is finished; every process calls it."""
 
     def _train_step(self, batch: BatchType) -> None:
-        self._update(batch)
+        self._update(batch, self.shared_stop.passengers())
         self.step += 1
 
     @property
@@ -132,7 +137,7 @@ class TrainingLoop(abc.ABC, Generic[SpecType, BatchType]):
         return self.begun + int(self.good)
 
     def _save_or_stop(self, *, due: bool) -> None:
-        stopped = any_says(bool(self.stop.signal_name), "cpu")
+        stopped = self.shared_stop.asked(last=self.step == self.total)
         minutes = (time.monotonic() - self.saved) / 60
         if rank() == 0 and (stopped or due or minutes >= self.session.checkpoint_minutes):
             self._save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from ..methods.base import Embedded, Method, Targets
 from ..methods.build import build_method
 from ..networks.batch_norm import synchronise_batch_norms
-from ..runtime.distributed import average_, world
+from ..networks.recomputation import recompute_activations
+from ..runtime.distributed import world
+from ..runtime.gradients import mean_gradients
 from ..runtime.randomness import generator
 from ..specs.run import Run
 from ..views.batch import Batch
@@ -32,19 +34,37 @@ class Objective(nn.Module):
         self.psi = {name: p for name, p in method.named_parameters() if p.requires_grad and id(p) not in own}
         self.xi: list[nn.Parameter] = []  # of regularisers, which a plain method has none of
         self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
+        self.recompute = False  # keep few activations, and compute them again in the backward pass
+        self.kept_share = 0.0  # of the activations that a first pass may keep for a later one; here there is none
+        self._compiled: Callable[[Sequence[Tensor]], Embedded] | None = None  # the method's `embed`
 
-    def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
+    def recompute_activations(self) -> None:
+        """Spend time to save memory; the gradients stay the same."""
+        self.recompute = True
+        recompute_activations(self)
+
+    def compile(self) -> None:  # type: ignore[override]  # nn.Module's would compile `forward`, which is not there
+        """Compute embeddings, and their gradients, by kernels that torch.compile makes; the method's loss stays eager.
+
+        Raises ValueError beside recomputation: a compiler decides by itself what it keeps.
+        """
+        if self.recompute:
+            raise ValueError("compile and recompute exclude each other; give one of the two")
+        self._compiled = torch.compile(self.method.embed, dynamic=False)
+
+    def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter), equal on all processes.
 
-        `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
+        `lr` is the current learning rate, `passengers` are scalars to overwrite by their means over processes. Returns
+        scalars to log, means over processes, left on the device.
         """
         with self.autocast():
             targets = self.method.targets(batch)
         with self.autocast():
             embedded, loss = self._embed_and_loss(batch.views, targets)
         self.done = embedded.detach(), targets
-        psi, logged = list(self.psi.values()), {"loss": loss.detach()}
-        self._fill(psi, torch.autograd.grad(loss, psi, allow_unused=True), logged)
+        logged = {"loss": loss.detach()}
+        fill(list(self.psi.values()), loss, [*logged.values(), *passengers])
         return logged
 
     def after_step(self, progress: float) -> None:
@@ -52,19 +72,18 @@ class Objective(nn.Module):
         assert self.done is not None, "backward comes first"
         self.method.after_step(progress, *self.done)
 
+    def _embed(self, views: Sequence[Tensor]) -> Embedded:
+        return (self._compiled or self.method.embed)(views)
+
     def _embed_and_loss(self, views: Sequence[Tensor], targets: Targets) -> tuple[Embedded, Tensor]:
-        embedded = self.method.embed(views)
+        embedded = self._embed(views)
         return embedded, self.method.loss(embedded, targets)
 
-    def _fill(
-        self, parameters: Sequence[Tensor], gradients: Iterable[Tensor | None], logged: dict[str, Tensor]
-    ) -> None:
-        """Assign gradients averaged over processes; average what is logged with them."""
-        gradients = list(gradients)
-        if world() > 1:
-            average_([*(g for g in gradients if g is not None), *logged.values()])
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+
+def fill(parameters: Sequence[Tensor], loss: Tensor, passengers: Sequence[Tensor]) -> None:
+    """Set `.grad` of the parameters to the gradients of the processes' mean loss; average `passengers` with them."""
+    for parameter, gradient in zip(parameters, mean_gradients(loss, parameters, passengers), strict=True):
+        parameter.grad = gradient
 
 
 def build_objective(run: Run, size: int, images: int, autocast: Autocast = nullcontext) -> Objective:

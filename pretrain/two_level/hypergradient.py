@@ -10,8 +10,9 @@ of L at psi', and u = J v the directional derivative of F at psi along v)
     dG/dxi = - r w grad_xi < u, dM/dy (y, xi) >,
 
 so second derivatives pass through the small M alone and never through the network (paper, Eq. 9; Algorithm 1, line 12).
-`unrolled` differentiates the virtual step itself and is the reference; `finite_difference` replaces J by a difference
-of two forward passes and is wrong by tens of per cent in float32.
+`unrolled` differentiates the virtual step itself and is the reference. `finite_difference` replaces J by a difference
+of two forward passes: in float32 it was off by 5 to 470 per cent where it was measured, for the price of 2.65 plain
+steps against 2.7.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..runtime.distributed import average_, total, world
-from .forward_mode import KeptConvolutions, _FusedRules
+from ..runtime.distributed import total, world
+from ..runtime.gradients import mean_gradients
+from .forward_mode import FusedRules, dual
+from .kept import KeptActivations, eager
 
 Parameters = Mapping[str, Tensor]
 Outputs = Sequence[Tensor]
@@ -38,7 +41,7 @@ def jvp(
     outputs: Outputs,
     meta: Sequence[Tensor],
     weight: float,
-    kept: KeptConvolutions | None = None,
+    kept: KeptActivations | None = None,
 ) -> list[Tensor]:
     """dG/dxi by one Jacobian-vector product of the network; `weight` is r w, `outputs` is y = F(psi), detached."""
     tangents = jacobian_vector_product(network, parameters, outer_gradient, kept)
@@ -69,20 +72,21 @@ def finite_difference(
 
 
 def unrolled(
-    inner: Callable[[Parameters], Tensor],
     outer: Callable[[Parameters], Tensor],
     parameters: Parameters,
+    slopes: Mapping[str, Tensor | None],
     meta: Sequence[Tensor],
     step_size: float,
 ) -> list[Tensor]:
     """dG/dxi by differentiating the virtual step itself: second-order autodiff through the whole network.
 
-    `inner` is L + w M as a function of psi (and of xi through its closure), `outer` is L; with several processes the
-    result is this process's part, of which the mean is meant.
+    `slopes` is the gradient of L + w M by psi with its graph, by parameter name, `outer` is L; with several processes
+    both are of this process's part, of which the mean is meant, and so is the result.
     """
-    start = {name: p.detach().requires_grad_() for name, p in parameters.items()}
-    slopes = torch.autograd.grad(inner(start), list(start.values()), create_graph=True, materialize_grads=True)
-    moved = {name: p - step_size * total(g) / world() for (name, p), g in zip(start.items(), slopes, strict=True)}
+    moved = {}
+    for name, p in parameters.items():
+        slope = slopes[name]
+        moved[name] = p.detach() if slope is None else p.detach() - step_size * total(slope) / world()
     return list(torch.autograd.grad(outer(moved), meta, materialize_grads=True))
 
 
@@ -93,29 +97,31 @@ def outer_gradient(
     step_size: float,
 ) -> Parameters:
     """v, the gradient of L at psi' = psi - step_size * slopes, by parameter name; the mean over processes."""
-    moved = {}
-    for name, p in parameters.items():
-        slope = slopes[name]
-        moved[name] = (p.clone() if slope is None else p - step_size * slope).requires_grad_()
-    gradients = torch.autograd.grad(outer(moved), list(moved.values()), materialize_grads=True)
-    average_(gradients)
-    return dict(zip(moved, gradients, strict=True))
+    moved = {name: p.detach().clone() for name, p in parameters.items()}
+    used = [(moved[name], slope) for name, slope in slopes.items() if slope is not None]
+    torch._foreach_add_([p for p, _ in used], [slope for _, slope in used], alpha=-step_size)  # in few kernels
+    for p in moved.values():
+        p.requires_grad_()
+    gradients = mean_gradients(outer(moved), list(moved.values()))
+    return {
+        name: torch.zeros_like(p) if gradient is None else gradient
+        for (name, p), gradient in zip(moved.items(), gradients, strict=True)
+    }
 
 
 def jacobian_vector_product(
     network: Callable[[Parameters], Outputs],
     parameters: Parameters,
     tangents: Parameters,
-    kept: KeptConvolutions | None = None,
+    kept: KeptActivations | None = None,
 ) -> Outputs:
     """u = J v, the derivative of the network's outputs along `tangents`, by forward-mode differentiation.
 
-    `kept` holds convolution outputs of an earlier call of `network` at the same parameters, which are then not
-    computed again.
+    `kept` holds results of an earlier call of `network` at the same parameters, which are then not computed again.
     """
-    with torch.no_grad(), forward_ad.dual_level(), _FusedRules(kept):
-        dual = {name: forward_ad.make_dual(p.detach(), tangents[name]) for name, p in parameters.items()}
-        outputs = [forward_ad.unpack_dual(output) for output in network(dual)]
+    with torch.no_grad(), eager(), forward_ad.dual_level(), FusedRules(kept):
+        duals = {name: forward_ad.make_dual(p.detach(), tangents[name]) for name, p in parameters.items()}
+        outputs = [forward_ad.unpack_dual(dual(output)) for output in network(duals)]
         return tuple(
             torch.zeros_like(output.primal) if output.tangent is None else output.tangent for output in outputs
         )

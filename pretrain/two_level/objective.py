@@ -17,16 +17,17 @@ from torch import Tensor, nn
 from ..methods.base import Embedded, Method, Targets
 from ..methods.parts.regulariser import Coupling, Outputs, Regulariser
 from ..networks.running_statistics import frozen_statistics
-from ..runtime.distributed import gather
+from ..runtime.distributed import average_, gather
 from ..runtime.precision import at_least_float32
 from ..runtime.randomness import generator
 from ..specs.run import Comprehensive, Run
-from ..training.objective import Autocast, Objective
+from ..training.objective import Autocast, Objective, fill
+from ..training.session import Session
 from ..views.batch import Batch
 from . import hypergradient
 from .compmod import CompMod
-from .forward_mode import KeptConvolutions
 from .hypergradient import Parameters
+from .kept import KeptActivations, eager
 
 
 class TwoLevelObjective(Objective):
@@ -45,20 +46,27 @@ class TwoLevelObjective(Objective):
         self.active = [method.regulariser, *regularisers] if method.regulariser else list(regularisers)
         assert self.active, "a method without regularisers has a plain objective"
         self.xi = [p for regulariser in self.active for p in regulariser.parameters()]
+        self.kept_share = Session.kept_share
 
-    def backward(self, batch: Batch, *, lr: float) -> dict[str, Tensor]:
+    def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter) and of xi, equal on all processes.
 
-        `lr` is the current learning rate. Returns scalars to log, means over processes, left on the device.
+        `lr` is the current learning rate, `passengers` are scalars to overwrite by their means over processes. Returns
+        scalars to log, means over processes, left on the device.
         """
         settings, psi = self.settings, list(self.psi.values())
         two_level = settings.training == "two-level" and settings.hypergradient != "none"
-        kept = KeptConvolutions()
+        keep = two_level and settings.hypergradient == "jvp" and not self.recompute
+        kept = KeptActivations(self.kept_share) if keep else None
         with self.autocast():
             targets = self.method.targets(batch)
-        with self.autocast(), kept if two_level and settings.hypergradient == "jvp" else nullcontext():
-            embedded, ssl = self._embed_and_loss(batch.views, targets)
-        kept.prune()
+        with self.autocast():
+            # compiled, it shows nothing to keep and has no second derivative
+            with eager() if two_level else nullcontext(), kept or nullcontext():
+                embedded = self._embed(batch.views)
+            ssl = self.method.loss(embedded, targets)
+        if kept:
+            kept.prune()
         self.done = embedded.detach(), targets
         y = _outputs(embedded)
         couplings = [regulariser.on(batch, len(y.z1)) for regulariser in self.active]
@@ -69,21 +77,28 @@ class TwoLevelObjective(Objective):
         for regulariser, (coupled_term, own_term) in zip(self.active, terms, strict=True):
             logged |= {f"loss_{regulariser.coupled_name}": coupled_term, f"loss_{regulariser.own_name}": own_term}
         logged = {name: value.detach() for name, value in logged.items()}
+        passengers = [*logged.values(), *passengers]
         if settings.training == "joint":
-            both = [*psi, *self.xi]
-            self._fill(both, torch.autograd.grad(inner + own, both, allow_unused=True), logged)
+            fill([*psi, *self.xi], inner + own, passengers)
             return logged
 
-        self._fill(psi, torch.autograd.grad(inner, psi, allow_unused=True), logged)
+        if two_level and settings.hypergradient == "unrolled":
+            slopes = _fill_and_keep_the_graph(psi, inner, passengers)
+        else:
+            fill(psi, inner, passengers)
+            slopes = [p.grad for p in psi]
         y = Outputs(*(output.detach() for output in y))
         del embedded, ssl, terms, inner, own  # the next graph must not stand beside this one
         hyper = [torch.zeros_like(p) for p in self.xi]
         with frozen_statistics(self):
             if two_level:
-                hyper = self._hypergradient(batch.views, targets, couplings, y, kept, lr)
+                hyper = self._hypergradient(batch.views, targets, couplings, y, slopes, kept, lr)
             own = _weighted([c.own_weight for c in couplings], [coupling(y)[1] for coupling in couplings])
             towards_own = torch.autograd.grad(own, self.xi, materialize_grads=True)
-        self._fill(self.xi, [h + c for h, c in zip(hyper, towards_own, strict=True)], {})
+        both = [h + c for h, c in zip(hyper, towards_own, strict=True)]
+        average_(both)
+        for parameter, gradient in zip(self.xi, both, strict=True):
+            parameter.grad = gradient
         return logged | self._norms(hyper, towards_own)
 
     def _hypergradient(
@@ -92,13 +107,18 @@ class TwoLevelObjective(Objective):
         targets: Targets,
         couplings: Sequence[Coupling],
         y: Outputs,
-        kept: KeptConvolutions,
+        slopes: Sequence[Tensor | None],
+        kept: KeptActivations | None,
         lr: float,
     ) -> list[Tensor]:
-        """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step."""
+        """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step.
+
+        `slopes` is the inner loss's gradient by psi: for "unrolled" this process's with its graph, else the mean.
+        """
         settings = self.settings
         step_size = lr if settings.virtual_lr is None else settings.virtual_lr
         psi = {name: p.detach() for name, p in self.psi.items()}
+        named = dict(zip(psi, slopes, strict=True))
 
         def network(parameters: Parameters) -> Outputs:
             with self.autocast():
@@ -114,16 +134,9 @@ class TwoLevelObjective(Objective):
                 loss: Tensor = _call(self.method, parameters, self._embed_and_loss, views, targets)[1]
             return loss
 
-        def inner(parameters: Parameters) -> Tensor:
-            with self.autocast():
-                embedded, ssl = _call(self.method, parameters, self._embed_and_loss, views, targets)
-            loss: Tensor = ssl + coupled(_outputs(embedded))
-            return loss
-
         if settings.hypergradient == "unrolled":
-            return hypergradient.unrolled(inner, outer, psi, self.xi, step_size)
-        slopes = {name: p.grad for name, p in self.psi.items()}
-        v = hypergradient.outer_gradient(outer, psi, slopes, step_size)
+            return hypergradient.unrolled(outer, psi, named, self.xi, step_size)
+        v = hypergradient.outer_gradient(outer, psi, named, step_size)
         if settings.hypergradient == "finite-difference":
             return hypergradient.finite_difference(network, coupled, psi, v, self.xi, step_size)
         return hypergradient.jvp(network, coupled, psi, v, y, self.xi, step_size, kept)
@@ -166,6 +179,15 @@ def _call(method: Method, parameters: Parameters, function: Callable[..., Any], 
 def _outputs(embedded: Embedded) -> Outputs:
     """What regularisers see, in float32 or better."""
     return Outputs(*(gather(at_least_float32(t)) for t in (*embedded.embeddings[:2], *embedded.representations[:2])))
+
+
+def _fill_and_keep_the_graph(psi: Sequence[Tensor], loss: Tensor, passengers: Sequence[Tensor]) -> list[Tensor | None]:
+    """As `fill`; returns the gradients of this process's loss with their graph, so that they are not computed twice."""
+    slopes = torch.autograd.grad(loss, psi, allow_unused=True, create_graph=True)
+    for parameter, slope in zip(psi, slopes, strict=True):
+        parameter.grad = None if slope is None else slope.detach().clone()
+    average_([*(p.grad for p in psi if p.grad is not None), *passengers])
+    return list(slopes)
 
 
 def _weighted(weights: Sequence[float], terms: Sequence[Tensor]) -> Tensor:

@@ -20,7 +20,8 @@ from ..specs.run import Run
 from .augment import Views, make_views, make_views_of_crops
 from .batch import Batch
 from .crops import RandomCrops
-from .loader import batches, training_requests
+from .loader import batches
+from .requests import training_requests
 
 _BATCH_DRAW = -1  # in place of a sample's index: random numbers of a whole batch
 

@@ -32,6 +32,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {  # of numbers, both ends included;
     "nodes": (1, 65_535),
     "cpus_per_gpu": (1, 4_096),
     "mem_gb": (0, 1_000_000),
+    "gpu_memory_gb": (0, 100_000),
     "hours": (0, 87_840),  # ten years
     "least_minutes": (1, 5_270_400),
     "warning_s": (0, 65_535),  # SLURM's own limit, man sbatch
@@ -114,6 +115,7 @@ class Cluster:
     constraint: str = ""
     gpus_per_node: int = 1  # GPUs that a pretraining on large images takes on each of its nodes; 0 = a CPU cluster
     gpu_type: str = ""  # such as a100
+    gpu_memory_gb: float = 0.0  # of one GPU, as its maker counts them (GiB); 0 = not told, and then nothing is compared
     nodes: int = 1  # of a pretraining on large images; other jobs take one GPU of one node
     cpus_per_gpu: int = 8  # cores of a task; a job has one task a GPU, or one task without a GPU
     mem_gb: float = 0.0  # of a task; 0 = the cluster's default
@@ -227,6 +229,7 @@ _TEMPLATE = """\
 # constraint = ""       # features of nodes
 # gpus_per_node = 1     # that a pretraining on large images takes on each node; all else takes one; 0 = CPUs only
 # gpu_type = ""         # such as "a100"
+# gpu_memory_gb = 0.0   # of one GPU, such as 80: what needs more is not submitted unasked; 0 = compare nothing
 # nodes = 1             # that a pretraining on large images takes
 # cpus_per_gpu = 8      # cores of a task; there is one task a GPU
 # mem_gb = 0.0          # of a task; 0 = the cluster's default

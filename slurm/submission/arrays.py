@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.measurement import FineTuning, Work
@@ -17,6 +18,7 @@ from ...tables.plan.plan import Plan, Step
 from ..clusters.cluster import Cluster
 
 MARGIN = 1.5  # of a limit over the prediction: a job that needs longer is saved, stopped and queued again
+RECOMPUTED = 4 / 3  # time of a step that computes activations again: four passes in place of three
 START_MINUTES = 5.0  # reading data over a busy network, importing torch
 LIMITS_MIN = (10, 15, 30, 60, 120, 240, 480, 720, 1_440)  # then days; few, so that similar steps share arrays
 
@@ -45,6 +47,7 @@ class Job:
     resources: Resources
     corresponds: int | None = None
     after: tuple[str, ...] = ()  # numbers of jobs submitted earlier, all of which must succeed first
+    recompute: bool = False  # whether its tasks compute activations again, for want of memory
 
     @property
     def specs(self) -> tuple[Work, ...]:
@@ -67,6 +70,8 @@ class Wish:
 
     nodes: int = 0
     gpus_per_node: int = -1  # -1 = as the cluster says
+    recompute: bool = False  # less memory, more time
+    too_large: Literal["refuse", "skip", "submit"] = "refuse"  # what becomes of what does not fit a GPU
 
     def __post_init__(self) -> None:
         if self.nodes < 0 or self.gpus_per_node < -1:
@@ -94,7 +99,8 @@ def arrange(
     jobs: list[Job] = []
     waiting: list[Step] = []
     for array in _alike(pretrainings, measurements, cluster, wish):
-        jobs.append(Job(kind="pretraining", steps=array, resources=resources(array[0], cluster, wish)))
+        limits = resources(array[0], cluster, wish)
+        jobs.append(Job(kind="pretraining", steps=array, resources=limits, recompute=wish.recompute))
         pretraining = len(jobs) - 1
         columns = [measurements.pop(step.spec.digest, []) for step in array]
         for steps in zip(*[sorted(column, key=_order) for column in columns], strict=True):
@@ -129,6 +135,8 @@ def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
     cpus = 1 if spec.device == "cpu" else cluster.cpus_per_gpu  # a small network gains nothing from threads
     without_limit = Resources(nodes=nodes, gpus_per_node=gpus, cpus=cpus, minutes=0)
     hours = (step.gpu_hours or step.cpu_hours) / without_limit.processes
+    if wish.recompute and isinstance(spec, Run):
+        hours *= RECOMPUTED
     return replace(without_limit, minutes=limit_minutes(hours, cluster))
 
 

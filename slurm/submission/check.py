@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...tables.build import TABLES, build_table
+from ...tables.plan.measured_rates import Rates
+from ...tables.plan.plan import lacking
 from ..clusters.cluster import Cluster
 from ..clusters.squeue import SlurmError, cluster_name, queued
-from .arrays import Job, Resources
+from .arrays import Job, Resources, Wish
+from .fitting import fitting
 from .journal import user
 from .submit import clean_environment, sbatch_text
 
@@ -54,6 +58,8 @@ def check_cluster(cluster: Cluster, *, run: bool = False) -> Iterator[CheckResul
         yield _account(cluster)
     for name, resources in _sizes(cluster):
         yield _test(name, resources, cluster)
+    if cluster.gpus_per_node:
+        yield _memory(cluster)
     if run:
         yield _run(cluster)
 
@@ -63,6 +69,17 @@ def _sizes(cluster: Cluster) -> Iterator[tuple[str, Resources]]:
     minutes = int(60 * cluster.hours)
     yield "small job", Resources(1, min(1, cluster.gpus_per_node), cluster.cpus_per_gpu, cluster.least_minutes)
     yield "largest job", Resources(cluster.nodes, cluster.gpus_per_node, cluster.cpus_per_gpu, minutes)
+
+
+def _memory(cluster: Cluster) -> CheckResult:
+    """Which runs of the tables do not fit a GPU; no fault of the entry, and what would make them fit."""
+    if not cluster.gpu_memory_gb:
+        return CheckResult(True, "memory", "gpu_memory_gb is not set, so that submit cannot tell what does not fit")
+    remarks: list[str] = []
+    fitting(
+        lacking([build_table(number) for number in TABLES], {}, Rates()), cluster, Wish(too_large="submit"), remarks
+    )
+    return CheckResult(True, "memory", "; ".join(remarks) or "every run of the tables fits a GPU")
 
 
 def _partition(cluster: Cluster) -> CheckResult:

@@ -35,6 +35,7 @@ from ..shared_files import make_folder, rights_of
 from ..task.task import PROGRAM, Task, store
 from . import local
 from .arrays import Arranged, Job, Wish, arrange
+from .fitting import fitting
 from .journal import FOLDER, append, entries, history, new_entries, ready, submitting, user
 
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # variables of SLURM that a job may inherit from the job that submits it
@@ -47,7 +48,7 @@ class Submission:
     plan: Plan
     arranged: Arranged
     numbers: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()  # on damaged files
+    remarks: tuple[str, ...] = ()  # on damaged files, and on what does not fit a GPU
 
 
 def submit(
@@ -62,21 +63,23 @@ def submit(
 ) -> Submission:
     """Submit what `tables` lack below `runs`, each spec once, and return; with `dry_run` only plan it.
 
-    Raises ValueError where another person submits now, or where a journal cannot be read, and SlurmError where SLURM
+    Raises ValueError where another person submits now, where a journal cannot be read or where a run does not fit the
+    memory of a GPU, and SlurmError where SLURM
     refuses or does not answer: what was submitted until then stays, and the next call continues from there.
     """
     runs = Path(runs).resolve()
     rates = measured_rates(runs, hardware)
+    wish = wish or Wish()
     remarks: list[str] = []
     if dry_run:
-        planned = plan(tables, runs, rates)
+        planned = fitting(plan(tables, runs, rates), cluster, wish, remarks, dry_run=True)
         arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks, strict=False), wish)
         return Submission(planned, arranged, remarks=tuple(remarks))
     if not cluster.local:
         _require("sbatch")
     runs.mkdir(parents=True, exist_ok=True)
     with rights_of(runs), submitting(runs):
-        planned = plan(tables, runs, rates)
+        planned = fitting(plan(tables, runs, rates), cluster, wish, remarks)
         arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks), wish)
         send = local.send if cluster.local else _send
         numbers = tuple(send(arranged.jobs, runs, data, cluster))
@@ -199,6 +202,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
             "minutes": job.resources.minutes,
             "warning_s": warning_s(job.resources.minutes, cluster),
             "requeue": cluster.requeue,
+            "recompute": job.recompute,
         }
         file = store([Task.of(spec, runs, data, **settings) for spec in job.specs], folder)
         text = sbatch_text(job, cluster, folder, dependency(job, jobs, numbers), file)

@@ -51,6 +51,7 @@ class Task:
     minutes: int = 0  # its time limit
     warning_s: int = 0
     requeue: bool = True
+    recompute: bool = False
 
     @classmethod
     def from_fields(cls, fields: Any, where: object) -> Task:
@@ -59,7 +60,7 @@ class Task:
             raise ValueError(f"{where}: a task is an object with a spec")
         if unknown := sorted(set(fields) - set(_FIELDS) - {"spec"}):
             raise ValueError(f"{where}: unknown field {unknown[0]!r}; known: spec, {', '.join(_FIELDS)}")
-        return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where))
+        return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where, optional=("recompute",)))
 
     @classmethod
     def of(cls, spec: Work, runs: Path, data: Path, **settings: Any) -> Task:
@@ -120,7 +121,7 @@ class Task:
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
         if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
             raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
-        reproduce(self.decoded(), Path(self.runs), Path(self.data), self.device)
+        reproduce(self.decoded(), Path(self.runs), Path(self.data), self.device, recompute=self.recompute)
 
     def _stopped(self, record: Record, seconds: float) -> None:
         """After a signal: note it, and queue the job again unless it makes no progress."""
@@ -186,6 +187,7 @@ _FIELDS: Mapping[str, Field] = {
     "minutes": Number(0, 1e8),
     "warning_s": Number(0, 1e8),
     "requeue": Flag(),
+    "recompute": Flag(),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +13,19 @@ from tyro.conf import arg
 
 from ...pretrain.commands.options import RunsOption
 from ...pretrain.recipes.scales import Scale
+from ...pretrain.specs.fields import Range
 from ...pretrain.specs.run import Run
-from ..build import TABLES, build_table
 from ..plan.cost import measured_rates
+from ..plan.memory import DEFAULT_GPUS, default_processes, is_of_this_code, with_memory
 from ..plan.plan import Plan, Step, plan
 from ..render.amounts import amount, duration
-from .options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
+from ..results.other_precision import unused_runs
+from .options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
 
 HEADERS = ("method", "data", "tables", "pretrain", "measure", "state", "time", "disk, GB", "time is")
+MEMORY = "GPUs x GiB"
+MEMORY_NOTE = "Memory: of each GPU, counted without one, with an estimate for CUDA, NCCL and gaps."
+OLDER = "The counts are of other code than this; renew them by: python -m compmod.tables.plan.memory"
 TOTALS = ("table", "pretrain", "measure", "GPU-hours", "core-hours", "disk, GB")
 
 
@@ -28,15 +34,23 @@ def plan_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     runs: RunsOption = Path("runs"),
     hardware: Annotated[str, arg(help="GPU to predict for, as records name it; default: the one with most")] = "",
+    gpus: Annotated[int, Range(1, 1024), arg(help="of a pretraining on large images, for its memory")] = DEFAULT_GPUS,
+    recompute: Annotated[bool, arg(help="predict the memory with activations computed again")] = False,
+    count_memory: Annotated[bool, arg(help="count the memory that is not known; seconds a run, then kept")] = False,
     json: Annotated[bool, arg(help="every step, for other programs")] = False,
 ) -> None:
-    """List the runs and measurements that tables lack, with predicted hours and disk; run nothing."""
-    named = named_copies(copies)
-    tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+    """List the runs and measurements that tables lack, with predicted hours, memory and disk; run nothing."""
+    tables = built(numbers, scale, seeds, copies, precision)
     lacking = plan(tables, runs, measured_rates(runs, hardware))
+    lacking = with_memory(
+        lacking, lambda step: default_processes(step.run, gpus), recompute=recompute, count=count_memory
+    )
     print(lacking.to_json() if json else plan_text(lacking, scale, seeds), flush=True)
+    if unused := unused_runs(tables, runs):
+        print(unused, file=sys.stderr, flush=True)
 
 
 def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
@@ -45,12 +59,16 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
     of = f"table{many} {', '.join(map(str, plan.tables))} at scale {scale}, {seeded}"
     paragraphs = []
     if plan.steps:
-        lines = [_line(steps) for steps in plan.by_method_and_data().values()]
-        paragraphs.append(f"Missing from {of}:\n\n{_aligned(HEADERS, lines, text=(0, 1, 2, 5, 8))}")
+        groups = list(plan.by_method_and_data().values())
+        predicted = any(step.processes for step in plan.steps)
+        lines = [(*_line(steps), *([_memory(steps)] if predicted else [])) for steps in groups]
+        headers = (*HEADERS, *([MEMORY] if predicted else []))
+        paragraphs.append(f"Missing from {of}:\n\n{_aligned(headers, lines, text=(0, 1, 2, 5, 8))}")
         totals = [(str(number), *_total(plan.of_table(number))) for number in plan.tables]
         everything = [("all, each once", *_total(plan.steps))] if len(plan.tables) > 1 else []
         paragraphs.append(_aligned(TOTALS, [*totals, *everything], text=(0,)))
-        paragraphs.append(f"Time: {plan.hours_are}.\nDisk: encoders, checkpoints and metrics, rather too much.")
+        notes = [f"Time: {plan.hours_are}.", "Disk: encoders, checkpoints and metrics, rather too much."]
+        paragraphs.append("\n".join([*notes, *(_memory_notes(plan.steps) if predicted else [])]))
     elif not plan.held_back:
         paragraphs.append(f"Nothing is missing from {of}.")
     if plan.damaged:
@@ -71,6 +89,19 @@ def _line(steps: Sequence[Step]) -> tuple[str, ...]:
     run, bases = steps[0].run, dict.fromkeys(step.basis for step in steps)
     wanted = " ".join(map(str, sorted({number for step in steps for number in step.tables})))
     return run.label, run.data_label, wanted, pretrainings, measurements, _states(steps), time, disk_gb, " ".join(bases)
+
+
+def _memory(steps: Sequence[Step]) -> str:
+    """GPUs of the largest pretraining, and the memory of each; a dash where it is not predicted."""
+    largest = max(steps, key=lambda step: step.memory_gib)
+    return f"{largest.processes} x {amount(largest.memory_gib)}" if largest.memory_gib else "–"
+
+
+def _memory_notes(steps: Sequence[Step]) -> list[str]:
+    notes = [MEMORY_NOTE]
+    if unknown := sum(step.processes > 0 and not step.memory_gib for step in steps):
+        notes.append(f"It is not known of {unknown} run{'s'[: unknown != 1]}: --count-memory counts it, seconds a run.")
+    return notes if is_of_this_code() else [*notes, OLDER]
 
 
 def _states(steps: Sequence[Step]) -> str:

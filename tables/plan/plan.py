@@ -37,6 +37,8 @@ class Step:
     basis: Basis
     state: WorkState
     progress: float = 0.0  # share done by its newest checkpoint, 0 to 1
+    processes: int = 0  # that share it, a GPU each; 0 = not told
+    memory_gib: float = 0.0  # that each of their GPUs needs; 0 = not predicted
 
     @property
     def run(self) -> Run:
@@ -219,6 +221,8 @@ def _step_json(step: Step) -> dict[str, Any]:
         "gpu_hours": round(step.gpu_hours, 4),
         "cpu_hours": round(step.cpu_hours, 4),
         "disk_gb": round(step.disk_gb, 6),
+        "processes": step.processes or None,
+        "gpu_memory_gib": round(step.memory_gib, 2) or None,
         "measured": step.measured,
         "basis": step.basis,
     }

@@ -62,7 +62,7 @@ def test_the_probe_equals_a_plain_loop_of_torch_s_own_parts() -> None:
     assert (ours.top1, ours.top5, ours.best_top1, ours.best_epoch) == pytest.approx(
         (theirs.top1, theirs.top5, theirs.best_top1, theirs.best_epoch)
     )
-    assert ours.loss == pytest.approx(theirs.loss, rel=1e-9)
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-12)
 
 
 def test_the_rate_falls_from_the_first_epoch_s_to_the_last_s_by_a_constant_factor() -> None:

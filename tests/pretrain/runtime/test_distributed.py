@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,34 +13,12 @@ import torch
 from compmod.pretrain.runtime.launch import Launch, launch_of, meeting_point
 from compmod.pretrain.specs.methods import METHODS
 from paths import FIXTURES
+from process_group import run_group
 
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
-VARIANTS = ["simclr+ unrolled", "simclr+ finite-difference", "byol+ joint"]
+VARIANTS = ["simclr+ unrolled", "simclr+ finite-difference", "byol+ joint", "byol recomputed", "simclr+ recomputed"]
 WORLDS = (2, 4)
 TOLERANCE = 1e-10  # relative to the norm of the whole tensor, or of all gradients where one is nearly zero
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def run_group(command: list[str], world: int, **extra: str) -> None:
-    """So many processes of one command, with torchrun's variables; every one must succeed."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world)}
-    environment = {**os.environ, **meeting, "OMP_NUM_THREADS": "1", **extra}
-    children = [
-        subprocess.Popen(
-            command,
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    errors = [child.communicate(timeout=500)[1] for child in children]
-    assert all(child.returncode == 0 for child in children), "\n".join(errors)
 
 
 @pytest.fixture(scope="module")
