@@ -35,7 +35,7 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 _ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
 NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whichever operations are used
 _CHUNK = {"cpu": 1 << 18}  # floats of one piece: a mebibyte fits the cache of a core
-_CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: two views of a batch of 512 at 96 px are one piece, at 224 px three
+_CHUNK_ELSEWHERE = 1 << 25  # 128 MiB: two views of a batch of 512 at 96 px are one piece, at 224 px five
 
 Changes = dict[str, list[Tensor]]  # by operation: the rows of the images that it changes, and its parameters for them
 Operation = Callable[[Tensor, Changes, int], Tensor]
