@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +15,12 @@ from ...pretrain.commands.options import RunsOption
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
 from ...pretrain.specs.run import Run
-from ..build import TABLES, build_table
 from ..plan.cost import measured_rates
 from ..plan.memory import DEFAULT_GPUS, default_processes, is_of_this_code, with_memory
 from ..plan.plan import Plan, Step, plan
 from ..render.amounts import amount, duration
-from .options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
+from ..results.other_precision import unused_runs
+from .options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
 
 HEADERS = ("method", "data", "tables", "pretrain", "measure", "state", "time", "disk, GB", "time is")
 MEMORY = "GPUs x GiB"
@@ -33,6 +34,7 @@ def plan_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     runs: RunsOption = Path("runs"),
     hardware: Annotated[str, arg(help="GPU to predict for, as records name it; default: the one with most")] = "",
     gpus: Annotated[int, Range(1, 1024), arg(help="of a pretraining on large images, for its memory")] = DEFAULT_GPUS,
@@ -41,13 +43,14 @@ def plan_command(
     json: Annotated[bool, arg(help="every step, for other programs")] = False,
 ) -> None:
     """List the runs and measurements that tables lack, with predicted hours, memory and disk; run nothing."""
-    named = named_copies(copies)
-    tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+    tables = built(numbers, scale, seeds, copies, precision)
     lacking = plan(tables, runs, measured_rates(runs, hardware))
     lacking = with_memory(
         lacking, lambda step: default_processes(step.run, gpus), recompute=recompute, count=count_memory
     )
     print(lacking.to_json() if json else plan_text(lacking, scale, seeds), flush=True)
+    if unused := unused_runs(tables, runs):
+        print(unused, file=sys.stderr, flush=True)
 
 
 def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
