@@ -85,8 +85,8 @@ def peak_bytes(run: Run, processes: int = 1, *, recompute: bool = False) -> int:
     if run.batch_size % processes:
         raise ValueError(f"batch_size {run.batch_size} cannot be shared equally by {processes} processes")
     count = run.batch_size // processes
-    step, lasting = _step(run, processes, count, recompute=recompute)
-    return _images_bytes(run) + max(step, lasting + _views_bytes(run, count))
+    step, _ = _step(run, processes, count, recompute=recompute)
+    return _images_bytes(run) + step + _views_bytes(run, count)  # a stream of its own makes the next step's views
 
 
 def _step(run: Run, processes: int, count: int, *, recompute: bool) -> tuple[int, int]:
@@ -160,7 +160,7 @@ def _images_bytes(run: Run) -> int:
 
 
 def _views_bytes(run: Run, count: int) -> int:
-    """The most that making the views of `count` images takes beside what lasts: the views, and the work on one."""
+    """The most that making the views of `count` images takes: their pixels, the views, and the work on one piece."""
     entry = DATASETS[run.dataset]
     made = working = 0
     for number, (view, side) in enumerate(zip(run.views, _sides(run), strict=True)):
@@ -172,10 +172,10 @@ def _views_bytes(run: Run, count: int) -> int:
             (maker if entry.size else maker.after_crop)(pixels, index, 0)
         floats = 3 * side**2 * torch.float32.itemsize
         piece_here = min(SAMPLED, max(1, augment._CHUNK["cpu"] // values))
-        piece = min(count, max(1, augment._CHUNK_ELSEWHERE // values))
-        made += count * (floats + (3 * source**2 if not entry.size else 0))
+        piece = min(count * len(run.views), max(1, augment._CHUNK_ELSEWHERE // values))
+        made += count * (floats + 3 * source**2)
         working = max(working, (memory.peak - SAMPLED * floats) * piece // piece_here)
-    return made + working + (count * 3 * entry.size**2)
+    return made + working
 
 
 @contextlib.contextmanager
