@@ -197,6 +197,7 @@ def test_check_finds_a_sound_entry_sound(
         ["ok", "partition:"],
         ["ok", "small"],
         ["ok", "largest"],
+        ["ok", "memory:"],
     ]
     assert all(arguments.startswith("--test-only") for arguments in slurm.arguments("sbatch"))
 
