@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             sizes = dict(subject.tiny if asked.tiny else subject.sizes)
             made_by = {"machine": page.machine(), "date": page.today(), "threads": threads, "sizes": sizes}
+            made_by["load"] = round(os.getloadavg()[0], 1)  # before the first call; of an idle machine about 0
             made_by["versions"] = {name: version(name) for name in SHARED}
             started = time.perf_counter()
             for case, measured in zip(
@@ -98,7 +100,8 @@ def tables(cpu: Mapping[str, Any]) -> str:
         for case in (case for case in subject.cases if case in cpu[part]):
             stored = cpu[part][case]
             versions = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
-            where = f"{stored['machine']}, {stored['threads']} threads a process, {versions}, {stored['date']}"
+            threads = f"{stored['threads']} thread{'s' * (stored['threads'] > 1)} a process"
+            where = f"{stored['machine']}, {threads}, {versions}, {stored['date']}, others' load {stored['load']:g}"
             if where != said:
                 text.append(f"{subject.text.format(**stored['sizes'])} Measured on {where}.\n")
                 said = where
