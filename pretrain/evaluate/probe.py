@@ -18,6 +18,7 @@ from ..records.record import Record
 from ..runtime.settings import own_settings
 from ..specs.datasets import DATASETS
 from ..specs.measurement import Evaluation
+from ..specs.run import Run
 from ..training.session import Session, resolve_device
 from .features import extract
 from .knn import knn_accuracy
@@ -99,3 +100,14 @@ def evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Reco
         )
         record.finish(results, made_of)
     return record
+
+
+def probe_due(run: Run, epoch: int, every: int) -> bool:
+    """Whether to probe after this epoch, where that is done every so many epochs, and 0 says only after the last."""
+    if DATASETS[run.dataset].large:  # a pass over its images takes as long as training on them
+        return False
+    remaining = run.epochs - epoch
+    every = min(every, max(1, run.epochs // 3))  # a short run is looked at thrice
+    if every and remaining < 0.05 * run.epochs:
+        every = max(1, every // 4)
+    return remaining == 0 or (every > 0 and epoch % every == 0)

@@ -36,6 +36,8 @@ class Session:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.compile and self.recompute:  # a compiler decides by itself what it keeps
+            raise ValueError("compile and recompute exclude each other; give one of the two")
 
     @property
     def loader_workers(self) -> int:
