@@ -31,6 +31,7 @@ from .networks.encoder import ENCODER
 from .optim import build_optimizer, learning_rate, set_rate
 from .records.files import METRICS_FILE
 from .records.record import Record
+from .runtime.copies import Flag
 from .runtime.distributed import broadcast_, first_says, processes, rank, world
 from .runtime.settings import numerics, own_settings
 from .specs.datasets import DATASETS
@@ -48,10 +49,7 @@ from .training.session import Session, resolve_device
 from .views.batch import Batch
 from .views.batches import feed
 
-CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
-# Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward
-# pass on a CPU ends the process in channels-last on maps of 56 px (oneDNN in torch 2.11); such a trunk is fast anyway.
-NARROW = 15
+CHECKED_EVERY = 10  # steps between copies of the flag that every loss was finite, from devices other than the CPU
 
 
 @own_settings()
@@ -117,15 +115,14 @@ class Trainer(TrainingLoop[Run, Batch]):
         super().__init__(record, run, run.epochs * self.steps_per_epoch, session, stop, contents or {})
         self.run, self.images, self.data = run, images, data
         self.dtype = torch.float64 if run.precision == "float64" else torch.float32
-        self.layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
-        if self.device.type == "cpu" and run.backbone.width <= NARROW:
-            self.layout = torch.contiguous_format
+        self.memory_format = session.layout(self.device.type, run.precision, run.backbone.width)
+        self.layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
         if self.objective.xi:
             self.optimizers.append(build_optimizer(self.objective.xi, run.optimizer, run.peak_lr))
         self.averages = Averages()  # of what is logged
-        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.finite = Flag(self.device)  # whether every loss was
         self.online: list[dict[str, float]] = []
         self.collapsed = ""  # what was wrong when an epoch ended with collapsed embeddings
 
@@ -168,8 +165,8 @@ class Trainer(TrainingLoop[Run, Batch]):
             set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()
         self.objective.after_step(self.step // self.steps_per_epoch / self.run.epochs)
-        self.finite &= torch.isfinite(logged["loss"])
-        self.good += self.finite
+        self.finite.value &= torch.isfinite(logged["loss"])
+        self.good += self.finite.value
         self.averages.add(logged)
 
     def _laid_out(self, batch: Batch) -> Batch:
@@ -177,8 +174,8 @@ class Trainer(TrainingLoop[Run, Batch]):
 
     def _after_step(self) -> bool:
         self.monitor.advance(self.run.batch_size)
-        if self.device.type == "cpu" or self.step % CHECKED_EVERY == 0:
-            self._check_loss()
+        if not self.finite.seen(send=self.device.type == "cpu" or self.step % CHECKED_EVERY == 0):
+            raise self.diverged()
         if self.step % self.session.log_every == 0 or self.step == self.total:
             self._log()
         epoch, position = divmod(self.step, self.steps_per_epoch)
@@ -186,7 +183,7 @@ class Trainer(TrainingLoop[Run, Batch]):
             return False
         self._check_finite()
         self._look_for_collapse(epoch)
-        if rank() == 0 and probe_due(self.run, epoch, self.session.online_every):
+        if probe_due(self.run, epoch, self.session.online_every):
             self._probe(epoch)
         every = self.session.checkpoint_epochs
         return bool(every) and epoch % every == 0
@@ -195,7 +192,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         self._check_loss()
 
     def _check_loss(self) -> None:
-        if not self.finite:
+        if not self.finite.value:
             raise self.diverged()
 
     def _check_finite(self) -> None:
@@ -208,10 +205,9 @@ class Trainer(TrainingLoop[Run, Batch]):
         return pretraining_advice(self.run, self._good_steps, self.objective.method.remedy)
 
     def _log(self) -> None:
-        self._check_loss()
-        row = self.averages.take()
+        means = self.averages.take()
         lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
-        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, row | {"lr": lr})
+        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, {"lr": lr}, means)
 
     def _look_for_collapse(self, epoch: int) -> None:
         """Log how spread out the last batch's embeddings were; warn once when they have collapsed."""
@@ -227,8 +223,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
         paused = time.monotonic()
         spec = Evaluation(run=self.run, linear_epochs=self.session.linear_epochs)
-        self._add_contents(split_digests(spec, self.data))
         accuracies = probe(self.objective.method.encoder, spec, self.data, self.session.device)
+        self._add_contents(split_digests(spec, self.data))
         self.online.append({"epoch": float(epoch), **accuracies})
         self.monitor.log("online", self.step, float(epoch), accuracies)
         self.monitor.pause(time.monotonic() - paused)
@@ -291,7 +287,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         }
         made_by = {
             "encoder_sha256": hashlib.sha256(content).hexdigest(),
-            "memory_format": self.session.memory_format,
+            "memory_format": self.memory_format,
             "compiled": self.session.compile,
         }
         return Outcome(results, self.images.digest, made_by)

@@ -1,4 +1,4 @@
-"""Build: the list of tables (TABLES), and the function that builds one for a scale, seeds and copies of data.
+"""Build: the list of tables (TABLES), and the function that builds one for a scale, seeds, copies and a precision.
 
 Adding a table is one file `tableN.py` with a function of that name (see
 `paper/builder.py`), and one line in TABLES.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ..pretrain.recipes.scales import SCALES, Scale
 from ..pretrain.specs.datasets import DATASETS, known
+from ..pretrain.specs.run import Precision
 from ..transfer.spec import COCO
 from .paper.table import Table
 
@@ -25,10 +26,17 @@ TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which 
 }
 
 
-def build_table(number: int, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
+def build_table(
+    number: int,
+    scale: Scale = "paper",
+    seeds: int = 1,
+    copies: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
+) -> Table:
     """Table `number` of the paper at `scale`, each cell measured with the seeds 0 to `seeds` - 1.
 
     `copies` maps a data set to the name of a re-encoded copy of it; without an entry a cell uses the official data.
+    `precision` is that of pretraining in place of the scale's own.
     Raises ValueError on an unknown number, scale or data set.
     """
     if number not in TABLES:
@@ -39,7 +47,7 @@ def build_table(number: int, scale: Scale = "paper", seeds: int = 1, copies: Map
         raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
     _check_copies(scale, copies or {})
     name = TABLES[number]
-    table: Table = getattr(importlib.import_module(f".{name}", __package__), name)(scale, seeds, copies)
+    table: Table = getattr(importlib.import_module(f".{name}", __package__), name)(scale, seeds, copies, precision)
     return table
 
 

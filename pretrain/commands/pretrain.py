@@ -47,9 +47,10 @@ class PretrainOptions:
     linear_epochs: Annotated[int, Range(1, 100_000), arg(help="epochs of those linear probes")] = Session.linear_epochs
     log_every: Annotated[int, Range(1), arg(help="steps a line of metrics.jsonl averages over")] = Session.log_every
     workers: WorkersOption = Session.workers
-    memory_format: Annotated[Literal["channels-last", "contiguous"], arg(help="layout of images in memory")] = (
-        Session.memory_format
-    )
+    memory_format: Annotated[
+        Literal["auto", "channels-last", "contiguous"],
+        arg(help="layout of images in memory; auto = contiguous for float32 on CUDA, channels-last elsewhere"),
+    ] = Session.memory_format
     compile: Annotated[
         bool, arg(help="run networks by kernels that torch.compile makes; starting takes minutes longer")
     ] = Session.compile

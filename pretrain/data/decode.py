@@ -1,8 +1,10 @@
 """Open images: the one place of the project that opens an image file, so that all data become pixels in the same way.
 
-Pillow reads; colours other than RGB are converted as by torchvision's reader (transparency is dropped, not blended).
+Pillow reads; where a tensor is wanted, torchvision's JPEG decoder makes the same pixels of plain JPEGs in less time.
+Colours other than RGB are converted as by torchvision's reader (transparency is dropped, not blended).
 16 bits become 8 as the format means: the darkest value is 0 and the lightest 255. Images of 32-bit numbers have no
-lightest value and are refused. Every fault is a BadData of one line that begins with the file. Imports no torch.
+lightest value and are refused. Every fault is a BadData of one line that begins with the file. Only `to_tensor`
+imports torch.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ..files.bad_data import BadData
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ONLY_LARGE_IMAGES = "decodes images that stay on disk; those in memory have a digest of their pixels"
 
@@ -49,6 +54,10 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_RGB = 3  # torchvision's ImageReadMode.RGB
+_BASELINE, _SCAN = 0xC0, 0xDA  # markers of a JPEG: a baseline frame and a scan
+_TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})  # also restart intervals, comments, applications
+_SAMPLING = {b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"}  # grey; 4:4:4, 4:2:2, 4:2:0
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"\x00\x00\x00\x00IEND\xaeB`\x82"}  # of a whole file
 
 
@@ -85,6 +94,23 @@ def to_rgb(image: Image.Image, path: Path, *, upright: bool = False) -> Image.Im
 def read_rgb(path: Path, *, upright: bool = False) -> Image.Image:
     """`open_image`, then `to_rgb`."""
     return to_rgb(open_image(path), path, upright=upright)
+
+
+def to_tensor(image: Image.Image, path: Path) -> Tensor:
+    """The image of `open_image` as 8-bit RGB on the CPU: uint8, 3 x height x width, the channels last in memory.
+
+    EXIF orientation is ignored. The pixels are those of `to_rgb`, and so is BadData.
+    """
+    import torch
+
+    file = getattr(image, "fp", None)
+    content = file.getvalue() if isinstance(file, io.BytesIO) else b""
+    if _is_plain_jpeg(content, image.size) and (decode := _jpeg_decoder()):
+        try:
+            return decode(torch.frombuffer(bytearray(content), dtype=torch.uint8), _RGB, False)
+        except RuntimeError:  # truncated or damaged: Pillow finds the same, and its error says how far it came
+            pass
+    return torch.from_numpy(np.array(to_rgb(image, path))).permute(2, 0, 1)
 
 
 def checked_size(path: Path, *, upright: bool = False) -> tuple[int, int]:
@@ -199,6 +225,49 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # as in Detectron2's reader: damaged EXIF is none
+        return None
+
+
+def _is_plain_jpeg(content: bytes, size: tuple[int, int]) -> bool:
+    """Whether every JPEG decoder makes the same pixels of a file, by its header: baseline, 8 bits, usual sampling.
+
+    Versions of libjpeg differ in progressive images that lack scans and in sampling such as 4:4:0, and torchvision
+    converts CMYK in its own way. An unusual order of markers is not plain, so that the size checked here is the one
+    that is decoded.
+    """
+    if content[:2] != b"\xff\xd8":
+        return False
+    frames, position = 0, 2
+    while position + 4 <= len(content) and content[position] == 0xFF:
+        marker, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
+        body = content[position + 4 : position + 2 + length]
+        if marker == _SCAN:
+            return frames == 1
+        if marker == _BASELINE:
+            frames += 1
+            height, width = int.from_bytes(body[1:3]), int.from_bytes(body[3:5])
+            if body[:1] != b"\x08" or (width, height) != size or body[7::3] not in _SAMPLING:
+                return False
+        elif marker not in _TABLES:
+            return False
+        position += 2 + length
+    return False
+
+
+@functools.cache
+def _jpeg_decoder() -> Callable[[Tensor, int, bool], Tensor] | None:
+    """torchvision's, of the bytes, the mode and whether to undo the EXIF orientation; None where there is none.
+
+    Taken as torch knows it: `torchvision.io.decode_jpeg` warns from version 0.29 on that it will be removed. Without
+    it Pillow makes the same pixels, in more time.
+    """
+    import torch
+
+    try:
+        import torchvision.io  # noqa: F401  # seconds; adds its operations to torch.ops
+
+        return getattr(torch.ops.image, "decode_jpeg", None)
+    except ImportError:
         return None
 
 

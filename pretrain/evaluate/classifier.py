@@ -26,7 +26,8 @@ from ..specs.datasets import DATASETS
 from ..specs.measurement import FineTuning
 from ..views.augment import Views
 from ..views.crops import RandomCrops
-from ..views.loader import Request, batches
+from ..views.loader import batches
+from ..views.requests import Request
 from .features import network_input, pixels_in_order
 from .linear import TOP
 

@@ -108,7 +108,8 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
         super().__init__(record, spec, spec.epochs * self.per_epoch, session, stop, contents or {}, encoder)
         self.images = images
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
-        layout = torch.channels_last if session.memory_format == "channels-last" else torch.contiguous_format
+        self.memory_format = session.layout(self.device.type, spec.precision)
+        layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         classifier = Classifier(backbone, DATASETS[spec.run.dataset].classes, spec)
         self.classifier = classifier.to(self.device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = self.classifier.optimizer()
@@ -194,6 +195,6 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
             "train_digest": train.digest,
             "train_images": len(train),
             "test_images": len(test),
-            "memory_format": self.session.memory_format,
+            "memory_format": self.memory_format,
         }
         return Outcome(results, test.digest, made_by)

@@ -47,9 +47,14 @@ def knn_accuracy(
     train_ND: Tensor, train_labels: Tensor, test_MD: Tensor, test_labels: Tensor, k: int, classes: int
 ) -> float:
     """Share of test rows whose label wins the unweighted vote of their k neighbours; ties to the smallest label."""
+    return knn_hits(train_ND, train_labels, test_MD, test_labels, k, classes) / len(test_MD)
+
+
+def knn_hits(train_ND: Tensor, train_labels: Tensor, test_MD: Tensor, test_labels: Tensor, k: int, classes: int) -> int:
+    """How many test rows `knn_accuracy` takes the share of."""
     nearest_MK = nearest(train_ND, test_MD, k)
     predicted_M = vote(train_labels.to(nearest_MK.device)[nearest_MK], classes)
-    return float((predicted_M == test_labels.to(nearest_MK.device)).double().mean())
+    return int((predicted_M == test_labels.to(nearest_MK.device)).sum())
 
 
 def vote(labels_MK: Tensor, classes: int) -> Tensor:

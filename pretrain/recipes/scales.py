@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, get_args
 
-from ..specs.run import Run
+from ..specs.run import Precision, Run
 from .presets import preset
 
 Scale = Literal["paper", "short", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 SHORT = 10  # divisor of epochs at scale `short`
 EPOCH_OPTIONS = ("queue_epoch", "freeze_epochs", "warmup_epochs")  # settings of methods that are counted in epochs
+# bfloat16 is several times as fast on a GPU; results/precision_plan.md says what it has to show before it stands here
+PRECISIONS: dict[Scale, Precision] = {"paper": "float32", "short": "float32", "demo": "float32"}
 BRIEF = "brief"  # the digits recipe of ablations, where a table has many runs of one method
 
 
@@ -23,10 +25,9 @@ def scaled(method: str, dataset: str, scale: Scale, variant: str = "") -> Run:
     """The Run of `method` on `dataset` at `scale`, by its recipe `variant`; at `demo` every data set becomes digits."""
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
-    if scale == "demo":
-        return preset(method, "digits", variant)
-    run = preset(method, dataset, variant)
-    if scale == "paper":
+    run = preset(method, "digits" if scale == "demo" else dataset, variant)
+    run = replace(run, precision=PRECISIONS[scale])
+    if scale != "short":
         return run
     schedule = replace(
         run.schedule,

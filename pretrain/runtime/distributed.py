@@ -18,8 +18,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .launch import Launch, launch_of, meeting_point
+from .precision import at_least_float32
 
-TIMEOUT = timedelta(hours=4)  # the others wait while the first process probes or writes
+TIMEOUT = timedelta(hours=4)  # the others wait while the first process writes, or trains a long linear probe
 
 
 def rank() -> int:
@@ -35,11 +36,12 @@ def world() -> int:
 def gather(x: Tensor) -> Tensor:
     """The rows of every process, in the order of their ranks; differentiable in reverse and forward mode.
 
-    All processes give the same shape.
+    All processes give the same shape. Numbers that autocast left narrow arrive in float32, so that their gradients are
+    summed over processes in float32.
     """
     if world() == 1:
         return x
-    gathered: Tensor = _GATHER(x)
+    gathered: Tensor = _GATHER(at_least_float32(x) if x.is_floating_point() else x)
     return gathered
 
 

@@ -21,6 +21,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core of a CPU
 
 
+Precision = Literal["float32", "tf32", "bfloat16", "float64"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Spec):
     """One view: the probability and strength of each operation.
@@ -161,9 +164,7 @@ class Run(Spec):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     compmod: Comprehensive = Comprehensive()
-    precision: Literal["float32", "tf32", "bfloat16", "float64"] = (
-        "float32"  # float64: for comparisons, not for training
-    )
+    precision: Precision = "float32"  # float64: for comparisons, not for training
     norm_groups: Count = 1  # parts of the batch, one a process, with separate batch-norm statistics; 1 = none
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
 

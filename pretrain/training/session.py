@@ -13,6 +13,9 @@ from ..runtime.launch import cores_here, usable_cores
 from ..specs.fields import Amount, Count, Range, Share, Whole, check_fields
 
 MOVES_NO_NUMBER = "holds what two processes on one spec may do otherwise"
+# Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward
+# pass on a CPU ends the process in channels-last on maps of 56 px (oneDNN in torch 2.11); such a trunk is fast anyway.
+NARROW = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Session:
     checkpoint_minutes: Amount = 10.0
     checkpoint_epochs: Whole = 0  # additionally every so many epochs; 0 = by time alone
     log_every: Count = 10  # steps a line of metrics.jsonl averages over
-    memory_format: Literal["channels-last", "contiguous"] = "channels-last"
+    memory_format: Literal["auto", "channels-last", "contiguous"] = "auto"  # what auto stands for: `layout`
     compile: bool = False  # Inductor's kernels; to be the default on CUDA once `make test-gpu` has shown them equal
     kept_share: Share = 0.8  # "+" alone: of a first pass's activations that can spare work later; less saves memory
     recompute: bool = False  # compute activations again in the backward pass, which takes less memory and more time
@@ -38,6 +41,18 @@ class Session:
         check_fields(self)
         if self.compile and self.recompute:  # a compiler decides by itself what it keeps
             raise ValueError("compile and recompute exclude each other; give one of the two")
+
+    def layout(self, device: str, precision: str, width: int = NARROW + 1) -> Literal["channels-last", "contiguous"]:
+        """The layout of images in memory for training a trunk of this width, on "cpu" or "cuda".
+
+        Tensor cores and CPUs compute convolutions in channels-last; cuDNN's float32 kernels, which do not use tensor
+        cores, are made for the contiguous layout, and channels-last costs them a transposition.
+        """
+        if device == "cpu" and width <= NARROW:
+            return "contiguous"
+        if self.memory_format != "auto":
+            return self.memory_format
+        return "contiguous" if device == "cuda" and precision in ("float32", "float64") else "channels-last"
 
     @property
     def loader_workers(self) -> int:

@@ -1,12 +1,11 @@
-"""Crops of large images: what is cut out of an image, and how it is cut without decoding more than needed.
+"""Crops of large images: what is cut out of an image, and how it is resized, equal to torchvision's tensor transforms.
 
-`data/decode.py` decodes; EXIF orientation is ignored, as by torchvision's reader. A JPEG much larger than its crop is
-decoded at a half, a quarter or an eighth of its size.
+`data/decode.py` decodes the whole image; EXIF orientation is ignored, as by torchvision's reader. torch resizes uint8
+in whole numbers, so the pixels do not depend on the processor's instructions or on the number of threads.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import NamedTuple, Protocol
 
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from ..data.decode import to_rgb
+from ..data.decode import to_tensor
 from ..runtime.randomness import uniform
 from ..specs.datasets import Dataset
 from ..specs.run import Augmentation
@@ -23,8 +23,6 @@ from .augment import NUMBERS, crop_boxes
 
 ONLY_LARGE_IMAGES = "cuts images that stay on disk"
 
-REDUCING_GAP = 2.0  # a reduced image stays larger than its crop by this factor; Pillow, for `Image.thumbnail`
-REDUCTIONS = (8, 4, 2)  # what the JPEG decoder can divide sides by
 PROBE_VIEW = Augmentation(jitter=0.0, grey=0.0, crop_min=0.08)  # crop and flip; Zbontar et al., ICML 2021, code
 
 
@@ -79,30 +77,17 @@ class CentreCrop:
         return [cut]
 
 
-def cut(path: Path, image: Image.Image, windows: Sequence[Window]) -> list[Image.Image]:
-    """Every view's square out of one image, which is decoded once."""
-    width = image.width
-    reduction = min(_reduction(window) for window in windows)
-    if reduction > 1:
-        image.draft(None, (image.width // reduction, image.height // reduction))
-    scale = round(width / image.width)  # 1 for anything but a JPEG
-    whole = to_rgb(image, path)
-    return [_resized(whole, window, scale) for window in windows]
+def cut(path: Path, image: Image.Image, windows: Sequence[Window]) -> list[Tensor]:
+    """Every view's square out of one image, which is decoded once: uint8, 3 x size x size."""
+    pixels_3HW = to_tensor(image, path)
+    return [_resized(pixels_3HW, window) for window in windows]
 
 
-def _reduction(window: Window) -> int:
-    """The factor by which the image may be reduced before this window is cut, with hardly a difference."""
+def _resized(pixels_3HW: Tensor, window: Window) -> Tensor:
     left, top, right, bottom = window.box
     width, height = window.resized
-    spare = min((right - left) / width, (bottom - top) / height) / REDUCING_GAP
-    return next((reduction for reduction in REDUCTIONS if reduction <= spare), 1)
-
-
-def _resized(image: Image.Image, window: Window, scale: int) -> Image.Image:
-    left, top, right, bottom = (side / scale for side in window.box)
-    # Cut first: Pillow's resize would otherwise look beyond the box.
-    cut = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
-    box = left - cut[0], top - cut[1], right - cut[0], bottom - cut[1]
-    resized = image.crop(cut).resize(window.resized, Image.Resampling.BICUBIC, box=box)
+    # Cut first: the kernel would otherwise look beyond the box.
+    box_13HW = pixels_3HW[None, :, top:bottom, left:right]
+    resized_3HW = interpolate(box_13HW, (height, width), mode="bicubic", antialias=True)[0]
     x, y = (round((side - window.size) / 2) for side in window.resized)
-    return resized.crop((x, y, x + window.size, y + window.size))
+    return resized_3HW[:, y : y + window.size, x : x + window.size]

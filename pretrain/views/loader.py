@@ -11,13 +11,12 @@ import multiprocessing
 import signal
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -25,11 +24,13 @@ from torch.utils.data import DataLoader, Dataset
 from ..data.decode import open_image
 from ..data.imagenet import Files
 from ..files.bad_data import BadData
-from ..runtime.distributed import share
-from ..runtime.randomness import permutation
 from ..runtime.worker_process import end_with_the_parent
 from .crops import Cutter, cut
+from .requests import Request
 
+ONLY_LARGE_IMAGES = "reads images that stay on disk"
+
+DECODER = "torchvision.io"  # of JPEGs; seconds to import, once for all workers
 PREFETCH = 2  # batches a worker keeps ready
 # The signals that schedulers, Ctrl-C and a closing terminal send to a whole job.
 _JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
@@ -38,7 +39,6 @@ _FEEDER, _FEEDER_S = "QueueFeederThread", 5.0  # multiprocessing's name for the 
 
 _OPEN: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
 
-Request = tuple[int, Tensor]  # epoch, and which samples: int64, on the CPU
 Plain = tuple[int, list[int]]  # as plain numbers: a tensor reaches a worker by a socket that closes with this process
 Made = TypeVar("Made")
 
@@ -49,28 +49,6 @@ class Loaded(NamedTuple):
     pixels: list[Tensor]  # uint8, images x 3 x size x size, one a view; the sizes may differ
     samples: Tensor  # int64: which ones they are
     labels: Tensor  # int64
-
-
-def training_requests(images: int, batch_size: int, seed: int, steps: range) -> Iterator[Request]:
-    """This process's share of the batch of every step, counted from the first of the run; `steps` may start anywhere.
-
-    Each epoch visits the images in its own order; a last batch that is not full is dropped.
-    """
-    in_epoch = images // batch_size
-    if not in_epoch:
-        raise ValueError(f"batch_size {batch_size} is more than the {images:,} images; valid: 1 to {images:,}")
-    drawn, order = -1, torch.empty(0)
-    for step in steps:
-        epoch, position = divmod(step, in_epoch)
-        if epoch != drawn:
-            drawn, order = epoch, permutation(seed, epoch, images)
-        yield epoch, share(order[position * batch_size : (position + 1) * batch_size])
-
-
-def requests_in_order(images: int, batch_size: int) -> Iterator[Request]:
-    """All images once, in their order, with a smaller last batch: for features."""
-    for index in torch.arange(images).split(batch_size):
-        yield 0, index
 
 
 def batches(
@@ -143,12 +121,12 @@ def _as_it_is(loaded: Any) -> Any:
 
 
 def _context() -> ForkServerContext:
-    """Where workers come from: one server that has imported torch, and that signals to the whole job do not end.
+    """Where workers come from: one server that has imported what they need, and that signals to the job do not end.
 
     Forking this process instead could hang: it may hold a CUDA context and threads of NCCL or Gloo.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, DECODER])
     # A process that starts now inherits the blocked signals. The tracker starts first: its start unblocks them.
     for start in (resource_tracker.ensure_running, forkserver.ensure_running):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _JOB_SIGNALS)
@@ -189,6 +167,6 @@ class _Reader(Dataset["Loaded | str"]):
         for number, (path, image) in enumerate(zip(paths, images, strict=True)):
             windows = [view[number] for view in views]
             for view, cropped in zip(pixels, cut(path, image, windows), strict=True):
-                view[number].numpy()[:] = np.asarray(cropped).transpose(2, 0, 1)
+                view[number] = cropped
             image.close()
         return Loaded(pixels, index_N, torch.from_numpy(self.files.labels[index_N.numpy()]))

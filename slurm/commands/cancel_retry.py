@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from ...pretrain.commands.options import DataOption, RunsOption
 from ...pretrain.files.printable import printable
 from ...pretrain.records.files import RESULTS_FILE
-from ...tables.commands.options import CopiesOption, ScaleOption, SeedsOption
+from ...tables.commands.options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built
 from ...tables.commands.table import ALL, numbers
 from ...tables.paper.table import Table
 from ..clusters.squeue import NEVER
@@ -23,7 +23,7 @@ from ..status.status import Status, TaskStatus
 from ..submission import journal
 from ..submission.journal import JournalEntry
 from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption
-from .status import SHORTEST, built, named
+from .status import SHORTEST, named
 
 WordsOption = Annotated[
     Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or the beginnings of digests")
@@ -35,6 +35,7 @@ def cancel_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Cancel the jobs of tables, or of digests; the digest of a pretraining also cancels its measurements.
@@ -55,7 +56,7 @@ def cancel_command(
     live = {digest: entry for digest, entry in submitted.items() if schedulers.live(entry)}
     chosen = {named(word, submitted.values()).digest for word in beginnings}
     chosen |= {digest for digest, entry in live.items() if _trained(entry) in _folders(chosen, submitted)}
-    asked = set(wanted(built(of_tables, scale, seeds, copies))) if of_tables else set[str]()
+    asked = set(wanted(built(of_tables, scale, seeds, copies, precision))) if of_tables else set[str]()
     kept = _waited_for(asked - chosen, chosen | asked, live)
     ended = [live[digest] for digest in live if digest in (chosen | asked) - kept]
     schedulers.cancel(ended)
@@ -71,6 +72,7 @@ def retry_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
     nodes: NodesOption = 0,
@@ -88,7 +90,7 @@ def retry_command(
     if cluster:
         cluster_named(cluster)  # an unknown one is an error whether or not something failed
     of_tables, beginnings = _parted(words)
-    tables = built(of_tables, scale, seeds, copies)
+    tables = built(of_tables, scale, seeds, copies, precision)
     reader = StatusReader(tables, runs)
     status = reader.read()
     failed = [task for task in status.tasks if task.state in ("failed", "lost")]

@@ -13,11 +13,8 @@ from tyro.conf import Positional, arg
 
 from ...pretrain.commands.options import RunsOption
 from ...pretrain.files.printable import printable
-from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
-from ...tables.build import TABLES, build_table
-from ...tables.commands.options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
-from ...tables.paper.table import Table
+from ...tables.commands.options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
 from ..shared_files import open_regular
 from ..status.read import StatusReader
 from ..status.schedulers import Schedulers
@@ -34,6 +31,7 @@ def status_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     runs: RunsOption = Path("runs"),
     watch_: Annotated[bool, arg(name="watch", help="show it again every two seconds, until interrupted")] = False,
     json: Annotated[bool, arg(help="every task that is not done, for other programs")] = False,
@@ -43,7 +41,7 @@ def status_command(
 
     if watch_ and json:
         raise ValueError("watch is for reading and json for programs; give one of them")
-    reader = StatusReader(built(numbers, scale, seeds, copies), runs)
+    reader = StatusReader(built(numbers, scale, seeds, copies, precision), runs)
     if json:
         print(reader.read().to_json(), flush=True)
         return
@@ -76,12 +74,6 @@ def logs_command(
         sys.stdout.flush()
         if follow:
             _follow(file, entry, runs)
-
-
-def built(numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str]) -> list[Table]:
-    """The tables asked for; all for no number."""
-    named = named_copies(copies)
-    return [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
 
 
 def named(word: str, entries: Iterable[JournalEntry]) -> JournalEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ from tyro.conf import Positional, arg
 
 from ...pretrain.commands.options import DataOption, RunsOption
 from ...pretrain.files.printable import printable
-from ...tables.build import TABLES, build_table
-from ...tables.commands.options import CopiesOption, NumbersOption, ScaleOption, SeedsOption, named_copies
+from ...tables.commands.options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
 from ...tables.commands.plan import plan_text
 from ...tables.plan.plan import Step
+from ...tables.results.other_precision import unused_runs
 from ..clusters.cluster import Cluster, cluster_named, clusters, clusters_file, new_entry
 from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption
 
@@ -30,6 +31,7 @@ def submit_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     dry_run: Annotated[bool, arg(help="print the plan and the scripts for sbatch; submit nothing")] = False,
     nodes: NodesOption = 0,
     gpus: GpusOption = -1,
@@ -47,8 +49,10 @@ def submit_command(
     from ..submission.submit import submit
 
     wish = Wish(nodes, gpus, recompute, too_large)
-    where, named = cluster_named(cluster), named_copies(copies)
-    tables = [build_table(number, scale, seeds, named) for number in dict.fromkeys(numbers or TABLES)]
+    where = cluster_named(cluster)
+    tables = built(numbers, scale, seeds, copies, precision)
+    if unused := unused_runs(tables, runs):
+        print(unused, file=sys.stderr, flush=True)
     sent = submit(tables, runs, data, where, wish, dry_run=dry_run, hardware=hardware)
     if dry_run:
         print(plan_text(sent.plan, scale, seeds), end="\n\n")

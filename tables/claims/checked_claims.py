@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ...pretrain.recipes.scales import SHORT, Scale
+from ...pretrain.specs.run import Precision
 from ..render.markdown import escaped, escaped_note
 from ..results.results import Results
 from .comparison import DecidedComparison, compare_printed
@@ -61,20 +62,28 @@ def check_printed() -> tuple[CheckedClaim, ...]:
 
 
 def check_claims(
-    results: Results, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+    results: Results,
+    scale: Scale = "paper",
+    seeds: int = 1,
+    copies: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
 ) -> tuple[CheckedClaim, ...]:
     """Check every claim on our records of the seeds 0 to `seeds` - 1. Raises ValueError as `build_table` does."""
-    checker = ClaimChecker(results, scale, seeds, copies)
+    checker = ClaimChecker(results, scale, seeds, copies, precision)
     return tuple(_checked_claim(claim, checker.check(claim.comparisons), _setting(scale, copies)) for claim in CLAIMS)
 
 
 def claims_frame(
-    results: Results, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+    results: Results,
+    scale: Scale = "paper",
+    seeds: int = 1,
+    copies: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
 ) -> pd.DataFrame:
     """One line a claim with the columns FRAME_COLUMNS, all text."""
     import pandas as pd
 
-    pairs = zip(check_printed(), check_claims(results, scale, seeds, copies), strict=True)
+    pairs = zip(check_printed(), check_claims(results, scale, seeds, copies, precision), strict=True)
     lines = [
         (
             theirs.claim.name,
@@ -94,10 +103,14 @@ def claims_frame(
 
 
 def claims_markdown(
-    results: Results, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+    results: Results,
+    scale: Scale = "paper",
+    seeds: int = 1,
+    copies: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
 ) -> str:
     """A table claim | paper's own numbers | ours | detail, and under it how each sentence is read."""
-    ours = check_claims(results, scale, seeds, copies)
+    ours = check_claims(results, scale, seeds, copies, precision)
     lines = [f"### Claims of the paper, ours at scale {scale}, seeds a cell: {seeds}", ""]
     if setting := _setting(scale, copies):
         lines += [f"Ours are not of the paper's setting: {setting}.", ""]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...pretrain.recipes.scales import Scale
+from ...pretrain.specs.run import Precision
 from ..build import build_table
 from ..paper.printed import printed
 from ..paper.table import Cell, Table
@@ -38,8 +39,16 @@ class Evidence(NamedTuple):
 class ClaimChecker:
     """Decides comparisons on our records; the seeds of each printed cell are looked up once."""
 
-    def __init__(self, results: Results, scale: Scale, seeds: int, copies: Mapping[str, str] | None) -> None:
-        self._results, self._scale, self._seeds, self._copies = results, scale, seeds, copies
+    def __init__(
+        self,
+        results: Results,
+        scale: Scale,
+        seeds: int,
+        copies: Mapping[str, str] | None,
+        precision: Precision | None = None,
+    ) -> None:
+        self._results, self._scale = results, scale
+        self._settings = scale, seeds, copies, precision
         self._tables: dict[int, Table] = {}
         self._samples: dict[PrintedCell, SeedSample] = {}
 
@@ -75,7 +84,7 @@ class ClaimChecker:
 
     def _look_up(self, printed_cell: PrintedCell) -> SeedSample:
         if printed_cell.table not in self._tables:
-            self._tables[printed_cell.table] = build_table(printed_cell.table, self._scale, self._seeds, self._copies)
+            self._tables[printed_cell.table] = build_table(printed_cell.table, *self._settings)
         cell = our_cell(self._tables[printed_cell.table], printed_cell)
         if cell is None or not cell.specs:
             reason = cell.why_empty if cell else f"not in the table at scale {self._scale}"

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range, is_name
+from ...pretrain.specs.run import Precision
+from ..build import TABLES, build_table
+from ..paper.table import Table
 
 NumbersOption = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
 ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
 SeedsOption = Annotated[int, Range(1, 1000), arg(help="number of seeds a cell")]
+PrecisionOption = Annotated[
+    Literal["auto", "float32", "tf32", "bfloat16"], arg(help="of pretraining; auto = that of the scale")
+]
 CopiesOption = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data; repeatable"),
 ]
+
+
+def built(
+    numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str], precision: str = "auto"
+) -> list[Table]:
+    """The tables that the options of a command ask for; all for no number. Raises ValueError on a wrong one."""
+    settings = scale, seeds, named_copies(copies), chosen_precision(precision)
+    return [build_table(number, *settings) for number in dict.fromkeys(numbers or TABLES)]
+
+
+def chosen_precision(given: str) -> Precision | None:
+    """What `build_table` takes for the value of the option."""
+    return next((name for name in get_args(Precision) if name == given), None)
 
 
 def named_copies(given: Sequence[str]) -> dict[str, str]:

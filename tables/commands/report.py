@@ -10,7 +10,7 @@ from tyro.conf import arg
 from ...pretrain.commands.options import Folder, RunsOption
 from ...pretrain.records.files import SPEC_FILE
 from ..build import TABLES, build_table
-from .options import CopiesOption, ScaleOption, SeedsOption, named_copies
+from .options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, chosen_precision, named_copies
 
 
 def report_command(
@@ -20,15 +20,16 @@ def report_command(
     scale: ScaleOption = "paper",
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Write a report: the seven tables, curves, the paper's claims, the missing runs and their cost."""
     from ..report.report import write_reports
 
-    named = named_copies(copies)
-    build_table(next(iter(TABLES)), scale, seeds, named)  # raises on a wrong argument before it makes the folder
+    settings = scale, seeds, named_copies(copies), chosen_precision(precision)
+    build_table(next(iter(TABLES)), *settings)  # raises on a wrong argument before it makes the folder
     if output.resolve() == output.resolve().parent or (output / SPEC_FILE).exists():
         raise ValueError(f"{output} is {'the folder of a run' if output.name else 'the root'}; give the report its own")
     output.mkdir(parents=True, exist_ok=True)  # raises where the folder cannot be made, before the work
-    for path in write_reports(runs, output, scale, seeds, named):
+    for path in write_reports(runs, output, *settings):
         print(path)

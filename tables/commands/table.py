@@ -16,9 +16,10 @@ from ...pretrain.commands.options import DataOption, DeviceOption, RunsOption, c
 from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line, resumable
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
-from ..build import TABLES, build_table
+from ..build import TABLES
 from ..paper.table import Format
-from .options import CopiesOption, ScaleOption, SeedsOption, named_copies
+from ..results.other_precision import unused_runs
+from .options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built
 
 ALL = "all"
 
@@ -32,6 +33,7 @@ def table_command(
     sources: Annotated[bool, arg(help="below markdown, where each number comes from")] = False,
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
+    precision: PrecisionOption = "auto",
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
     device: DeviceOption = "auto",
@@ -41,9 +43,10 @@ def table_command(
 
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
-    named = named_copies(copies)
-    tables = [build_table(one, scale, seeds, named) for one in numbers(number)]
+    tables = built(numbers(number), scale, seeds, copies, precision)
     failure: ValueError | None = None
+    if unused := unused_runs(tables, runs):
+        print(unused, file=sys.stderr, flush=True)
     if run:
         from ...pretrain.training.session import resolve_device
         from ..reproduce import run_tables

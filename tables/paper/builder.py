@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
-from ...pretrain.recipes.scales import Scale, scaled
+from ...pretrain.recipes.scales import PRECISIONS, Scale, scaled
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.measurement import Measurement
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.run import Precision, Run
 from .printed import FACTS, Printed, method_name, paper_table, printed_columns, printed_rows
 from .scales import ablated, copied, over_seeds, probes, scale_notes
 from .table import ALL_PARTS, BESIDE, Cell, Column, Row, Table, Unit
@@ -54,14 +54,27 @@ class TableBuilder(abc.ABC):
         ""  # at scale demo, where digits replace several data sets: the one whose numbers are printed
     )
 
-    def __init__(self, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        scale: Scale = "paper",
+        seeds: int = 1,
+        copies: Mapping[str, str] | None = None,
+        precision: Precision | None = None,
+    ) -> None:
         self.scale, self.seeds, self.copies = scale, seeds, copies or {}
+        self.precision = precision or PRECISIONS[scale]
         self.demo = scale == "demo"
 
     @classmethod
-    def build(cls, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Table:
+    def build(
+        cls,
+        scale: Scale = "paper",
+        seeds: int = 1,
+        copies: Mapping[str, str] | None = None,
+        precision: Precision | None = None,
+    ) -> Table:
         """The table; arguments as of `build_table`."""
-        return cls(scale, seeds, copies).table()
+        return cls(scale, seeds, copies, precision).table()
 
     @abc.abstractmethod
     def heading(self, column: PrintedColumn) -> str:
@@ -141,7 +154,7 @@ class TableBuilder(abc.ABC):
             columns=self._columns(),
             rows=rows,
             cost=self.costs[self.scale],
-            notes=(*scale_notes(self.scale, self.copies, self.datasets), *self.notes(), *self.errata),
+            notes=(*scale_notes(self.scale, self.copies, self.datasets, self.precision), *self.notes(), *self.errata),
         )
 
     @property
@@ -187,6 +200,7 @@ class TableBuilder(abc.ABC):
 
     def _specs(self, run: Run, column: PrintedColumn) -> tuple[Measurement, ...]:
         """One measurement a seed."""
+        run = replace(run, precision=self.precision)
         return over_seeds(run, self.seeds, lambda seeded: self.measurement(seeded, column))
 
     def _unprinted_row(self, row: UnprintedRow) -> Row:

@@ -9,9 +9,15 @@ from typing import Any
 from ...pretrain.recipes.evaluation import linear_protocol, semi_protocol
 from ...pretrain.recipes.scales import BRIEF, SHORT, Scale, scaled
 from ...pretrain.specs.measurement import Evaluation, FineTuning, Measurement
-from ...pretrain.specs.run import Augmentation, Run
+from ...pretrain.specs.run import Augmentation, Precision, Run
 
 LINEAR_EPOCHS: dict[Scale, int] = {"paper": 500, "short": 50, "demo": 60}
+PRECISION_NAMES: dict[Precision, str] = {
+    "float32": "float32",
+    "tf32": "TF32",
+    "bfloat16": "mixed precision, bfloat16 and float32",
+    "float64": "float64",
+}
 # Our choice for the digits, made with seed 0 on the validation split; for 1 % (one glyph a class) on the training
 # images outside that 1 %. A mirrored digit is not the same digit, so views are not flipped.
 _DIGIT_VIEW = Augmentation(jitter=0.0, grey=0.0, crop_min=0.5, flip=0.0)
@@ -65,8 +71,13 @@ def over_seeds(run: Run, seeds: int, measure: Callable[[Run], Measurement]) -> t
     return tuple(measure(replace(run, seed=seed)) for seed in range(seeds))
 
 
-def scale_notes(scale: Scale, copies: Mapping[str, str], datasets: Sequence[str]) -> tuple[str, ...]:
-    """The first notes under a table of `datasets`: where ours have another scale or other data than the paper's."""
+def scale_notes(
+    scale: Scale, copies: Mapping[str, str], datasets: Sequence[str], precision: Precision = "float32"
+) -> tuple[str, ...]:
+    """The first notes under a table of `datasets`: where ours have another scale or other data than the paper's.
+
+    The paper does not tell its precision; that of ours is named where it is not float32.
+    """
     notes = []
     if any(dataset in copies for dataset in datasets):
         notes.append("Not the paper's data: a heading with the word copy was run on re-encoded images.")
@@ -77,4 +88,6 @@ def scale_notes(scale: Scale, copies: Mapping[str, str], datasets: Sequence[str]
             "No reproduction: ours are rendered digits with a small network. The paper's numbers stand beside them for "
             "orientation; other data, so no difference is taken."
         )
+    if precision != "float32":
+        notes.append(f"Ours are pretrained in {PRECISION_NAMES[precision]}; the paper does not state its precision.")
     return tuple(notes)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.methods import METHODS
-from ...pretrain.specs.run import PLUS, Run
+from ...pretrain.specs.run import PLUS, Precision, Run
 from ..build import TABLES, build_table
 from ..claims.checked_claims import CheckedClaim, check_claims, check_printed
 from ..paper.table import Table
@@ -139,13 +139,19 @@ def report_on(tables: Sequence[Table], runs: Path) -> Report:
     )
 
 
-def full_report(runs: Path, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None) -> Report:
+def full_report(
+    runs: Path,
+    scale: Scale = "paper",
+    seeds: int = 1,
+    copies: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
+) -> Report:
     """The report on all tables, with the paper's claims and what is missing."""
-    tables = [build_table(number, scale, seeds, copies) for number in TABLES]
+    tables = [build_table(number, scale, seeds, copies, precision) for number in TABLES]
     report = report_on(tables, runs)
     return replace(
         report,
-        claims=tuple(zip(check_printed(), check_claims(report.results, scale, seeds, copies), strict=True)),
+        claims=tuple(zip(check_printed(), check_claims(report.results, scale, seeds, copies, precision), strict=True)),
         missing=plan(tables, report.results, measured_rates(runs)),
     )
 

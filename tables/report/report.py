@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.recipes.scales import Scale
+from ...pretrain.specs.run import Precision
 from ..render.amounts import duration
 from ..render.markdown import escaped, escaped_note, markdown
 from . import wording
@@ -28,12 +29,17 @@ def write_report(table: Table, runs: Path, path: Path) -> Path:
 
 
 def write_reports(
-    runs: Path, folder: Path, scale: Scale = "paper", seeds: int = 1, copies: Mapping[str, str] | None = None
+    runs: Path,
+    folder: Path,
+    scale: Scale = "paper",
+    seeds: int = 1,
+    copies: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
 ) -> tuple[Path, Path]:
     """Write the report of all tables into `folder`: index.html, report.md and the pictures of the latter."""
     from .page import page
 
-    report = full_report(runs, scale, seeds, copies)
+    report = full_report(runs, scale, seeds, copies, precision)
     written = _write_markdown(report, folder / "report.md")
     write_whole(folder / "index.html", page(report).encode())
     return folder / "index.html", written

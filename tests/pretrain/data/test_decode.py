@@ -10,19 +10,22 @@ import struct
 import subprocess
 import sys
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
-from compmod.pretrain.data.decode import checked_size, read_rgb
+from compmod.pretrain.data import decode
+from compmod.pretrain.data.decode import checked_size, open_image, read_rgb, to_tensor
 from compmod.pretrain.data.load import load
 from compmod.pretrain.files.bad_data import BadData
-from paths import ROOT
+from paths import ROOT, SAMPLES
 from PIL import Image
 from torchvision.datasets.folder import pil_loader
+from torchvision.io import ImageReadMode
 
 RAMP = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
 DEPTH, PHOTOMETRIC = 258, 262  # of TIFF
@@ -270,6 +273,207 @@ def test_bytes_after_the_end_of_a_jpeg_are_no_fault(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20)).save(path)
     path.write_bytes(path.read_bytes() + b"\0\0trailing")
     assert checked_size(path) == (30, 20)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (75, 101, 3), dtype=np.uint8)
+SMOOTH = np.asarray(Image.fromarray(NOISE[::9, ::9]).resize((101, 75), Image.Resampling.BICUBIC))
+SOF = b"\xff\xc0"  # marker of a baseline frame in a JPEG
+
+
+def jpeg(pixels: np.ndarray = SMOOTH, mode: str = "RGB", **options: object) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(content, "JPEG", **({"quality": 90} | options))
+    return content.getvalue()
+
+
+def sampled(factors: int) -> bytes:
+    """A JPEG of these sampling factors of its first channel, horizontal and vertical: its later rows are grey."""
+    content = bytearray(jpeg(subsampling=0))
+    content[content.index(SOF) + 11] = factors
+    return bytes(content)
+
+
+def scans(count: int) -> bytes:
+    """A progressive JPEG without its last scans, but with its end."""
+    content = jpeg(progressive=True)
+    starts = [found.start() for found in re.finditer(b"\xff\xda", content)]
+    return content[: starts[count]] + b"\xff\xd9"
+
+
+def with_segment(marker: int, body: bytes) -> bytes:
+    """A JPEG with another segment after its start."""
+    content = jpeg()
+    return content[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + content[2:]
+
+
+def turned(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return jpeg(exif=exif)
+
+
+PLAIN: dict[str, bytes] = {
+    **{
+        f"4:{code}, quality {quality}": jpeg(NOISE, subsampling=sub, quality=quality)
+        for code, sub in (("4:4", 0), ("2:2", 1), ("2:0", 2))
+        for quality in (1, 50, 100)
+    },
+    "smooth": jpeg(),
+    "grey": jpeg(mode="L"),
+    "restart markers": jpeg(restart_marker_blocks=3),
+    "stored as RGB": jpeg(keep_rgb=True),
+    "orientation": turned(6),
+    "a comment": jpeg(comment=b"\xff\xc0 no frame"),
+    "a colour profile": jpeg(icc_profile=b"none" * 30_000),
+    "1 x 1": jpeg(NOISE[:1, :1]),
+    "one row": jpeg(NOISE[:1]),
+    "bytes after its end": jpeg() + b"\0\0trailing",
+    "grey fill": jpeg()[:-400] + b"\xff\xd9",
+}
+OTHER: dict[str, bytes] = {
+    "progressive": jpeg(progressive=True),
+    **{f"progressive, {count} scans": scans(count) for count in (1, 4, 9)},
+    "4:4:0": sampled(0x12),
+    "4:1:1": sampled(0x41),
+    "CMYK": jpeg(mode="CMYK"),
+    "an unknown segment": with_segment(0xF0, b"JPG0"),
+    "bytes between segments": jpeg()[:2] + b"\0\0" + jpeg()[2:],
+    "a second frame": with_segment(0xC0, struct.pack(">BHHB", 8, 20, 30, 1) + b"\1\x11\0"),
+    "PNG": png(32, 32),
+}
+
+
+@pytest.fixture
+def decoders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The decoders that made pixels, in order."""
+    used, by_pillow, by_torchvision = list[str](), decode.to_rgb, decode._jpeg_decoder()
+    assert by_torchvision is not None
+
+    def pillow(*arguments: Any, **options: Any) -> Image.Image:
+        used.append("pillow")
+        return by_pillow(*arguments, **options)
+
+    def torchvisions(*arguments: Any) -> Any:
+        decoded = by_torchvision(*arguments)
+        used.append("torchvision")
+        return decoded
+
+    monkeypatch.setattr(decode, "to_rgb", pillow)
+    monkeypatch.setattr(decode, "_jpeg_decoder", lambda: torchvisions)
+    return used
+
+
+def made(read: Callable[[Path], Any], path: Path) -> Any:
+    """Pixels, height x width x 3, or the words of the error."""
+    try:
+        return read(path)
+    except BadData as error:
+        return str(error)
+
+
+def tensor(path: Path) -> np.ndarray:
+    return to_tensor(open_image(path), path).permute(1, 2, 0).numpy()
+
+
+def same(path: Path) -> bool:
+    """Whether a file is the same pixels as a tensor and by Pillow, or is refused in the same words."""
+    found, expected = made(tensor, path), made(lambda path: np.asarray(read_rgb(path)), path)
+    return type(found) is type(expected) and np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_plain_jpeg_is_decoded_by_torchvision_to_pillows_pixels(
+    name: str, decoders: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "0.png"  # a wrong ending decides nothing
+    path.write_bytes(PLAIN[name])
+    found = tensor(path)
+    assert decoders == ["torchvision"]
+    assert np.array_equal(found, np.asarray(pil_loader(str(path))))
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_any_other_image_is_decoded_by_pillow(name: str, decoders: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "0.jpg"
+    path.write_bytes(OTHER[name])
+    made(tensor, path)
+    assert "torchvision" not in decoders
+    assert same(path)
+
+
+def test_without_torchvisions_decoder_the_pixels_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "0.jpg"
+    path.write_bytes(jpeg(NOISE))
+    expected = tensor(path)
+    monkeypatch.setattr(decode, "_jpeg_decoder", lambda: None)
+    assert np.array_equal(tensor(path), expected)
+
+
+def test_torchvisions_decoder_is_called_with_its_own_number_of_rgb() -> None:
+    assert ImageReadMode.RGB.value == decode._RGB
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_png_named_jpeg_is_the_same_as_a_tensor(mode: str, decoders: list[str], tmp_path: Path) -> None:
+    image = Image.fromarray(RAMP) if mode == "I;16" else Image.fromarray(NOISE).convert(mode)
+    image.save(tmp_path / "0.JPEG", "PNG")
+    assert same(tmp_path / "0.JPEG")
+    assert set(decoders) == {"pillow"}
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 20, 400, 2000])
+def test_a_truncated_jpeg_is_refused_in_pillows_words(cut: int, tmp_path: Path) -> None:
+    path = tmp_path / "0.jpg"
+    path.write_bytes(jpeg(NOISE)[:-cut])
+    assert re.fullmatch(
+        rf"{path}: found an image that cannot be decoded \(.*truncated.*\); expected a PNG or JPEG", made(tensor, path)
+    )
+    assert same(path)
+
+
+def test_a_damaged_jpeg_is_the_same_as_a_tensor_or_is_refused_in_the_same_words(tmp_path: Path) -> None:
+    source, path = np.random.default_rng(1), tmp_path / "0.jpg"
+    contents = [jpeg(subsampling=0), jpeg(NOISE[:40, :40]), jpeg(mode="L"), jpeg(restart_marker_blocks=2)]
+    differing = []
+    for number in range(400):
+        content = bytearray(contents[number % len(contents)])
+        header = content.index(b"\xff\xda") + 14
+        for _ in range(source.integers(1, 4)):
+            first, last = (2, header) if number % 3 == 0 else (header, len(content))
+            content[source.integers(first, last)] = source.integers(0, 256)
+        path.write_bytes(content)
+        if not same(path):
+            differing.append(number)
+    assert differing == []
+
+
+def test_a_header_that_tells_two_sizes_is_not_decoded_by_torchvision(decoders: list[str], tmp_path: Path) -> None:
+    content, path = bytearray(jpeg()), tmp_path / "0.jpg"
+    frame = content.index(SOF)
+    bomb = bytes(content[frame : frame + 5]) + b"\xff\xff\xff\xff" + bytes(content[frame + 9 : frame + 19])
+    path.write_bytes(bytes(content[:frame]) + bomb + bytes(content[frame:]))
+    made(tensor, path)
+    assert "torchvision" not in decoders
+
+
+@pytest.mark.parametrize("side", [11_000, 65_500])
+def test_a_jpeg_bomb_is_refused_before_it_is_decoded(side: int, decoders: list[str], tmp_path: Path) -> None:
+    content, path = bytearray(jpeg()), tmp_path / "0.jpg"
+    frame = content.index(SOF)
+    content[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+    path.write_bytes(content)
+    assert re.match(rf"{path}: found an image that cannot be decoded \(Image size .*bomb", made(tensor, path))
+    assert decoders == []
+
+
+@pytest.mark.real_images
+def test_real_images_are_the_same_pixels_by_both_decoders(decoders: list[str], tmp_path: Path) -> None:
+    with zipfile.ZipFile(SAMPLES / "imagenet-sample" / "imagenet-sample-1000.zip") as archive:
+        archive.extractall(tmp_path)
+    paths = sorted(tmp_path.rglob("*.JPEG"))
+    assert len(paths) == 1000
+    assert [path.name for path in paths if not same(path)] == []
+    assert decoders.count("torchvision") == 1000
 
 
 OPENING = re.compile(r"\bImage\.open\b|decode_(?:jpeg|png|image)|\bread_image\b|\bimread\b|pil_loader|ImageFolder\(")

@@ -74,18 +74,18 @@ def test_both_probes_read_one_pair_of_feature_sets(monkeypatch: pytest.MonkeyPat
 
 def test_the_probes_are_set_by_the_evaluation_and_seeded_by_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    real_linear, real_knn = probes.linear_probe, probes.knn_accuracy
+    real_linear, real_knn = probes.linear_probe, probes.knn_hits
 
     def linear(*arguments: Any, **options: Any) -> LinearResult:
         asked.update(options)
         return real_linear(*arguments, **options)
 
-    def neighbours(*arguments: Any) -> float:
+    def neighbours(*arguments: Any) -> int:
         asked["k"] = arguments[4]
         return real_knn(*arguments)
 
     monkeypatch.setattr(probes, "linear_probe", linear)
-    monkeypatch.setattr(probes, "knn_accuracy", neighbours)
+    monkeypatch.setattr(probes, "knn_hits", neighbours)
     spec = Evaluation(run=dataclasses.replace(RUN, seed=7), linear_epochs=3, neighbours=9)
     probe(build_backbone(RUN.backbone, 16), spec, Path(), "cpu")
     assert asked == {"epochs": 3, "seed": 7, "k": 9}

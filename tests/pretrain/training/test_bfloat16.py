@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 from compmod.pretrain.optim import build_optimizer
+from compmod.pretrain.runtime import distributed
 from compmod.pretrain.runtime.settings import numerics
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.training.objective import Objective, build_objective
 from compmod.pretrain.two_level import hypergradient
 from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -61,7 +63,9 @@ class Watch(TorchDispatchMode):
             self.outside.add(f"{name} with narrow statistics or parameters")
         # a backward pass of the layers is theirs; that of a loss in float32 is in float32 by itself
         backwards = torch._C._current_graph_task_id() != -1
-        if not (self.depth or backwards or name in MOVES):
+        # the forward-mode pass computes a norm's values when they are asked for, which may be after the layer
+        late = name in NORMS and forward_ad._current_level >= 0
+        if not (self.depth or backwards or late or name in MOVES):
             self.outside.add(name)
         return result
 
@@ -135,6 +139,25 @@ def test_the_check_sees_a_loss_a_regulariser_and_a_gradient_in_bfloat16(monkeypa
     with watch, autocast():  # around the regulariser, too
         backward(batch, lr=1e-3)
     assert {"addmm", "native_batch_norm"} <= watch.outside
+
+
+def test_embeddings_are_gathered_and_their_gradients_summed_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[torch.dtype] = []
+
+    def all_gather(out: Tensor, x: Tensor) -> None:
+        sent.append(x.dtype)
+        out.copy_(torch.cat([x, x]))
+
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "all_gather_into_tensor", all_gather)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda out: sent.append(out.dtype))
+    z_ND = torch.ones(3, 2, dtype=NARROW, requires_grad=True)
+    gathered = distributed.gather(z_ND)
+    gathered.sum().backward()
+    assert gathered.shape == (6, 2)
+    assert sent == [torch.float32, torch.float32]
+    index = distributed.gather(torch.arange(3))
+    assert index.dtype == torch.int64
 
 
 def test_float32_products_beside_autocast_are_no_tf32() -> None:

@@ -26,7 +26,8 @@ from compmod.pretrain.specs.run import Augmentation
 from compmod.pretrain.views import crops as cropping
 from compmod.pretrain.views.augment import NUMBERS, Views, crop_boxes
 from compmod.pretrain.views.crops import PROBE_VIEW, CentreCrop, RandomCrops, Window
-from compmod.pretrain.views.loader import Loaded, batches, requests_in_order, training_requests
+from compmod.pretrain.views.loader import Loaded, batches
+from compmod.pretrain.views.requests import requests_in_order, training_requests
 from paths import SAMPLES
 from PIL import Image
 from torch import Tensor
@@ -70,8 +71,14 @@ def one(files: Files, cutter: RandomCrops | CentreCrop, *samples: int, epoch: in
     return loaded
 
 
-def pil(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+def read(path: Path) -> Tensor:
+    """The pixels of a file by torchvision's reader of image folders, which is Pillow."""
+    return torch.from_numpy(np.asarray(pil_loader(str(path))).transpose(2, 0, 1).copy())
+
+
+def whole(path: Path) -> Tensor:
+    """The whole image resized to 24 x 24."""
+    return vision.resize(read(path), [24, 24], vision.InterpolationMode.BICUBIC, antialias=True)
 
 
 @pytest.mark.parametrize("size, crop_min", [(64, 0.2), (40, 0.2), (24, 0.5)])
@@ -81,7 +88,7 @@ def test_a_cropped_and_flipped_view_is_the_in_memory_one_to_within_rounding(
     pictures = [picture(number, 64, 64) for number in range(10)]
     index, view = torch.arange(10), replace(CROP_AND_FLIP, size=size, crop_min=crop_min)
     loaded = one(stored(tmp_path, *pictures), RandomCrops(IMAGENET, [view, view], 5), *range(10), epoch=3)
-    pixels = torch.stack([pil(image) for image in pictures])
+    pixels = torch.stack([read(tmp_path / f"{number}.png") for number in range(10)])
     for number, cropped in enumerate(loaded.pixels):
         views = Views(view, IMAGENET, 5, number)
         expected = views(pixels, index, 3)
@@ -95,24 +102,23 @@ def test_a_crop_is_torchvisions_of_the_same_box(files: Files) -> None:
     view = replace(PROBE_VIEW, size=20)
     (cropped,) = one(files, RandomCrops(IMAGENET, [view], 7), 2, 9, epoch=4).pixels
     for row, sample in enumerate((2, 9)):
-        image = pil_loader(str(files.path(sample)))
+        image = read(files.path(sample))
         numbers = uniform(7, 4, torch.tensor([sample]), 0, NUMBERS)
-        (box,) = crop_boxes(view, numbers, torch.tensor([[image.height, image.width]])).tolist()
-        expected = vision.resized_crop(image, *box, [20, 20], vision.InterpolationMode.BICUBIC)
-        assert torch.equal(cropped[row], pil(expected))
+        (box,) = crop_boxes(view, numbers, torch.tensor([image.shape[1:]])).tolist()
+        expected = vision.resized_crop(image, *box, [20, 20], vision.InterpolationMode.BICUBIC, antialias=True)
+        assert torch.equal(cropped[row], expected)
 
 
 def test_at_test_time_the_centre_is_torchvisions(files: Files) -> None:
-    resize = v2.Resize(28, interpolation=vision.InterpolationMode.BICUBIC)
-    expected = [pil(v2.Compose([resize, v2.CenterCrop(24)])(pil_loader(str(files.path(index))))) for index in range(12)]
+    transform = v2.Compose([v2.Resize(28, vision.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(24)])
+    expected = [transform(read(files.path(index))) for index in range(12)]
     (cropped,) = one(files, CentreCrop(IMAGENET), *range(12)).pixels
     assert torch.equal(cropped, torch.stack(expected))
 
 
 def test_without_cropping_the_whole_image_is_resized(files: Files) -> None:
     (cropped,) = one(files, crops(1, crop=0.0), 4).pixels
-    expected = pil_loader(str(files.path(4))).resize((24, 24), Image.Resampling.BICUBIC)
-    assert torch.equal(cropped[0], pil(expected))
+    assert torch.equal(cropped[0], whole(files.path(4)))
 
 
 def test_views_may_differ_in_size(files: Files) -> None:
@@ -192,8 +198,7 @@ def test_requests_in_order_ask_for_every_image_once() -> None:
 def test_other_colours_become_rgb_as_torchvision_reads_them(mode: str, tmp_path: Path) -> None:
     image = picture(0, 30, 30).convert(mode)
     files = stored(tmp_path, image, ending="jpg" if mode == "CMYK" else "png")
-    expected = pil_loader(str(files.path(0))).resize((24, 24), Image.Resampling.BICUBIC)
-    assert torch.equal(one(files, crops(1, crop=0.0), 0).pixels[0][0], pil(expected))
+    assert torch.equal(one(files, crops(1, crop=0.0), 0).pixels[0][0], whole(files.path(0)))
 
 
 def test_16_bit_grey_is_scaled_to_8(tmp_path: Path) -> None:
@@ -212,40 +217,68 @@ def test_orientation_in_exif_is_ignored_as_torchvision_does(tmp_path: Path) -> N
     exif[0x0112] = 6  # turn it by a quarter
     image.save(tmp_path / "0.jpg", exif=exif)
     files = Files(tmp_path, np.array([b"0.jpg"]), np.array([0]))
-    expected = pil_loader(str(files.path(0))).resize((24, 24), Image.Resampling.BICUBIC)
-    assert torch.equal(one(files, crops(1, crop=0.0), 0).pixels[0][0], pil(expected))
+    assert torch.equal(one(files, crops(1, crop=0.0), 0).pixels[0][0], whole(files.path(0)))
 
 
-@pytest.fixture
-def decoded_widths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Widths of the images that were cut from, as they were decoded."""
-    widths, resized = [], cropping._resized
-
-    def watched(image: Image.Image, window: Window, scale: int) -> Image.Image:
-        widths.append(image.width)
-        return resized(image, window, scale)
-
-    monkeypatch.setattr(cropping, "_resized", watched)
-    return widths
-
-
-@pytest.mark.parametrize("crop_min, width", [(0.99, 51), (0.3, 101), (0.05, 401)])
-def test_a_jpeg_is_decoded_no_larger_than_twice_what_is_made_of_it(
-    crop_min: float, width: int, tmp_path: Path, decoded_widths: list[int]
-) -> None:
+@pytest.mark.parametrize("crop_min", [0.99, 0.3, 0.05])
+def test_a_large_jpeg_is_decoded_whole(crop_min: float, tmp_path: Path) -> None:
+    cutter = crops(2, crop_min=crop_min, crop_max=crop_min + 0.01)
     files = stored(tmp_path, picture(0, 403, 401), ending="jpg")
-    (cropped,) = one(files, crops(1, crop_min=crop_min, crop_max=crop_min + 0.01), 0).pixels
-    reference = stored(tmp_path, pil_loader(str(files.path(0))))  # the same pixels as PNG, which cannot be reduced
-    (expected,) = one(reference, crops(1, crop_min=crop_min, crop_max=crop_min + 0.01), 0).pixels
-    assert decoded_widths == [width, 401]
-    assert (cropped.float() - expected.float()).abs().mean() < 1
+    lossless = stored(tmp_path, pil_loader(str(files.path(0))))  # the same pixels as PNG
+    for cropped, expected in zip(one(files, cutter, 0).pixels, one(lossless, cutter, 0).pixels, strict=True):
+        assert torch.equal(cropped, expected)
 
 
-def test_the_smallest_crop_decides_how_far_a_jpeg_is_reduced(tmp_path: Path, decoded_widths: list[int]) -> None:
-    files = stored(tmp_path, picture(0, 400, 400), ending="jpg")
-    views = [replace(CROP_AND_FLIP, crop_min=0.99), replace(CROP_AND_FLIP, crop_min=0.02, crop_max=0.02)]
-    one(files, RandomCrops(IMAGENET, views, 0), 0)
-    assert decoded_widths == [400, 400]
+def test_a_crop_of_its_final_size_is_the_images_own_pixels() -> None:
+    pixels = torch.randint(0, 256, (3, 40, 50), dtype=torch.uint8, generator=generator(0, "noise"))
+    assert torch.equal(cropping._resized(pixels, Window((7, 5, 31, 29), (24, 24), 24)), pixels[:, 5:29, 7:31])
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1, 1), (3, 0, 4, 300), (0, 0, 400, 2), (10, 20, 390, 290), (50, 60, 80, 70)])
+def test_a_crop_of_any_shape_is_near_exact_bicubic_interpolation(box: tuple[int, int, int, int]) -> None:
+    pixels = torch.from_numpy(np.asarray(picture(1, 300, 400)).transpose(2, 0, 1).copy())
+    left, top, right, bottom = box
+    part = pixels[None, :, top:bottom, left:right].double()
+    exact = torch.nn.functional.interpolate(part, (24, 24), mode="bicubic", antialias=True)[0]
+    error = cropping._resized(pixels, Window(box, (24, 24), 24)).double() - exact
+    assert error.abs().max() < 1.5
+
+
+# Of noise, which shows a change of any weight; also with the channels last in memory, as decoders give them.
+LEVELS = """
+import hashlib, sys
+import torch
+from compmod.pretrain.views.crops import Window, _resized
+
+noise = torch.randint(0, 256, (3, 375, 500), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+digest = hashlib.sha256()
+for box in ((0, 0, 500, 375), (17, 31, 380, 290), (100, 200, 131, 229), (3, 4, 227, 228), (8, 9, 12, 370)):
+    for pixels in (noise, noise.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        for resized, size in (((224, 224), 224), ((341, 256), 224), ((96, 96), 96)):
+            digest.update(_resized(pixels, Window(box, resized, size)).contiguous().numpy().tobytes())
+said = torch.backends.cpu.get_cpu_capability(), digest.hexdigest()
+print(*said)
+"""
+
+
+def test_crops_do_not_depend_on_the_processors_instructions_or_on_threads() -> None:
+    plain = subprocess.run(
+        [sys.executable, "-c", LEVELS],
+        env=os.environ | {"ATEN_CPU_CAPABILITY": "default"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    kind, expected = plain.stdout.split()
+    assert kind not in ("AVX2", "AVX512")
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        here: dict[str, Any] = {}
+        exec(LEVELS, here)
+        assert here["said"][1] == expected
+    torch.set_num_threads(before)
 
 
 def broken(files: Files) -> Path:
@@ -292,7 +325,8 @@ import numpy as np
 from compmod.pretrain.views.crops import CentreCrop
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.data.imagenet import Files
-from compmod.pretrain.views.loader import batches, training_requests
+from compmod.pretrain.views.loader import batches
+from compmod.pretrain.views.requests import training_requests
 
 files = Files(Path(sys.argv[1]), np.array([b"0.png"] * 8), np.arange(8))
 made = batches(files, training_requests(8, 4, 0, range(30)), CentreCrop(DATASETS["imagenet"]), 1)
@@ -383,6 +417,26 @@ def test_loading_neither_reads_nor_moves_the_global_random_state(files: Files) -
 def test_a_negative_number_of_workers_is_refused(files: Files) -> None:
     with pytest.raises(ValueError, match="workers must be at least 0, not -1"):
         next(batches(files, requests_in_order(2, 1), crops(), -1))
+
+
+@pytest.mark.real_images
+def test_crops_of_real_images_are_torchvisions_and_near_pillows(tmp_path: Path) -> None:
+    with zipfile.ZipFile(SAMPLE) as archive:
+        archive.extractall(tmp_path, [name for name in archive.namelist() if name.endswith(".JPEG")][::25])
+    paths = sorted(tmp_path.rglob("*.JPEG"))
+    files = Files(tmp_path, np.array([str(path.relative_to(tmp_path)).encode() for path in paths]), np.zeros(40, int))
+    view = replace(PROBE_VIEW, size=64)
+    (cropped,) = one(files, RandomCrops(IMAGENET, [view], 7), *range(40)).pixels
+    numbers, off = uniform(7, 0, torch.arange(40), 0, NUMBERS), []
+    for row, path in enumerate(paths):
+        image = pil_loader(str(path))
+        (box,) = crop_boxes(view, numbers[row : row + 1], torch.tensor([[image.height, image.width]])).tolist()
+        bicubic = vision.InterpolationMode.BICUBIC
+        assert torch.equal(cropped[row], vision.resized_crop(read(path), *box, [64, 64], bicubic, antialias=True))
+        by_pillow = vision.pil_to_tensor(vision.resized_crop(image, *box, [64, 64], bicubic))
+        off.append((cropped[row].int() - by_pillow.int()).abs())
+    assert torch.stack(off).max() <= 5
+    assert (torch.stack(off) > 0).float().mean() < 0.05
 
 
 @pytest.mark.real_images
