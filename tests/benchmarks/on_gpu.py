@@ -81,8 +81,8 @@ class TimedTrainer(Trainer):
             wait(self.device)
             self.ended = time.perf_counter()
 
-    def _probe_due(self, epoch: int) -> bool:
-        return False
+    def _probe(self, epoch: int) -> None:
+        pass
 
 
 def wait(device: torch.device | str) -> None:
