@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo detectron2 browser test test-other-cpu test-learning test-gpu test-slurm check format
+.PHONY: help setup demo detectron2 browser test test-other-cpu test-learning test-gpu test-slurm bench bench-gpu check format
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,12 +54,35 @@ test-other-cpu: $(STAMP) $(DETECTRON2) ## the tests of numbers, with the arithme
 test-learning: $(STAMP) ## that every method learns on digits by its full recipe there, about eight minutes
 	$(BIN)/python -m pytest -m learning -n $(JOBS)
 
-test-gpu: ## the tests that need CUDA; uses `python3` as it is, with no network and no .venv
+# Warnings of a machine that nobody has seen are shown, and end nothing; `timeout` does the work of pytest-timeout. Four
+# processes share the GPU where there is pytest-xdist.
+GPU_MINUTES ?= 9.5
+test-gpu: ## the tests that need CUDA, within ten minutes; uses `python3` as it is, with no network and no .venv
 	mkdir -p .package && ln -sfn .. .package/compmod
-	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH python3 -m pytest -p no:cacheprovider -m gpu tests/gpu
+	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH timeout --signal INT --kill-after 20 $(GPU_MINUTES)m python3 -m pytest \
+		-p no:cacheprovider -o faulthandler_timeout=200 -W default -m gpu tests/gpu \
+		$$(python3 -c 'import xdist' 2>/dev/null && printf '%s' '-n 4 --dist loadfile')
 
 test-slurm: $(STAMP) $(DETECTRON2) ## a quarter of an hour on a real SLURM cluster, started on this machine; as root, on Debian
 	$(BIN)/python -m pytest -m slurm tests/slurm
+
+# What docs/performance.md shows. BENCH chooses parts, such as BENCH=knn or BENCH=steps/byol; the others stay as they are.
+BENCH ?=
+BENCH_VENV := .venv-bench
+bench: $(BENCH_VENV)/.installed ## what a step, a view, a probe cost beside published packages; a quarter of an hour
+	$(BENCH_VENV)/bin/python tests/benchmarks/on_cpu.py $(BENCH)
+
+# The published packages, in an environment of their own that sees the packages of .venv.
+$(BENCH_VENV)/.installed: tests/benchmarks/requirements.txt $(STAMP)
+	$(BIN)/python -m venv --clear $(BENCH_VENV)
+	$(BIN)/python -c 'import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path("purelib")!r})")' \
+		> $$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
+bench-gpu: ## the same of one GPU, within ten minutes; uses `python3` as it is, with no network and no .venv
+	mkdir -p .package && ln -sfn .. .package/compmod
+	PYTHONPATH=$(CURDIR)/.package:$$PYTHONPATH python3 tests/benchmarks/on_gpu.py $(BENCH)
 
 # A package of the repository's own root: mypy needs a folder called compmod, whatever the checkout is called.
 check: $(STAMP) ## ruff and mypy strict

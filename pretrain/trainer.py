@@ -31,6 +31,7 @@ from .networks.encoder import ENCODER
 from .optim import build_optimizer, learning_rate, set_rate
 from .records.files import METRICS_FILE
 from .records.record import Record
+from .runtime.copies import Flag
 from .runtime.distributed import broadcast_, first_says, processes, rank, world
 from .runtime.settings import numerics, own_settings
 from .specs.datasets import DATASETS
@@ -48,7 +49,7 @@ from .training.session import Session, resolve_device
 from .views.batch import Batch
 from .views.batches import feed
 
-CHECKED_EVERY = 50  # steps between looks at the device-side finiteness flag, on devices where looking means waiting
+CHECKED_EVERY = 10  # steps between copies of the flag that every loss was finite, from devices other than the CPU
 
 
 @own_settings()
@@ -122,7 +123,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         if self.objective.xi:
             self.optimizers.append(build_optimizer(self.objective.xi, run.optimizer, run.peak_lr))
         self.averages = Averages()  # of what is logged
-        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.finite = Flag(self.device)  # whether every loss was
         self.online: list[dict[str, float]] = []
         self.collapsed = ""  # what was wrong when an epoch ended with collapsed embeddings
 
@@ -151,6 +152,9 @@ class Trainer(TrainingLoop[Run, Batch]):
         objective.to(self.dtype)
         if self.session.recompute:
             objective.recompute_activations()
+        if self.session.compile:
+            objective.compile()
+        objective.kept_share = self.session.kept_share
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
@@ -163,14 +167,14 @@ class Trainer(TrainingLoop[Run, Batch]):
             set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()
         self.objective.after_step(self.step // self.steps_per_epoch / self.run.epochs)
-        self.finite &= torch.isfinite(logged["loss"])
-        self.good += self.finite
+        self.finite.value &= torch.isfinite(logged["loss"])
+        self.good += self.finite.value
         self.averages.add(logged)
 
     def _after_step(self) -> bool:
         self.monitor.advance(self.run.batch_size)
-        if self.device.type == "cpu" or self.step % CHECKED_EVERY == 0:
-            self._check_loss()
+        if not self.finite.seen(send=self.device.type == "cpu" or self.step % CHECKED_EVERY == 0):
+            raise self.diverged()
         if self.step % self.session.log_every == 0 or self.step == self.total:
             self._log()
         epoch, position = divmod(self.step, self.steps_per_epoch)
@@ -187,7 +191,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         self._check_loss()
 
     def _check_loss(self) -> None:
-        if not self.finite:
+        if not self.finite.value:
             raise self.diverged()
 
     def _check_finite(self) -> None:
@@ -200,10 +204,9 @@ class Trainer(TrainingLoop[Run, Batch]):
         return pretraining_advice(self.run, self._good_steps, self.objective.method.remedy)
 
     def _log(self) -> None:
-        self._check_loss()
-        row = self.averages.take()
+        means = self.averages.take()
         lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
-        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, row | {"lr": lr})
+        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, {"lr": lr}, means)
 
     def _look_for_collapse(self, epoch: int) -> None:
         """Log how spread out the last batch's embeddings were; warn once when they have collapsed."""
@@ -291,6 +294,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         made_by = {
             "encoder_sha256": hashlib.sha256(content).hexdigest(),
             "memory_format": self.memory_format,
+            "compiled": self.session.compile,
         }
         return Outcome(results, self.images.digest, made_by)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
 import torch
 from browser import find_browser
+from compmod.transfer.detector import install
 from paths import SAMPLES
 
 # sums are split between threads, so their number is one of the things in which machines differ
@@ -23,7 +25,17 @@ SKIPPED = {
         not find_browser() and not os.environ.get("CI"),
         "needs Chromium to open the report in: `make browser` installs it on Debian, as root",
     ),
+    "detectron2": (
+        not install.find() and not os.environ.get("CI"),
+        "trains a detector on a GPU, by Detectron2, which that machine's python3 lacks",
+    ),
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A machine with a GPU may lack pytest-timeout: its option is then known all the same, and does nothing."""
+    if importlib.util.find_spec("pytest_timeout") is None:
+        parser.addini("timeout", "seconds that a test may take, for pytest-timeout")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

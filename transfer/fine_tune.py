@@ -199,7 +199,7 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
     def _log(self) -> None:
         if any_says(not self._finite(), "cpu"):  # each process has a loss of its own
             raise self.diverged()
-        self.losses = self.averages.take()
+        self.losses = self.averages.take().values()
         if rank() == 0 and not self.session.quiet:
             losses = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in self.losses.items())
             now = f"step {self.step} of {self.total}: {losses}"

@@ -51,6 +51,12 @@ class PretrainOptions:
         Literal["auto", "channels-last", "contiguous"],
         arg(help="layout of images in memory; auto = contiguous for float32 on CUDA, channels-last elsewhere"),
     ] = Session.memory_format
+    compile: Annotated[
+        bool, arg(help="run networks by kernels that torch.compile makes; starting takes minutes longer")
+    ] = Session.compile
+    kept_share: Annotated[
+        float, Range(0, 1), arg(help="of the activations that METHOD+ may keep within a step; less saves memory")
+    ] = Session.kept_share
     recompute: Annotated[
         bool, arg(help="compute activations again in the backward pass: less memory, same numbers")
     ] = Session.recompute

@@ -58,3 +58,23 @@ class HostCopy:
         if self._event is not None:
             self._event.synchronize()
         return self._values
+
+
+class Flag:
+    """A boolean of the device, true at first, that the host looks at without waiting."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.value = torch.ones((), dtype=torch.bool, device=device)
+        self._copy: HostCopy | None = None
+
+    def seen(self, *, send: bool) -> bool:
+        """What it was when it was sent last, once that has arrived, else true; `send` it now unless it is on its way.
+
+        On the CPU it arrives at once.
+        """
+        if self._copy is None and send:
+            self._copy = HostCopy(self.value)
+        if self._copy is None or not self._copy.arrived():
+            return True
+        value, self._copy = bool(self._copy.values()), None
+        return value

@@ -8,7 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..runtime.copies import HostCopy
 from .checkpoint import whole_number
+
+
+class Means:
+    """The means of one line, on their way to the host."""
+
+    def __init__(self, sums: Mapping[str, Tensor], steps: int) -> None:
+        self._names, self._steps = list(sums), steps
+        self._sums = HostCopy(torch.stack(list(sums.values())))
+
+    def arrived(self) -> bool:
+        """Whether `values` would not wait for the device."""
+        return self._sums.arrived()
+
+    def values(self) -> dict[str, float]:
+        """The means by name."""
+        sums = self._sums.values().tolist()
+        return {name: value / self._steps for name, value in zip(self._names, sums, strict=True)}
 
 
 class Averages:
@@ -24,10 +42,9 @@ class Averages:
             self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach().clone()
         self.steps += 1
 
-    def take(self) -> dict[str, float]:
+    def take(self) -> Means:
         """The means, and begin anew. At least one step was added."""
-        values = torch.stack(list(self.sums.values())).tolist()
-        means = {name: value / self.steps for name, value in zip(self.sums, values, strict=True)}
+        means = Means(self.sums, self.steps)
         self.sums, self.steps = {}, 0
         return means
 

@@ -7,9 +7,10 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,6 +21,7 @@ from ..records.files import METRICS_FILE
 from ..records.record import Record
 from ..runtime.distributed import rank
 from ..specs.run import Run
+from .averages import Means
 
 MOVES_NO_NUMBER = "shows progress and logs"
 
@@ -54,8 +56,20 @@ def _is_up_to(line: dict[str, Any], step: int) -> bool:
     return isinstance(logged, int) and not isinstance(logged, bool) and 0 <= logged <= step
 
 
+class _Line(NamedTuple):
+    kind: str
+    step: int
+    epoch: float
+    means: Means | None  # of the device, which may not have computed them yet
+    values: dict[str, float]  # beside the means
+    rate: dict[str, float]  # images per second, of a line of training
+
+
 class Monitor:
-    """The outputs of one process; use as a context."""
+    """The outputs of one process; use as a context.
+
+    A line is written, after those before it, once its numbers are on the host; at the latest in `flush` and at the end.
+    """
 
     def __init__(self, record: Record, run: Run, step: int, total: int, *, quiet: bool = False) -> None:
         self.record, self.run, self.total, self.start = record, run, total, step
@@ -63,6 +77,7 @@ class Monitor:
         self.quiet = quiet or not self.writes
         self.step = step
         self.last: dict[str, float | None] = {}
+        self.lines: deque[_Line] = deque()  # that are not written yet
         self.images = 0
         self.since = self.spoke = time.monotonic()
 
@@ -91,43 +106,55 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
-        if self.board:
-            self.board.close()
-        self.file.close()
+        try:
+            self._write(wait=True)
+        finally:
+            self.bar.stop()
+            if self.board:
+                self.board.close()
+            self.file.close()
 
     def advance(self, images: int) -> None:
         """One step is done."""
         self.images += images
         self.step += 1
         self.bar.advance(self.task)
+        self._write()
 
     def pause(self, seconds: float) -> None:
         """So much of the time since the last line went into something other than training."""
         self.since += seconds
 
-    def log(self, kind: str, step: int, epoch: float, values: dict[str, float]) -> None:
-        """One line of metrics.jsonl; NaN becomes null, for JSON has none."""
-        row: dict[str, Any] = {"kind": kind, "step": step, "epoch": epoch, **values}
+    def log(self, kind: str, step: int, epoch: float, values: dict[str, float], means: Means | None = None) -> None:
+        """One line of metrics.jsonl, of the means and then the values; NaN becomes null, for JSON has none."""
+        rate = {}
         if kind == "train":
             now = time.monotonic()
-            row["images_per_second"] = self.images / max(now - self.since, 1e-9)
+            rate["images_per_second"] = self.images / max(now - self.since, 1e-9)
             self.images, self.since = 0, now
-            self._tell(row)
-        safe = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
-        if kind == "train":
-            self.last = {key: safe[key] for key in values}  # for the results, which are JSON too
-        self.file.write(json.dumps(safe) + "\n")
-        self.file.flush()
-        if self.board:
-            for key, value in values.items():
-                self.board.add_scalar(key if "/" in key else f"{kind}/{key}", value, step)
+        self.lines.append(_Line(kind, step, epoch, means, values, rate))
+        self._write()
 
     def flush(self) -> int:
-        """Force metrics.jsonl to disk; its length in bytes."""
-        self.file.flush()
+        """Force metrics.jsonl, with all that was logged, to disk; its length in bytes."""
+        self._write(wait=True)
         os.fsync(self.file.fileno())
         return self.file.tell()
+
+    def _write(self, *, wait: bool = False) -> None:
+        while self.lines and (wait or self.lines[0].means is None or self.lines[0].means.arrived()):
+            kind, step, epoch, means, values, rate = self.lines.popleft()
+            values = (means.values() if means else {}) | values
+            row: dict[str, Any] = {"kind": kind, "step": step, "epoch": epoch, **values, **rate}
+            safe = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
+            if kind == "train":
+                self._tell(row)
+                self.last = {key: safe[key] for key in values}  # for the results, which are JSON too
+            self.file.write(json.dumps(safe) + "\n")
+            self.file.flush()
+            if self.board:
+                for key, value in values.items():
+                    self.board.add_scalar(key if "/" in key else f"{kind}/{key}", value, step)
 
     def _tell(self, row: dict[str, Any]) -> None:
         now = f"loss {row['loss']:.3f}  {row['images_per_second']:,.0f} images/s"

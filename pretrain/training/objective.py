@@ -35,11 +35,22 @@ class Objective(nn.Module):
         self.xi: list[nn.Parameter] = []  # of regularisers, which a plain method has none of
         self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
         self.recompute = False  # keep few activations, and compute them again in the backward pass
+        self.kept_share = 0.0  # of the activations that a first pass may keep for a later one; here there is none
+        self._compiled: Callable[[Sequence[Tensor]], Embedded] | None = None  # the method's `embed`
 
     def recompute_activations(self) -> None:
         """Spend time to save memory; the gradients stay the same."""
         self.recompute = True
         recompute_activations(self)
+
+    def compile(self) -> None:  # type: ignore[override]  # nn.Module's would compile `forward`, which is not there
+        """Compute embeddings, and their gradients, by kernels that torch.compile makes; the method's loss stays eager.
+
+        Raises ValueError beside recomputation: a compiler decides by itself what it keeps.
+        """
+        if self.recompute:
+            raise ValueError("compile and recompute exclude each other; give one of the two")
+        self._compiled = torch.compile(self.method.embed, dynamic=False)
 
     def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter), equal on all processes.
@@ -61,8 +72,11 @@ class Objective(nn.Module):
         assert self.done is not None, "backward comes first"
         self.method.after_step(progress, *self.done)
 
+    def _embed(self, views: Sequence[Tensor]) -> Embedded:
+        return (self._compiled or self.method.embed)(views)
+
     def _embed_and_loss(self, views: Sequence[Tensor], targets: Targets) -> tuple[Embedded, Tensor]:
-        embedded = self.method.embed(views)
+        embedded = self._embed(views)
         return embedded, self.method.loss(embedded, targets)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ..runtime.launch import cores_here, usable_cores
-from ..specs.fields import Amount, Count, Range, Whole, check_fields
+from ..specs.fields import Amount, Count, Range, Share, Whole, check_fields
 
 MOVES_NO_NUMBER = "holds what two processes on one spec may do otherwise"
 # Up to this width a trunk (or CMC's half of one) has a strided 1 x 1 convolution of at most 8 channels, whose backward
@@ -27,6 +27,8 @@ class Session:
     checkpoint_epochs: Whole = 0  # additionally every so many epochs; 0 = by time alone
     log_every: Count = 10  # steps a line of metrics.jsonl averages over
     memory_format: Literal["auto", "channels-last", "contiguous"] = "auto"  # what auto stands for: `layout`
+    compile: bool = False  # Inductor's kernels; to be the default on CUDA once `make test-gpu` has shown them equal
+    kept_share: Share = 0.8  # "+" alone: of a first pass's activations that can spare work later; less saves memory
     recompute: bool = False  # compute activations again in the backward pass, which takes less memory and more time
     online_every: Whole = 20  # epochs between online probes, W-MSE code; a quarter of it in the last 5 % of training
     linear_epochs: Count = 50  # of an online linear probe; a tenth of the real one

@@ -184,8 +184,10 @@ def _batch_norm(
     mean, inverse_std = statistics
     tangents = None
     if scale_tangent is not None or shift_tangent is not None:
-        zero = torch.zeros_like(mean)
-        tangents = zero if scale_tangent is None else scale_tangent, zero if shift_tangent is None else shift_tangent
+        scale_tangent, shift_tangent = (
+            torch.zeros_like(mean) if t is None else t for t in (scale_tangent, shift_tangent)
+        )
+        tangents = scale_tangent, shift_tangent
     sums, count = slope_sums(tangent, primal, scale, mean, inverse_std), primal.numel() // primal.shape[1]
     out_tangent = through_statistics(tangent, primal, scale, mean, inverse_std, sums, count, tangents)
     return _Deferred(lambda: normalised(primal, scale, shift, mean, inverse_std) if out is None else out, out_tangent)

@@ -26,7 +26,7 @@ from torch.autograd import forward_ad
 from ..runtime.distributed import total, world
 from ..runtime.gradients import mean_gradients
 from .forward_mode import FusedRules, dual
-from .kept import KeptActivations
+from .kept import KeptActivations, eager
 
 Parameters = Mapping[str, Tensor]
 Outputs = Sequence[Tensor]
@@ -119,7 +119,7 @@ def jacobian_vector_product(
 
     `kept` holds results of an earlier call of `network` at the same parameters, which are then not computed again.
     """
-    with torch.no_grad(), forward_ad.dual_level(), FusedRules(kept):
+    with torch.no_grad(), eager(), forward_ad.dual_level(), FusedRules(kept):
         duals = {name: forward_ad.make_dual(p.detach(), tangents[name]) for name, p in parameters.items()}
         outputs = [forward_ad.unpack_dual(dual(output)) for output in network(duals)]
         return tuple(

@@ -6,6 +6,7 @@ kept is, to the same number.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -13,12 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-KEPT_SHARE = 0.7  # of the bytes of all that can be kept: spares nine tenths of the work, and the largest maps
 _PASS = 50  # multiplications that take as long as to read or write one element; 20 on a CPU, 200 on a GPU in bfloat16
 
 CONVOLUTIONS = (torch.conv2d,)
 RELUS = (functional.relu,)
 ADDITIONS = (Tensor.add, torch.add)
+
+
+def eager() -> AbstractContextManager[Any]:
+    """Whatever is compiled runs as it was written: torch.compile, module.compile and functions of both alike.
+
+    Compiled code knows no forward-mode derivative and drops it without an error (torch 2.11), and no function mode
+    sees what it computes.
+    """
+    return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
 
 
 class Result:
@@ -54,7 +63,7 @@ class KeptActivations(TorchFunctionMode):
     ReLU after a residual addition stands for four elementwise operations. `prune` keeps the dearest a byte.
     """
 
-    def __init__(self, share: float = KEPT_SHARE) -> None:
+    def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share  # of the bytes of all results
         self.results: list[Result] = []

@@ -22,11 +22,12 @@ from ..runtime.precision import at_least_float32
 from ..runtime.randomness import generator
 from ..specs.run import Comprehensive, Run
 from ..training.objective import Autocast, Objective, fill
+from ..training.session import Session
 from ..views.batch import Batch
 from . import hypergradient
 from .compmod import CompMod
 from .hypergradient import Parameters
-from .kept import KeptActivations
+from .kept import KeptActivations, eager
 
 
 class TwoLevelObjective(Objective):
@@ -45,6 +46,7 @@ class TwoLevelObjective(Objective):
         self.active = [method.regulariser, *regularisers] if method.regulariser else list(regularisers)
         assert self.active, "a method without regularisers has a plain objective"
         self.xi = [p for regulariser in self.active for p in regulariser.parameters()]
+        self.kept_share = Session.kept_share
 
     def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter) and of xi, equal on all processes.
@@ -55,12 +57,13 @@ class TwoLevelObjective(Objective):
         settings, psi = self.settings, list(self.psi.values())
         two_level = settings.training == "two-level" and settings.hypergradient != "none"
         keep = two_level and settings.hypergradient == "jvp" and not self.recompute
-        kept = KeptActivations() if keep else None
+        kept = KeptActivations(self.kept_share) if keep else None
         with self.autocast():
             targets = self.method.targets(batch)
         with self.autocast():
-            with kept or nullcontext():
-                embedded = self.method.embed(batch.views)
+            # compiled, it shows nothing to keep and has no second derivative
+            with eager() if two_level else nullcontext(), kept or nullcontext():
+                embedded = self._embed(batch.views)
             ssl = self.method.loss(embedded, targets)
         if kept:
             kept.prune()

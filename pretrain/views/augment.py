@@ -1,7 +1,8 @@
 """Augmented views, made in batches on the device: what torchvision's transforms draw and do for one image at a time.
 
 A view is a function of (seed, epoch, sample index, view) and nothing else. Its random numbers are drawn on the CPU
-whatever the device, so that the host knows how many samples take each operation and never waits for the device.
+whatever the device, so that the host knows how many samples take each operation and never waits for the device; a GPU
+makes all views of one size together, and gets their parameters in one copy.
 Order of operations on small images: W-MSE code (Ermolov et al., ICML 2021); of large ones, which `loader.py` has
 already cropped, torchvision's usual: crop, flip, then the rest. Distributions: torchvision.transforms.v2.
 """
@@ -11,13 +12,14 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..runtime.copies import send_all
 from ..runtime.randomness import uniform
 from ..specs.datasets import Dataset
 from ..specs.run import Augmentation
@@ -33,7 +35,10 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 _ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
 NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whichever operations are used
 _CHUNK = {"cpu": 1 << 18}  # floats of one piece: a mebibyte fits the cache of a core
-_CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: a batch of 512 at 96 px is one piece, at 224 px two
+_CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: two views of a batch of 512 at 96 px are one piece, at 224 px three
+
+Changes = dict[str, list[Tensor]]  # by operation: the rows of the images that it changes, and its parameters for them
+Operation = Callable[[Tensor, Changes, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Draw:
     sigma_N: Tensor
     solarized_N: Tensor
 
+    @staticmethod
+    def joined(draws: Sequence[Draw]) -> Draw:
+        """The parameters of one batch after another."""
+        return Draw(*(torch.cat([getattr(one, field.name) for one in draws]) for field in fields(Draw)))
+
     def part(self, rows: slice) -> Draw:
         """The parameters of some of the samples."""
         return Draw(*(getattr(self, field.name)[rows] for field in fields(self)))
@@ -68,42 +78,99 @@ class Views:
         self._mean_C11 = torch.tensor(dataset.mean, dtype=torch.float32)[:, None, None]
         self._std_C11 = torch.tensor(dataset.std, dtype=torch.float32)[:, None, None]
 
-    @torch.no_grad()
     def __call__(self, pixels_NCHW: Tensor, index_N: Tensor, epoch: int) -> Tensor:
         """Views of uint8 images (images x 3 x height x width): float32, images x 3 x size x size, on the same device.
 
         `index_N` says which samples of the data set they are; keep it on the CPU, or the host waits for the device.
         """
-        if pixels_NCHW.dtype != torch.uint8 or pixels_NCHW.shape[1:2] != (3,) or len(pixels_NCHW) != len(index_N):
-            given = f"{pixels_NCHW.dtype} of shape {tuple(pixels_NCHW.shape)} with {len(index_N)} indices"
-            raise ValueError(f"expected uint8 images x 3 x height x width and an index for each, not {given}")
-        return self._make(pixels_NCHW, index_N, epoch, functools.partial(augment, size=self.size))
+        return make_views([self], pixels_NCHW, index_N, epoch)[0]
 
-    @torch.no_grad()
     def after_crop(self, pixels_NCSS: Tensor, index_N: Tensor, epoch: int) -> Tensor:
         """Views of what `crops.RandomCrops` cut out and resized for this view: flipped first, then all the rest."""
-        if pixels_NCSS.dtype != torch.uint8 or pixels_NCSS.shape != (len(index_N), 3, self.size, self.size):
-            given = f"{pixels_NCSS.dtype} of shape {tuple(pixels_NCSS.shape)} with {len(index_N)} indices"
-            shape = f"images x 3 x {self.size} x {self.size}"
-            raise ValueError(f"expected uint8 crops, {shape}, and an index for each, not {given}")
-        return self._make(pixels_NCSS, index_N, epoch, augment_crops)
+        return make_views_of_crops([self], [pixels_NCSS], index_N, epoch)[0]
 
-    def _make(
-        self, pixels_NCHW: Tensor, index_N: Tensor, epoch: int, operation: Callable[[Tensor, Draw], Tensor]
-    ) -> Tensor:
-        height, width = pixels_NCHW.shape[2:]
-        device = pixels_NCHW.device
-        numbers_NR = uniform(self.seed, epoch, index_N.cpu(), self.view, NUMBERS)
-        parameters = draw(self.augmentation, numbers_NR, height, width)
-        mean_C11, std_C11 = _send(self._mean_C11, device), _send(self._std_C11, device)
-        out_NCSS = torch.empty(len(index_N), 3, self.size, self.size, dtype=torch.float32, device=device)
-        values = 3 * max(height * width, self.size**2)
-        step = max(1, _CHUNK.get(device.type, _CHUNK_ELSEWHERE) // values)
-        for start in range(0, len(index_N), step):
-            rows = slice(start, start + step)
-            view_NCSS = operation(pixels_NCHW[rows].float().div_(255), parameters.part(rows))
-            torch.sub(view_NCSS, mean_C11, out=out_NCSS[rows]).div_(std_C11)
-        return out_NCSS
+
+def make_views(views: Sequence[Views], pixels_NCHW: Tensor, index_N: Tensor, epoch: int) -> tuple[Tensor, ...]:
+    """Several views of the same images, as `Views.__call__` makes one."""
+    if pixels_NCHW.dtype != torch.uint8 or pixels_NCHW.shape[1:2] != (3,) or len(pixels_NCHW) != len(index_N):
+        given = f"{pixels_NCHW.dtype} of shape {tuple(pixels_NCHW.shape)} with {len(index_N)} indices"
+        raise ValueError(f"expected uint8 images x 3 x height x width and an index for each, not {given}")
+    return _by_size(views, [pixels_NCHW] * len(views), index_N, epoch, augment)
+
+
+def make_views_of_crops(
+    views: Sequence[Views], crops_NCSS: Sequence[Tensor], index_N: Tensor, epoch: int
+) -> tuple[Tensor, ...]:
+    """Several views of the same samples, of crops that were cut for each, as `Views.after_crop` makes one."""
+    for view, pixels_NCSS in zip(views, crops_NCSS, strict=True):
+        if pixels_NCSS.dtype != torch.uint8 or pixels_NCSS.shape != (len(index_N), 3, view.size, view.size):
+            given = f"{pixels_NCSS.dtype} of shape {tuple(pixels_NCSS.shape)} with {len(index_N)} indices"
+            shape = f"images x 3 x {view.size} x {view.size}"
+            raise ValueError(f"expected uint8 crops, {shape}, and an index for each, not {given}")
+    return _by_size(views, crops_NCSS, index_N, epoch, augment_crops)
+
+
+def _by_size(
+    views: Sequence[Views], pixels_NCHW: Sequence[Tensor], index_N: Tensor, epoch: int, operation: Operation
+) -> tuple[Tensor, ...]:
+    """All views, each of its own pixels; on a GPU those of one size by the same launches."""
+    alone = pixels_NCHW[0].device.type == "cpu"  # where the pieces that fit a cache are parts of one view
+    groups: dict[int, list[int]] = {}
+    for number, view in enumerate(views):
+        groups.setdefault(number if alone else view.size, []).append(number)
+    made: dict[int, Tensor] = {}
+    for members in groups.values():
+        group = [views[number] for number in members]
+        out_MCSS = _together(group, [pixels_NCHW[number] for number in members], index_N, epoch, operation)
+        made |= zip(members, out_MCSS.chunk(len(members)), strict=True)
+    return tuple(made[number] for number in range(len(views)))
+
+
+@torch.no_grad()
+def _together(
+    views: Sequence[Views], pixels_NCHW: Sequence[Tensor], index_N: Tensor, epoch: int, operation: Operation
+) -> Tensor:
+    """Views of one size, one after another: M = views x images rows."""
+    first, device, (height, width) = views[0], pixels_NCHW[0].device, pixels_NCHW[0].shape[2:]
+    draws = []
+    for view in views:
+        numbers_NR = uniform(view.seed, epoch, index_N.cpu(), view.view, NUMBERS)
+        draws.append(draw(view.augmentation, numbers_NR, height, width))
+    parameters = draws[0] if len(draws) == 1 else Draw.joined(draws)
+    pixels_MCHW = pixels_NCHW[0] if len(views) == 1 else torch.cat(list(pixels_NCHW))
+    out_MCSS = torch.empty(len(pixels_MCHW), 3, first.size, first.size, dtype=torch.float32, device=device)
+    values = 3 * max(height * width, first.size**2)
+    step = max(1, _CHUNK.get(device.type, _CHUNK_ELSEWHERE) // values)
+    for start in range(0, len(pixels_MCHW), step):
+        rows = slice(start, start + step)
+        changes = _changes(parameters.part(rows), first, device)
+        mean_C11, std_C11 = changes["normalise"]
+        view_MCSS = operation(pixels_MCHW[rows].float().div_(255), changes, first.size)
+        torch.sub(view_MCSS, mean_C11, out=out_MCSS[rows]).div_(std_C11)
+    return out_MCSS
+
+
+def _changes(parameters: Draw, view: Views, device: torch.device) -> Changes:
+    """What the operations take, sent to the device in one copy."""
+    host: Changes = {
+        "normalise": [view._mean_C11, view._std_C11],
+        "blend": [parameters.blends_N43.permute(1, 2, 0).contiguous()],
+        **{f"hue {turn}": _chosen(parameters.turned_N4[:, turn], parameters.hue_N) for turn in range(len(_ORDERS[0]))},
+        "grey": _chosen(parameters.grey_N),
+        "rotate": _chosen(parameters.rotated_N, parameters.degrees_N),
+        "crop": [*parameters.boxes_N4.T.contiguous(), parameters.flipped_N],
+        "flip": _chosen(parameters.flipped_N),
+        "blur": _chosen(parameters.blurred_N, parameters.sigma_N),
+        "solarize": _chosen(parameters.solarized_N),
+    }
+    sent = iter(send_all([tensor for tensors in host.values() for tensor in tensors], device))
+    return {name: [next(sent) for _ in tensors] for name, tensors in host.items()}
+
+
+def _chosen(chosen_N: Tensor, *parameters_N: Tensor) -> list[Tensor]:
+    """Which rows an operation changes (int64), and its parameters for them."""
+    rows = chosen_N.nonzero()[:, 0]
+    return [rows, *(values[rows] for values in parameters_N)]
 
 
 def draw(augmentation: Augmentation, numbers_NR: Tensor, height: int, width: int) -> Draw:
@@ -171,53 +238,42 @@ def crop_boxes(augmentation: Augmentation, numbers_NR: Tensor, sides_N2: Tensor)
     return torch.where(u_NR[:, 9:10] < augmentation.crop, box_N4, F.pad(sides_N2, (2, 0)))
 
 
-def augment(x_NCHW: Tensor, parameters: Draw, size: int) -> Tensor:
+def augment(x_NCHW: Tensor, changes: Changes, size: int) -> Tensor:
     """Make views of side `size` from images in [0, 1], in recipe S's order; the images are overwritten."""
-    _recolour(x_NCHW, parameters)
-    top_N, left_N, height_N, width_N = _send(parameters.boxes_N4.T.contiguous(), x_NCHW.device).unbind(0)
-    flipped_N = _send(parameters.flipped_N, x_NCHW.device)
-    view_NCSS = resized_crop(x_NCHW, top_N, left_N, height_N, width_N, flipped_N, size).clamp_(0, 1)
-    _blur_and_solarize(view_NCSS, parameters)
+    _recolour(x_NCHW, changes)
+    view_NCSS = resized_crop(x_NCHW, *changes["crop"], size).clamp_(0, 1)
+    _blur_and_solarize(view_NCSS, changes)
     return view_NCSS
 
 
-def augment_crops(x_NCSS: Tensor, parameters: Draw) -> Tensor:
+def augment_crops(x_NCSS: Tensor, changes: Changes, size: int) -> Tensor:
     """Make views from crops in [0, 1], in torchvision's usual order, flip first; the crops are overwritten."""
-    _apply_to(x_NCSS, parameters.flipped_N, functools.partial(torch.flip, dims=(3,)))
-    _recolour(x_NCSS, parameters)
-    _blur_and_solarize(x_NCSS, parameters)
+    _apply_to(x_NCSS, changes["flip"], functools.partial(torch.flip, dims=(3,)))
+    _recolour(x_NCSS, changes)
+    _blur_and_solarize(x_NCSS, changes)
     return x_NCSS
 
 
-def _recolour(x_NCHW: Tensor, parameters: Draw) -> None:
+def _recolour(x_NCHW: Tensor, changes: Changes) -> None:
     """Colour jitter, grey and rotation, in place."""
-    blends_43N = _send(parameters.blends_N43.permute(1, 2, 0).contiguous(), x_NCHW.device)
+    (blends_43N,) = changes["blend"]
     for turn, (image_N, luminance_N, mean_N) in enumerate(blends_43N):
         blend_(x_NCHW, image_N, luminance_N, mean_N)
-        _apply_to(x_NCHW, parameters.turned_N4[:, turn], adjust_hue, parameters.hue_N)
-    _apply_to(x_NCHW, parameters.grey_N, grayscale)
-    _apply_to(x_NCHW, parameters.rotated_N, rotate, parameters.degrees_N)
+        _apply_to(x_NCHW, changes[f"hue {turn}"], adjust_hue)
+    _apply_to(x_NCHW, changes["grey"], grayscale)
+    _apply_to(x_NCHW, changes["rotate"], rotate)
 
 
-def _blur_and_solarize(x_NCSS: Tensor, parameters: Draw) -> None:
+def _blur_and_solarize(x_NCSS: Tensor, changes: Changes) -> None:
     """Gaussian blur and solarize, in place."""
     size = x_NCSS.shape[3]
     blur = functools.partial(gaussian_blur, kernel_size=max(3, int(BLUR_SHARE * size) // 2 * 2 + 1))
-    _apply_to(x_NCSS, parameters.blurred_N, blur, parameters.sigma_N)
-    _apply_to(x_NCSS, parameters.solarized_N, functools.partial(solarize, threshold=SOLARIZE_THRESHOLD))
+    _apply_to(x_NCSS, changes["blur"], blur)
+    _apply_to(x_NCSS, changes["solarize"], functools.partial(solarize, threshold=SOLARIZE_THRESHOLD))
 
 
-def _apply_to(x_NCHW: Tensor, chosen_N: Tensor, operation: Callable[..., Tensor], *parameters_N: Tensor) -> None:
-    """Overwrite the chosen images by `operation` of them and their parameters; choice and parameters are on the CPU."""
-    rows = chosen_N.nonzero()[:, 0]
-    if not len(rows):
-        return
-    device = x_NCHW.device
-    sent_rows = _send(rows, device)
-    sent_parameters = [_send(values[rows], device) for values in parameters_N]
-    x_NCHW.index_copy_(0, sent_rows, operation(x_NCHW.index_select(0, sent_rows), *sent_parameters))
-
-
-def _send(values: Tensor, device: torch.device) -> Tensor:
-    """Copy from the CPU without making the host wait for the device."""
-    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
+def _apply_to(x_NCHW: Tensor, change: Sequence[Tensor], operation: Callable[..., Tensor]) -> None:
+    """Overwrite the images of the first of `change`, their rows, by `operation` of them and the rest of it."""
+    rows, *parameters_N = change
+    if len(rows):
+        x_NCHW.index_copy_(0, rows, operation(x_NCHW.index_select(0, rows), *parameters_N))

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ..data.imagenet import Files
 from ..data.images import Images
+from ..runtime.copies import send
 from ..runtime.randomness import uniform
 from ..specs.datasets import DATASETS
 from ..specs.run import Run
-from .augment import Views
+from .augment import Views, make_views, make_views_of_crops
 from .batch import Batch
 from .crops import RandomCrops
 from .loader import batches
@@ -26,7 +27,31 @@ _BATCH_DRAW = -1  # in place of a sample's index: random numbers of a whole batc
 
 
 def feed(images: Images | Files, run: Run, steps: range, device: torch.device, workers: int) -> Iterator[Batch]:
-    """The batches of these steps, views in float32; `workers` processes decode images that are on disk."""
+    """The batches of these steps, views in float32; `workers` processes decode images that are on disk.
+
+    On CUDA the views are made on a stream of their own, while the step before them computes on the current one.
+    """
+    made = _made(images, run, steps, device, workers)
+    return on_side_stream(made, device) if device.type == "cuda" else made
+
+
+def on_side_stream(made: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """The same batches, made by a stream of `device` beside the current one, which waits for each on the device."""
+    side = torch.cuda.Stream(device)
+    end = object()
+    while True:
+        with torch.cuda.stream(side):
+            batch = next(made, end)
+        if not isinstance(batch, Batch):
+            return
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(side)
+        for tensor in (*batch.views, batch.labels):
+            tensor.record_stream(computing)  # its memory is not given to another batch before the step has used it
+        yield batch
+
+
+def _made(images: Images | Files, run: Run, steps: range, device: torch.device, workers: int) -> Iterator[Batch]:
     in_epoch = len(images) // run.batch_size
     for step, (views, index, labels) in zip(steps, _inputs(images, run, steps, device, workers), strict=True):
         draw = uniform(run.seed, step, torch.tensor([_BATCH_DRAW]), len(run.views), 1)
@@ -45,15 +70,12 @@ def _inputs(
         in_epoch = len(images) // run.batch_size
         cuda = device.type == "cuda"
         for step, loaded in zip(steps, batches(images, requests, crops, workers, pin_memory=cuda), strict=True):
-            made = [
-                view.after_crop(pixels.to(device, non_blocking=True), loaded.samples, step // in_epoch)
-                for view, pixels in zip(views, loaded.pixels, strict=True)
-            ]
-            yield tuple(made), loaded.samples, loaded.labels.to(device, non_blocking=True)
+            pixels = [crops_NCSS.to(device, non_blocking=True) for crops_NCSS in loaded.pixels]
+            made = make_views_of_crops(views, pixels, loaded.samples, step // in_epoch)
+            yield made, loaded.samples, loaded.labels.to(device, non_blocking=True)
         return
-    pixels = torch.from_numpy(np.ascontiguousarray(images.pixels)).to(device)
+    whole = torch.from_numpy(np.ascontiguousarray(images.pixels)).to(device)
     labels = torch.from_numpy(images.labels).to(device)
     for epoch, index in requests:
-        rows = index.to(device, non_blocking=True)
-        chosen = pixels[rows]
-        yield tuple(view(chosen, index, epoch) for view in views), index, labels[rows]
+        rows = send(index, device)
+        yield make_views(views, whole[rows], index, epoch), index, labels[rows]

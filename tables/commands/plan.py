@@ -39,12 +39,15 @@ def plan_command(
     hardware: Annotated[str, arg(help="GPU to predict for, as records name it; default: the one with most")] = "",
     gpus: Annotated[int, Range(1, 1024), arg(help="of a pretraining on large images, for its memory")] = DEFAULT_GPUS,
     recompute: Annotated[bool, arg(help="predict the memory with activations computed again")] = False,
+    count_memory: Annotated[bool, arg(help="count the memory that is not known; seconds a run, then kept")] = False,
     json: Annotated[bool, arg(help="every step, for other programs")] = False,
 ) -> None:
     """List the runs and measurements that tables lack, with predicted hours, memory and disk; run nothing."""
     tables = built(numbers, scale, seeds, copies, precision)
     lacking = plan(tables, runs, measured_rates(runs, hardware))
-    lacking = with_memory(lacking, lambda step: default_processes(step.run, gpus), recompute=recompute)
+    lacking = with_memory(
+        lacking, lambda step: default_processes(step.run, gpus), recompute=recompute, count=count_memory
+    )
     print(lacking.to_json() if json else plan_text(lacking, scale, seeds), flush=True)
     if unused := unused_runs(tables, runs):
         print(unused, file=sys.stderr, flush=True)
@@ -57,7 +60,7 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
     paragraphs = []
     if plan.steps:
         groups = list(plan.by_method_and_data().values())
-        predicted = any(step.memory_gib for step in plan.steps)
+        predicted = any(step.processes for step in plan.steps)
         lines = [(*_line(steps), *([_memory(steps)] if predicted else [])) for steps in groups]
         headers = (*HEADERS, *([MEMORY] if predicted else []))
         paragraphs.append(f"Missing from {of}:\n\n{_aligned(headers, lines, text=(0, 1, 2, 5, 8))}")
@@ -65,7 +68,7 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
         everything = [("all, each once", *_total(plan.steps))] if len(plan.tables) > 1 else []
         paragraphs.append(_aligned(TOTALS, [*totals, *everything], text=(0,)))
         notes = [f"Time: {plan.hours_are}.", "Disk: encoders, checkpoints and metrics, rather too much."]
-        paragraphs.append("\n".join([*notes, *(_memory_notes() if predicted else [])]))
+        paragraphs.append("\n".join([*notes, *(_memory_notes(plan.steps) if predicted else [])]))
     elif not plan.held_back:
         paragraphs.append(f"Nothing is missing from {of}.")
     if plan.damaged:
@@ -94,8 +97,11 @@ def _memory(steps: Sequence[Step]) -> str:
     return f"{largest.processes} x {amount(largest.memory_gib)}" if largest.memory_gib else "–"
 
 
-def _memory_notes() -> list[str]:
-    return [MEMORY_NOTE] if is_of_this_code() else [MEMORY_NOTE, OLDER]
+def _memory_notes(steps: Sequence[Step]) -> list[str]:
+    notes = [MEMORY_NOTE]
+    if unknown := sum(step.processes > 0 and not step.memory_gib for step in steps):
+        notes.append(f"It is not known of {unknown} run{'s'[: unknown != 1]}: --count-memory counts it, seconds a run.")
+    return notes if is_of_this_code() else [*notes, OLDER]
 
 
 def _states(steps: Sequence[Step]) -> str:

@@ -1,4 +1,7 @@
-"""Measured rates: what finished runs took, by hardware; a prediction prefers these figures to the default ones."""
+"""Measured rates: what finished runs took, by hardware; a prediction prefers these figures to the default ones.
+
+For what no run has done on a GPU, the rates of `make bench-gpu` on the same GPU come next.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from ...pretrain.records.files import CHECKPOINT_GLOB, CHECKPOINTS_FOLDER, PROVE
 from ...pretrain.records.record import Record, check_unchanged
 from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.run import Device, Run
+from .benchmark_rates import benchmark_rates
 from .default_rates import MethodKey, TrunkKey, method_key, relative_cost, trunk_key
 
 DEFAULT_GPU = "one H100"
@@ -58,16 +62,18 @@ def alike(spec: Work) -> tuple[Any, ...]:
 def measured_rates(runs: Path, hardware: str = "") -> Rates:
     """The medians of the finished runs below `runs`.
 
-    GPU figures are those of the GPU `hardware`, or of the GPU with most records where that is empty. CPU figures are
-    those of the CPU with most records. Work that is planned for a GPU and ran on a CPU, or the reverse, does not count.
-    Raises ValueError on a GPU that no finished run names.
+    GPU figures are those of the GPU `hardware`, or of the GPU with most records where that is empty, or of the GPU that
+    was benchmarked. CPU figures are those of the CPU with most records. Work that is planned for a GPU and ran on a
+    CPU, or the reverse, does not count. Raises ValueError on a GPU that neither a finished run nor the benchmark names.
     """
+    benchmark = benchmark_rates()
     damaged: list[str] = []
     timed = [work for work in _finished(Path(runs), damaged) if work.device == work.spec.device]
     gpus = [work.hardware for work in timed if work.device == "gpu"]
-    if hardware and hardware not in gpus:
-        raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(dict.fromkeys(gpus)) or 'no GPU yet'}")
-    gpu = hardware or _most(gpus)
+    known = dict.fromkeys([*gpus, *([benchmark.gpu] if benchmark.gpu else [])])
+    if hardware and hardware not in known:
+        raise ValueError(f"no finished run on {hardware!r}; measured: {', '.join(known) or 'no GPU yet'}")
+    gpu = hardware or _most(gpus) or benchmark.gpu
     cpu = _most([work.hardware for work in timed if work.device == "cpu"])
     timed = [work for work in timed if work.hardware in (gpu, cpu)]
     rates: dict[Any, list[float]] = defaultdict(list)
@@ -84,6 +90,11 @@ def measured_rates(runs: Path, hardware: str = "") -> Rates:
             of_trunk[trunk].append(rate * relative_cost(run))
             if work.checkpoint_bytes:
                 checkpoints[trunk, method].append(work.checkpoint_bytes)
+    if gpu and gpu == benchmark.gpu:
+        lacking = {run: rate for run, rate in benchmark.images_per_second.items() if trunk_key(run) not in of_trunk}
+        for run, rate in lacking.items():
+            rates[trunk_key(run), method_key(run)].append(rate)
+            of_trunk[trunk_key(run)].append(rate * relative_cost(run))
     return Rates(
         gpu=gpu,
         cpu=cpu,

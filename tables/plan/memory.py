@@ -68,14 +68,15 @@ def total_gib(counted: int, processes: int) -> float:
     return ((1 + SPARE) * counted + CONTEXT_BYTES + (NCCL_BYTES if processes > 1 else 0)) / GIBIBYTE
 
 
-def peaks(demands: Iterable[Demand]) -> dict[Demand, float]:
-    """Memory of a GPU in GiB that each demand needs; without those that cannot be counted.
+def peaks(demands: Iterable[Demand], *, count: bool = True) -> dict[Demand, float]:
+    """Memory of a GPU in GiB that each demand needs; without those that need no GPU or whose memory is not known.
 
-    What is not known yet is counted now, which takes seconds a demand, and is kept.
+    What is not known yet is counted now, which takes seconds a demand, and is kept; not so without `count`.
     """
     wanted = [demand for demand in dict.fromkeys(demands) if demand.run.device == "gpu" and demand.run.epochs]
     known = _known()
-    if lacking := {demand.key: demand for demand in wanted if demand.key not in known}:
+    lacking = {demand.key: demand for demand in wanted if demand.key not in known}
+    if lacking and count:
         print(f"counting the memory of {len(lacking)} runs; kept in {_kept()}", file=sys.stderr, flush=True)
         for demand, counted in _count(lacking.values()):
             known[demand.key] = counted
@@ -87,20 +88,21 @@ def peaks(demands: Iterable[Demand]) -> dict[Demand, float]:
     }
 
 
-def with_memory(plan: Plan, processes: Callable[[Step], int], *, recompute: bool = False) -> Plan:
-    """The plan with the memory of each pretraining that a GPU does, by the number of its processes; 0 = no GPU."""
+def with_memory(plan: Plan, processes: Callable[[Step], int], *, recompute: bool = False, count: bool = True) -> Plan:
+    """The plan with the memory of each pretraining that GPUs do, by the number of its processes; 0 = no GPU.
+
+    Without `count`, that of the runs whose memory is known.
+    """
     demands = {
-        step.spec.digest: Demand(step.run, count, recompute)
+        step.spec.digest: Demand(step.run, number, recompute)
         for step in plan.steps
-        if step.spec.kind == "pretraining" and (count := processes(step))
+        if isinstance(step.spec, Run) and step.spec.device == "gpu" and (number := processes(step))
     }
-    found = peaks(demands.values())
+    found = peaks(demands.values(), count=count)
 
     def told(step: Step) -> Step:
         demand = demands.get(step.spec.digest)
-        if demand is None or demand not in found:
-            return step
-        return replace(step, processes=demand.processes, memory_gib=found[demand])
+        return replace(step, processes=demand.processes, memory_gib=found.get(demand, 0.0)) if demand else step
 
     return replace(plan, steps=tuple(map(told, plan.steps)))
 

@@ -1,118 +1,196 @@
-"""What the two-level step costs: time and peak memory of a plain step, and of "+" steps by jvp and by unrolled.
+"""Hypergradient: both gradients of a SimCLR+ batch, ours beside public bi-level libraries on the same problem.
 
-Each configuration runs in a process of its own, so that its peak memory is its own; the rounds are interleaved, so
-that a machine whose speed drifts disturbs all alike. Memory on a CPU is the growth of the peak resident set over that
-of the idle process with its networks built; on a GPU it is the allocator's peak.
-
-    python tests/benchmarks/hypergradient.py [--rounds 3] [--device cpu|cuda] [--threads 2] [--quick]
+Every contestant gives the gradient of the network by the inner loss, and that of xi through one virtual step of plain
+gradient descent. The error is that of xi's gradient in float32 against the exact rule in float64.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
+from compmod.pretrain.methods.parts.regulariser import Outputs
 from compmod.pretrain.recipes.presets import preset
-from compmod.pretrain.training.objective import build_objective
+from compmod.pretrain.training.objective import Objective, build_objective
 from compmod.pretrain.views.batch import Batch
+from page import best, median, times
+from rounds import Contestant, Sizes, Subject, Work
+from torch import Tensor, nn
 
-NETWORKS = {  # name: (backbone preset of, image side, batch)
-    "ResNet-18, 32 px": ("cifar10", 32, 128),
-    "demo network, 16 px": ("digits", 16, 64),
-}
-
-
-def measure(network: str, step: str, channels_last: bool, device: str, precision: str, steps: int) -> dict[str, float]:
-    """Median seconds a step and peak bytes, in this process."""
-    dataset, side, batch = NETWORKS[network]
-    run = preset("simclr" if step == "plain" else "simclr+", dataset)
-    if step != "plain":
-        run = replace(run, compmod=replace(run.compmod, hypergradient=step))
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    autocast = nullcontext if precision != "bfloat16" else (lambda: torch.autocast(device, torch.bfloat16))
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    objective = build_objective(run, side, batch, autocast).to(device)
-    objective.method.to(memory_format=layout)
-    optimizer = torch.optim.Adam(objective.psi.values(), lr=1e-3)
-    views = [torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=layout) for _ in range(2)]
-    labels = torch.zeros(batch, dtype=torch.long, device=device)
-    drawn = Batch(views=tuple(views), index=torch.arange(batch), labels=labels, epoch=20.0, draw=0.5)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    times = []
-    for _ in range(steps + 1):
-        _synchronise(device)
-        start = time.perf_counter()
-        objective.backward(drawn, lr=1e-3)
-        optimizer.step()
-        _synchronise(device)
-        times.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    if device == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    return {"seconds": statistics.median(times[1:]), "bytes": peak}
+LR = 3e-3  # that of the recipe
 
 
-def _synchronise(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def prepared(hypergradient: str, sizes: Sizes, dtype: torch.dtype, *, plus: bool = True) -> tuple[Objective, Batch]:
+    """The same networks and views for everyone."""
+    run = preset("simclr+" if plus else "simclr", "cifar10")
+    if plus:
+        # without the term of xi alone, so that the gradient is the hypergradient and nothing else
+        run = replace(run, compmod=replace(run.compmod, hypergradient=hypergradient, lambda2=0.0))
+    run = replace(run, backbone=replace(run.backbone, width=sizes["width"]))
+    objective = build_objective(run, sizes["side"], 50_000).to(dtype)
+    objective.method.to(memory_format=torch.channels_last)
+    source = torch.Generator().manual_seed(0)
+    shape = (sizes["batch"], 3, sizes["side"], sizes["side"])
+    views = [torch.randn(shape, generator=source).to(dtype, memory_format=torch.channels_last) for _ in range(2)]
+    index = torch.arange(sizes["batch"])
+    batch = Batch(views=tuple(views), index=index, labels=torch.zeros_like(index), epoch=20.0, draw=0.5)
+    return objective, batch
 
 
-def main() -> None:
-    """Print the table; with --one, print one configuration's figures as JSON (what the child processes do)."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--precision", default="float32", choices=["float32", "tf32", "bfloat16"])
-    parser.add_argument("--quick", action="store_true", help="without unrolled")
-    parser.add_argument("--one", nargs=3, metavar=("NETWORK", "STEP", "LAYOUT"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    if arguments.one:
-        network, step, layout = arguments.one
-        channels_last = layout == "channels-last"
-        figures = measure(network, step, channels_last, arguments.device, arguments.precision, arguments.steps)
-        print(json.dumps(figures))
-        return
-    steps = ["plain", "jvp"] if arguments.quick else ["plain", "jvp", "unrolled"]
-    print(f"torch {torch.__version__}, {arguments.device}, {arguments.precision}, {arguments.threads} threads")
-    print(f"{'network':22}{'layout':16}{'step':22}{'ms':>9}{'x plain':>9}{'MiB':>9}{'x plain':>9}")
-    for network in NETWORKS:
-        for layout in ("contiguous", "channels-last"):
-            figures: dict[str, list[dict[str, float]]] = {step: [] for step in steps}
-            for _ in range(arguments.rounds):
-                for step in steps:
-                    figures[step].append(_in_a_process(arguments, network, step, layout))
-            plain = {key: statistics.median(f[key] for f in figures["plain"]) for key in ("seconds", "bytes")}
-            for step in steps:
-                seconds = statistics.median(f["seconds"] for f in figures[step])
-                peak = statistics.median(f["bytes"] for f in figures[step])
-                pairs = zip(figures[step], figures["plain"], strict=True)
-                ratio = statistics.median(a["seconds"] / b["seconds"] for a, b in pairs)
-                print(
-                    f"{network:22}{layout:16}{step:22}{1e3 * seconds:9.1f}{ratio:9.2f}"
-                    f"{peak / 2**20:9.0f}{peak / plain['bytes']:9.2f}",
-                    flush=True,
-                )
+def flat(gradients: Sequence[Tensor | None]) -> Tensor:
+    return torch.cat([g.detach().flatten().double() for g in gradients if g is not None])
 
 
-def _in_a_process(arguments: argparse.Namespace, network: str, step: str, layout: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--one", network, step, layout]
-    for name in ("steps", "threads", "device", "precision"):
-        command += [f"--{name}", str(getattr(arguments, name))]
-    figures: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return figures
+def judged(gradients: Callable[[], Sequence[Tensor | None]], sizes: Sizes) -> Work:
+    """Times a function that returns xi's gradient, with its error."""
+    file = Path(sizes["scratch"]) / "exact.pt"
+    if not file.exists():  # the contestants are built one after another
+        objective, batch = prepared("jvp", sizes, torch.float64)
+        objective.backward(batch, lr=LR)
+        torch.save(flat([p.grad for p in objective.xi]), file)
+    exact = torch.load(file, weights_only=True)
+
+    def work() -> dict[str, float]:
+        return {"error": float((flat(gradients()) - exact).norm() / exact.norm())}
+
+    return work
 
 
-if __name__ == "__main__":
-    main()
+def own(hypergradient: str) -> Callable[[str, Sizes], Work]:
+    def build(_: str, sizes: Sizes) -> Work:
+        objective, batch = prepared(hypergradient, sizes, torch.float32)
+
+        def gradients() -> list[Tensor | None]:
+            objective.backward(batch, lr=LR)
+            return [p.grad for p in objective.xi]
+
+        return judged(gradients, sizes)
+
+    return build
+
+
+def plain(_: str, sizes: Sizes) -> Work:
+    objective, batch = prepared("", sizes, torch.float32, plus=False)
+
+    def work() -> None:
+        objective.backward(batch, lr=LR)
+
+    return work
+
+
+class Problem(nn.Module):
+    """The same losses for a library that wants a module and a loss: views -> what xi sees, and the method's loss."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        objective, self.batch = prepared("jvp", sizes, torch.float32)
+        self.method = objective.method
+        self.xi: list[Tensor] = list(objective.xi)
+        self.couplings: Any = [r.on(self.batch, sizes["batch"]) for r in objective.active]  # type: ignore[operator, union-attr]
+        self.targets = self.method.targets(self.batch)
+
+    def forward(self, views: Sequence[Tensor]) -> tuple[Outputs, Tensor]:
+        embedded = self.method.embed(views)
+        y = Outputs(*embedded.embeddings[:2], *embedded.representations[:2])
+        return y, self.method.loss(embedded, self.targets)
+
+    def inner(self, y: Outputs, ssl: Tensor) -> Tensor:
+        loss: Tensor = ssl + sum(coupling.weight * coupling(y)[0] for coupling in self.couplings)
+        return loss
+
+
+def higher(_: str, sizes: Sizes) -> Work:
+    import higher as library
+
+    problem = Problem(sizes)
+    views = problem.batch.views
+    descent = torch.optim.SGD(problem.parameters(), lr=LR)
+
+    def gradients() -> Sequence[Tensor]:
+        with library.innerloop_ctx(problem, descent) as (stateless, virtual):
+            virtual.step(problem.inner(*stateless(views)))
+            return torch.autograd.grad(stateless(views)[1], problem.xi)
+
+    return judged(gradients, sizes)
+
+
+def torchopt(_: str, sizes: Sizes) -> Work:
+    import torchopt as library
+
+    problem = Problem(sizes)
+    views = problem.batch.views
+    virtual = library.MetaSGD(problem, lr=LR)
+    start = library.extract_state_dict(problem, by="copy"), library.extract_state_dict(virtual, by="copy")
+
+    def gradients() -> Sequence[Tensor]:
+        virtual.step(problem.inner(*problem(views)))
+        found = torch.autograd.grad(problem(views)[1], problem.xi)
+        library.recover_state_dict(problem, start[0])
+        library.recover_state_dict(virtual, start[1])
+        return found
+
+    return judged(gradients, sizes)
+
+
+def betty(_: str, sizes: Sizes) -> Work:
+    """Its finite differences, called as its engine does: on the problem before the virtual step."""
+    from types import SimpleNamespace
+
+    from betty.hypergradient.darts import darts
+
+    problem = Problem(sizes)
+    views = problem.batch.views
+    psi = list(problem.parameters())
+    level = SimpleNamespace(
+        config=SimpleNamespace(darts_alpha=0.01),
+        cur_batch=views,
+        trainable_parameters=lambda: psi,
+        training_step_exec=lambda batch: problem.inner(*problem(batch)),
+    )
+    above = SimpleNamespace(trainable_parameters=lambda: problem.xi)
+
+    def gradients() -> Sequence[Tensor]:
+        slopes = torch.autograd.grad(problem.inner(*problem(views)), psi)
+        before = [p.detach().clone() for p in psi]
+        with torch.no_grad():
+            for p, slope in zip(psi, slopes, strict=True):
+                p -= LR * slope
+        vector = torch.autograd.grad(problem(views)[1], psi)
+        with torch.no_grad():
+            for p, value in zip(psi, before, strict=True):
+                p.copy_(value)
+        found = [LR * gradient for gradient in darts(vector, level, above)]
+        with torch.no_grad():
+            for p, value in zip(psi, before, strict=True):  # it leaves them moved
+                p.copy_(value)
+        return found
+
+    return judged(gradients, sizes)
+
+
+SUBJECT = Subject(
+    title='The exact "+" step',
+    text="Both gradients of SimCLR+ on a batch: ResNet-18 (small stem, {side} px, batch {batch}), float32.",
+    cases=["ResNet-18"],
+    contestants=[
+        Contestant("plain SimCLR", "compmod", plain),
+        Contestant("SimCLR+, exact (jvp)", "compmod", own("jvp")),
+        Contestant("SimCLR+, unrolled", "compmod", own("unrolled")),
+        Contestant("SimCLR+, finite differences", "compmod", own("finite-difference")),
+        Contestant("higher, unrolled", "higher", higher),
+        Contestant("torchopt, unrolled", "torchopt", torchopt),
+        Contestant("betty, finite differences", "betty-ml", betty),
+    ],
+    sizes={"side": 32, "batch": 32, "width": 64},
+    tiny={"side": 16, "batch": 16, "width": 4},
+    columns={
+        "median ms": lambda f, _: f"{1e3 * median(f):,.0f}",
+        "least ms": lambda f, _: f"{1e3 * best(f):,.0f}",
+        "plain steps": lambda f, plain: times(f, plain).replace(" x", ""),
+        "memory, MiB": lambda f, _: f"{f['memory_mib']:,.0f}",
+        "error of the gradient": lambda f, _: f"{median(f, 'error'):.1e}" if "error" in f else "",
+    },
+)

@@ -1,73 +1,101 @@
-"""What exact neighbours cost beyond their matrix product: time of `nearest` against the bare product, in one run.
+"""Neighbours: the 5 nearest of many rows by Euclidean distance, ours beside exact searches of other packages.
 
-The bare product is taken twice over, in one piece and in chunks of rows into memory that is reused; the faster one of
-each round is what `nearest` is measured against. Rounds are interleaved, so that a machine whose speed drifts disturbs
-all alike; with --cpu-time the clock counts this process's processor time, which other processes disturb less.
-
-    python tests/benchmarks/knn.py [--train 50000] [--test 10000] [--features 512] [--rounds 5] [--threads 2]
+Ours settles by float64 what float32 cannot tell, so rows where another search differs are that one's rounding.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
-from compmod.pretrain.evaluate.features import full_precision
-from compmod.pretrain.evaluate.knn import nearest
+from page import best, median, times
+from rounds import Contestant, Figures, Sizes, Subject, Work
 
-NEIGHBOURS = 5
-CHUNK = 1024  # test rows of one product
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, default in (("train", 50_000), ("test", 10_000), ("features", 512), ("rounds", 5), ("threads", 2)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--cpu-time", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    source = torch.Generator().manual_seed(0)
-    shapes = (arguments.train, arguments.features), (arguments.test, arguments.features)
-    train_ND, test_MD = (torch.randn(shape, generator=source).abs().to(arguments.device) for shape in shapes)
-    clock = time.process_time if arguments.cpu_time else time.perf_counter
-    room_CN = test_MD.new_empty(min(CHUNK, arguments.test), arguments.train)
-
-    def in_chunks() -> None:
-        for chunk_CD in test_MD.split(CHUNK):
-            torch.mm(chunk_CD, train_ND.T, out=room_CN[: len(chunk_CD)])
-
-    works: dict[str, Callable[[], object]] = {
-        "product, one piece": lambda: test_MD @ train_ND.T,
-        "product, in chunks": in_chunks,
-        "nearest": lambda: nearest(train_ND, test_MD, NEIGHBOURS),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    with full_precision(arguments.device):
-        for count in range(arguments.rounds + 1):
-            for name, work in works.items():
-                elapsed = timed(work, clock, arguments.device)
-                if count:  # the first round warms up
-                    seconds[name].append(elapsed)
-    for name, values in seconds.items():
-        print(f"{name:20} median {statistics.median(values):.3f} s, best {min(values):.3f} s")
-    *products, ours = seconds.values()
-    ratios = [mine / min(theirs) for mine, *theirs in zip(ours, *products, strict=True)]
-    best = min(ours) / min(map(min, products))
-    print(f"nearest / product    median {statistics.median(ratios):.3f}, best against best {best:.3f}")
+K = 5
+Search = Callable[[torch.Tensor, torch.Tensor], np.ndarray]
 
 
-def timed(work: Callable[[], object], clock: Callable[[], float], device: str) -> float:
-    """Seconds one call takes, everything it queued on the device included."""
-    start = clock()
-    work()
-    if device != "cpu":
-        torch.cuda.synchronize(device)
-    return clock() - start
+def searching(make: Callable[[Sizes], Search]) -> Callable[[str, Sizes], Work]:
+    def build(_: str, sizes: Sizes) -> Work:
+        source = torch.Generator().manual_seed(0)
+        train, test = (
+            torch.randn(sizes[part], sizes["features"], generator=source).abs() for part in ("train", "test")
+        )
+        search, file = make(sizes), Path(sizes["scratch"]) / "neighbours.npy"
+
+        def work() -> dict[str, float]:
+            found = search(train, test)
+            if not file.exists():  # ours comes first
+                np.save(file, found)
+            return {"rows that differ": float((found != np.load(file)).any(1).sum())}
+
+        return work
+
+    return build
 
 
-if __name__ == "__main__":
-    main()
+def ours(_: Sizes) -> Search:
+    from compmod.pretrain.evaluate.knn import nearest
+
+    return lambda train, test: nearest(train, test, K).numpy()
+
+
+def faiss(_: Sizes) -> Search:
+    import faiss as library
+
+    library.omp_set_num_threads(torch.get_num_threads())
+
+    def search(train: torch.Tensor, test: torch.Tensor) -> np.ndarray:
+        index = library.IndexFlatL2(train.shape[1])
+        index.add(train.numpy())
+        found: np.ndarray = index.search(test.numpy(), K)[1]
+        return found
+
+    return search
+
+
+def scikit_learn(_: Sizes) -> Search:
+    from sklearn.neighbors import NearestNeighbors
+
+    def search(train: torch.Tensor, test: torch.Tensor) -> np.ndarray:
+        neighbours = NearestNeighbors(n_neighbors=K, algorithm="brute").fit(train.numpy())
+        found: np.ndarray = neighbours.kneighbors(test.numpy(), return_distance=False)
+        return found
+
+    return search
+
+
+def torch_loop(sizes: Sizes) -> Search:
+    def search(train: torch.Tensor, test: torch.Tensor) -> np.ndarray:
+        parts = [torch.cdist(chunk, train).topk(K, largest=False).indices for chunk in test.split(sizes["chunk"])]
+        return torch.cat(parts).numpy()
+
+    return search
+
+
+def memory(figures: Figures, _: Figures) -> str:
+    return f"{figures['memory_mib']:,.0f}"
+
+
+SUBJECT = Subject(
+    title="Neighbours",
+    text="The 5 nearest of {train:,} rows to each of {test:,} rows of {features} features, exact search.",
+    cases=["5-nn"],
+    contestants=[
+        Contestant("compmod, nearest", "compmod", searching(ours)),
+        Contestant("faiss, IndexFlatL2", "faiss-cpu", searching(faiss)),
+        Contestant("scikit-learn, brute", "scikit-learn", searching(scikit_learn)),
+        Contestant("torch, cdist and topk", "torch", searching(torch_loop)),
+    ],
+    sizes={"train": 50_000, "test": 10_000, "features": 512, "chunk": 1_000},
+    tiny={"train": 64, "test": 16, "features": 8, "chunk": 8},
+    columns={
+        "median s": lambda f, _: f"{median(f):.2f}",
+        "core-seconds": lambda f, _: f"{best(f, 'core_seconds'):.1f}",
+        "time of ours": times,
+        "memory, MiB": memory,
+        "rows that differ": lambda f, _: f"{median(f, 'rows that differ'):,.0f}",
+    },
+)

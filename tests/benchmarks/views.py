@@ -1,85 +1,184 @@
-"""Views per second: the batched views of this package beside a per-image torchvision pipeline, one core each.
+"""Views: one augmented view of an image by recipe S, ours in batches beside the pipelines of the published packages.
 
-python tests/benchmarks/views.py [--device cuda] [--side 32] [--batch 512] [--repeats 15]
-Recipe S: colour jitter in random order, grey, random resized crop, flip, normalise, from synthetic uint8 images.
+Recipe S is colour jitter, grey, random resized crop, flip and normalisation. All start from uint8 images in memory, as
+PIL images where the package wants those. The packages have the same operations with the same probabilities, in their
+own order. Torchvision's batched transform draws once for the whole batch, so its views are not those of training.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from compmod.pretrain.runtime.randomness import generator
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.run import Augmentation
-from compmod.pretrain.views.augment import Views
-from PIL import Image
+from page import best, median
+from rounds import Contestant, Figures, Sizes, Subject, Work
 from torch import Tensor
-from torchvision.transforms import v2
 
-DATASET = DATASETS["cifar10"]
-PER_IMAGE_BATCH = 128  # enough for a tenth of a second a repeat
+DATASET, RECIPE = DATASETS["cifar10"], Augmentation()
 
 
-def per_image_pipeline(size: int) -> v2.Compose:
-    """Recipe S as torchvision users write it, from a PIL image to a normalised tensor."""
-    recipe = Augmentation()
-    jitter = v2.ColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue)
+def pixels(sizes: Sizes) -> Tensor:
+    shape = (sizes["batch"], 3, sizes["side"], sizes["side"])
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(0, "benchmark"))
+
+
+def ours(_: str, sizes: Sizes) -> Work:
+    from compmod.pretrain.views.augment import Views
+
+    images, views = pixels(sizes), Views(Augmentation(size=sizes["side"]), DATASET, seed=0, view=0)
+    index = torch.arange(len(images))
+
+    def work() -> dict[str, float]:
+        views(images, index, 0)
+        return {"views": len(images)}
+
+    return work
+
+
+def torchvision_pipeline(size: int, *, from_pil: bool) -> Any:
+    from torchvision.transforms import v2
+
+    jitter = v2.ColorJitter(RECIPE.brightness, RECIPE.contrast, RECIPE.saturation, RECIPE.hue)
+    scale = (RECIPE.crop_min, RECIPE.crop_max)
     return v2.Compose(
         [
-            v2.RandomApply([jitter], recipe.jitter),
-            v2.RandomGrayscale(recipe.grey),
-            v2.RandomResizedCrop(size, (recipe.crop_min, recipe.crop_max), interpolation=v2.InterpolationMode.BICUBIC),
-            v2.RandomHorizontalFlip(recipe.flip),
-            v2.ToImage(),
+            v2.RandomApply([jitter], RECIPE.jitter),
+            v2.RandomGrayscale(RECIPE.grey),
+            v2.RandomResizedCrop(size, scale, interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
+            v2.RandomHorizontalFlip(RECIPE.flip),
+            *([v2.ToImage()] if from_pil else []),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(list(DATASET.mean), list(DATASET.std)),
         ]
     )
 
 
-def rates(make: Callable[[int], Tensor], images: int, repeats: int) -> list[float]:
-    """Views per second of every repeat; the first call is a warm-up."""
-    measured = []
-    for repeat in range(repeats + 1):
-        start = time.perf_counter()
-        views = make(repeat)
-        if views.is_cuda:
-            torch.cuda.synchronize()
-        measured.append(images / (time.perf_counter() - start))
-    return measured[1:]
+def an_image_at_a_time(make: Callable[[int], Callable[[Any], Any]]) -> Callable[[str, Sizes], Work]:
+    """Of a pipeline that takes PIL images and gives one view, or a list of them."""
+
+    def build(_: str, sizes: Sizes) -> Work:
+        from PIL import Image
+
+        pipeline = make(sizes["side"])
+        pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in pixels(sizes)[: sizes["pictures"]]]
+
+        def work() -> dict[str, float]:
+            made = [pipeline(picture) for picture in pictures]
+            views = [view for one in made for view in (one if isinstance(one, list | tuple) else [one])]
+            torch.stack(views)
+            return {"views": len(views)}
+
+        return work
+
+    return build
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--side", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=15)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    shape = (arguments.batch, 3, arguments.side, arguments.side)
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(0, "benchmark"))
-    on_device = pixels.to(arguments.device)
-    views = Views(Augmentation(size=arguments.side), DATASET, seed=0, view=0)
-    index = torch.arange(arguments.batch)
-    pipeline = per_image_pipeline(arguments.side)
-    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in pixels[:PER_IMAGE_BATCH]]
-    kinds = {
-        f"batched ({arguments.device})": rates(
-            lambda epoch: views(on_device, index, epoch), len(index), arguments.repeats
+def lightly(size: int) -> Callable[[Any], Any]:
+    from lightly.transforms import SimCLRTransform
+
+    pipeline: Callable[[Any], Any] = SimCLRTransform(
+        input_size=size, cj_prob=RECIPE.jitter, cj_strength=1.0, cj_bright=RECIPE.brightness,
+        cj_contrast=RECIPE.contrast, cj_sat=RECIPE.saturation, cj_hue=RECIPE.hue, min_scale=RECIPE.crop_min,
+        random_gray_scale=RECIPE.grey, gaussian_blur=0.0, hf_prob=RECIPE.flip,
+    )  # fmt: skip
+    return pipeline
+
+
+def stable_pretraining(size: int) -> Callable[[Any], Any]:
+    from stable_pretraining.data import transforms
+
+    pipeline = transforms.Compose(
+        transforms.RGB(),
+        transforms.RandomResizedCrop((size, size), scale=(RECIPE.crop_min, RECIPE.crop_max)),
+        transforms.ColorJitter(
+            brightness=RECIPE.brightness, contrast=RECIPE.contrast, saturation=RECIPE.saturation, hue=RECIPE.hue,
+            p=RECIPE.jitter,
         ),
-        "per image (PIL)": rates(
-            lambda _: torch.stack([pipeline(picture) for picture in pictures]), len(pictures), arguments.repeats
+        transforms.RandomGrayscale(p=RECIPE.grey),
+        transforms.RandomHorizontalFlip(p=RECIPE.flip),
+        transforms.ToImage(mean=list(DATASET.mean), std=list(DATASET.std)),
+    )  # fmt: skip
+    return lambda picture: pipeline({"image": picture})["image"]
+
+
+def solo_learn(size: int) -> Callable[[Any], Any]:
+    from steps import stand_in_for_lightning_bolts
+
+    stand_in_for_lightning_bolts()
+    from solo.utils.pretrain_dataloader import CifarTransform
+
+    pipeline: Callable[[Any], Any] = CifarTransform(
+        RECIPE.brightness, RECIPE.contrast, RECIPE.saturation, RECIPE.hue, color_jitter_prob=RECIPE.jitter,
+        gray_scale_prob=RECIPE.grey, horizontal_flip_prob=RECIPE.flip, gaussian_prob=0.0, min_scale=RECIPE.crop_min,
+        max_scale=RECIPE.crop_max, crop_size=size,
+    )  # fmt: skip
+    return pipeline
+
+
+def torchvision_batched(_: str, sizes: Sizes) -> Work:
+    images, pipeline = pixels(sizes), torchvision_pipeline(sizes["side"], from_pil=False)
+
+    def work() -> dict[str, float]:
+        pipeline(images)
+        return {"views": len(images)}
+
+    return work
+
+
+def kornia(_: str, sizes: Sizes) -> Work:
+    from kornia import augmentation
+
+    side = sizes["side"]
+    pipeline = augmentation.AugmentationSequential(
+        augmentation.ColorJitter(RECIPE.brightness, RECIPE.contrast, RECIPE.saturation, RECIPE.hue, p=RECIPE.jitter),
+        augmentation.RandomGrayscale(p=RECIPE.grey),
+        augmentation.RandomResizedCrop((side, side), scale=(RECIPE.crop_min, RECIPE.crop_max), resample="bicubic"),
+        augmentation.RandomHorizontalFlip(p=RECIPE.flip),
+        augmentation.Normalize(torch.tensor(DATASET.mean), torch.tensor(DATASET.std)),
+        data_keys=["input"],
+    )
+    images = pixels(sizes)
+
+    def work() -> dict[str, float]:
+        pipeline(images.float() / 255)
+        return {"views": len(images)}
+
+    return work
+
+
+def rate(figures: Figures) -> float:
+    return float(figures["views"][0])
+
+
+SUBJECT = Subject(
+    title="Views",
+    text="Views of recipe S at {side} px from images in memory, one core, batches of {batch}; of pipelines that take "
+    "an image at a time, {pictures} images a call.",
+    cases=["recipe S"],
+    contestants=[
+        Contestant("compmod, batched", "compmod", ours),
+        Contestant("kornia, batched", "kornia", kornia),
+        Contestant("torchvision v2, batched (one draw a batch)", "torchvision", torchvision_batched),
+        Contestant(
+            "torchvision v2, PIL",
+            "torchvision",
+            an_image_at_a_time(lambda size: torchvision_pipeline(size, from_pil=True)),
         ),
-    }
-    print(f"recipe S, {arguments.side} px, one core, batch {arguments.batch}, {arguments.repeats} repeats")
-    for name, measured in kinds.items():
-        print(f"{name:16}  median {statistics.median(measured):9,.0f} views/s   best {max(measured):9,.0f} views/s")
-
-
-if __name__ == "__main__":
-    main()
+        Contestant("lightly, PIL", "lightly", an_image_at_a_time(lightly)),
+        Contestant("solo-learn, PIL", "solo-learn", an_image_at_a_time(solo_learn)),
+        Contestant("stable-pretraining, PIL", "stable-pretraining", an_image_at_a_time(stable_pretraining)),
+    ],
+    sizes={"side": 32, "batch": 512, "pictures": 256},
+    tiny={"side": 16, "batch": 4, "pictures": 2},
+    columns={
+        "views/s, median": lambda f, _: f"{rate(f) / median(f):,.0f}",
+        "views/s, best": lambda f, _: f"{rate(f) / best(f):,.0f}",
+        "ours over it": lambda f, o: f"{rate(o) / median(o) / (rate(f) / median(f)):.1f} x",
+    },
+    rounds=9,
+    threads=1,
+)

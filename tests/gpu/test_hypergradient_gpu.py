@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -11,11 +10,11 @@ import pytest
 import torch
 from compmod.pretrain.methods.build import load_method
 from compmod.pretrain.recipes.presets import preset
-from compmod.pretrain.runtime.settings import numerics
 from compmod.pretrain.specs.methods import METHODS as ENTRIES
 from compmod.pretrain.specs.run import Backbone, Projector
 from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.views.batch import Batch
+from gpu_device import DEVICE, allocated, distance
 
 pytestmark = pytest.mark.gpu
 METHODS = [f"{name}+" for name, entry in ENTRIES.items() if entry.plus]
@@ -33,28 +32,18 @@ def _xi_gradient(method: str, dtype: torch.dtype, layout: torch.memory_format, *
         batch_size=64,
     )
     objective = build_objective(run, 32, 64, autocast)
-    objective.to(device="cuda", dtype=dtype)
+    objective.to(device=DEVICE, dtype=dtype)
     objective.method.to(memory_format=layout)  # type: ignore[call-overload]
     views = [torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(len(run.views))]
     batch = Batch(
-        views=tuple(v.to("cuda", dtype).contiguous(memory_format=layout) for v in views),
+        views=tuple(v.to(DEVICE, dtype).contiguous(memory_format=layout) for v in views),
         index=torch.arange(64),
-        labels=torch.zeros(64, dtype=torch.long, device="cuda"),
+        labels=torch.zeros(64, dtype=torch.long, device=DEVICE),
         epoch=20.0,
         draw=0.4,
     )
     objective.backward(batch, lr=0.1)
     return torch.cat([p.grad.flatten().double() for p in objective.regularisers.parameters() if p.grad is not None])
-
-
-def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
-
-
-@pytest.fixture(autouse=True)
-def _full_float32() -> Iterator[None]:
-    with numerics("float32"):
-        yield
 
 
 @pytest.mark.parametrize("flow", ["through", "stop"])
@@ -64,7 +53,7 @@ def _full_float32() -> Iterator[None]:
 def test_jvp_equals_unrolled_in_float64(method: str, layout: torch.memory_format, fusion: str, flow: str) -> None:
     exact = _xi_gradient(method, torch.float64, layout, hypergradient="unrolled", fusion=fusion, flow=flow)
     ours = _xi_gradient(method, torch.float64, layout, hypergradient="jvp", fusion=fusion, flow=flow)
-    assert _distance(ours, exact) < 1e-10
+    assert distance(ours, exact) < 1e-10
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -73,17 +62,17 @@ def test_jvp_equals_unrolled_through_cudnn_in_float32(method: str, layout: torch
     exact = _xi_gradient(method, torch.float64, torch.contiguous_format, hypergradient="unrolled")
     for backend in ("unrolled", "jvp"):
         ours = _xi_gradient(method, torch.float32, layout, hypergradient=backend)
-        assert _distance(ours, exact) < 1e-3, backend
+        assert distance(ours, exact) < 1e-3, backend
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_jvp_under_bfloat16_autocast_is_as_close_as_unrolled(method: str) -> None:
     def autocast() -> Any:
-        return torch.autocast("cuda", torch.bfloat16)
+        return torch.autocast(DEVICE, torch.bfloat16)
 
     exact = _xi_gradient(method, torch.float64, torch.contiguous_format, hypergradient="unrolled")
     ours, reference = (
-        _distance(
+        distance(
             _xi_gradient(method, torch.float32, torch.channels_last, hypergradient=backend, autocast=autocast), exact
         )
         for backend in ("jvp", "unrolled")
@@ -94,7 +83,7 @@ def test_jvp_under_bfloat16_autocast_is_as_close_as_unrolled(method: str) -> Non
 
 def test_a_two_level_step_leaves_no_graph_behind() -> None:
     _xi_gradient("simclr+", torch.float32, torch.channels_last)
-    before = torch.cuda.memory_allocated()
+    before = allocated()
     for _ in range(3):
         _xi_gradient("simclr+", torch.float32, torch.channels_last)
-    assert torch.cuda.memory_allocated() == before
+    assert allocated() == before

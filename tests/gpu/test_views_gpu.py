@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import pytest
@@ -20,6 +19,7 @@ from compmod.pretrain.views.colour import (
     solarize,
 )
 from compmod.pretrain.views.geometry import gaussian_blur, resized_crop, rotate
+from gpu_device import DEVICE, no_waits, peak_bytes_of
 from torch import Tensor
 
 pytestmark = pytest.mark.gpu
@@ -38,7 +38,7 @@ def pixels(count: int, side: int) -> Tensor:
 
 def test_random_numbers_have_the_same_bits() -> None:
     index = torch.arange(1000)
-    assert torch.equal(uniform(3, 5, index.cuda(), 1, 36).cpu(), uniform(3, 5, index, 1, 36))
+    assert torch.equal(uniform(3, 5, index.to(DEVICE), 1, 36).cpu(), uniform(3, 5, index, 1, 36))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_operations_equal_the_cpus(
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
-        on_device = operation(x.cuda(), value.cuda())
+        on_device = operation(x.to(DEVICE), value.to(DEVICE))
     finally:
         torch.set_float32_matmul_precision(before)
     torch.testing.assert_close(on_device.cpu(), operation(x, value), rtol=0, atol=2e-5)
@@ -80,51 +80,42 @@ def test_resized_crop_equals_the_cpus(side: int, size: int) -> None:
         top, left, extent, mirrored = (value.to(device) for value in (start, other_start, length, flip))
         return resized_crop(x.to(device), top, left, extent, extent, mirrored, size)
 
-    torch.testing.assert_close(crop("cuda").cpu(), crop("cpu"), rtol=0, atol=2e-5)
+    torch.testing.assert_close(crop(DEVICE).cpu(), crop("cpu"), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("side, dataset", [(32, "cifar10"), (96, "stl10")])
 def test_whole_views_equal_the_cpus(side: int, dataset: str) -> None:
     batch, index = pixels(96, side), torch.arange(96)
     views = Views(EVERYTHING, DATASETS[dataset], seed=1, view=1)
-    on_device = views(batch.cuda(), index, 3)
-    assert on_device.is_cuda
+    on_device = views(batch.to(DEVICE), index, 3)
+    assert on_device.device.type == DEVICE
     torch.testing.assert_close(on_device.cpu(), views(batch, index, 3), rtol=0, atol=NORMALISED)
 
 
 def test_solarized_views_equal_the_cpus_but_for_values_at_the_threshold() -> None:
     batch, index = pixels(96, 32), torch.arange(96)
     views = Views(Augmentation(solarize=1.0), DATASETS["cifar10"], seed=1, view=1)
-    difference = (views(batch.cuda(), index, 3).cpu() - views(batch, index, 3)).abs()
+    difference = (views(batch.to(DEVICE), index, 3).cpu() - views(batch, index, 3)).abs()
     assert (difference < NORMALISED).double().mean() > 0.9999
 
 
 def test_views_under_autocast_are_still_float32() -> None:
     batch, index = pixels(64, 32), torch.arange(64)
     views = Views(EVERYTHING, DATASETS["cifar10"], seed=1, view=1)
-    with torch.autocast("cuda", dtype=torch.bfloat16):
-        on_device = views(batch.cuda(), index, 3)
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        on_device = views(batch.to(DEVICE), index, 3)
     torch.testing.assert_close(on_device.cpu(), views(batch, index, 3), rtol=0, atol=NORMALISED)
 
 
 def test_making_views_never_waits_for_the_device() -> None:
-    batch, index = pixels(64, 32).cuda(), torch.arange(64)
+    batch, index = pixels(64, 32).to(DEVICE), torch.arange(64)
     views = Views(EVERYTHING, DATASETS["cifar10"], seed=1, view=1)
     views(batch, index, 0)  # the first call sets up the library that multiplies matrices
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*prototype feature.*")  # of the debug mode itself
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            views(batch, index, 1)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    with no_waits():
+        views(batch, index, 1)
 
 
 def test_a_batch_of_512_needs_little_memory() -> None:
-    batch, index = pixels(512, 32).cuda(), torch.arange(512)
+    batch, index = pixels(512, 32).to(DEVICE), torch.arange(512)
     views = Views(EVERYTHING, DATASETS["cifar10"], seed=1, view=1)
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    views(batch, index, 0)
-    assert torch.cuda.max_memory_allocated() - before < 8 * batch.numel() * 4
+    assert peak_bytes_of(lambda: views(batch, index, 0)) < 8 * batch.numel() * 4

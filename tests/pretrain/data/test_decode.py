@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-import torchvision.io
 from compmod.pretrain.data import decode
 from compmod.pretrain.data.decode import checked_size, open_image, read_rgb, to_tensor
 from compmod.pretrain.data.load import load
@@ -26,6 +25,7 @@ from compmod.pretrain.files.bad_data import BadData
 from paths import ROOT, SAMPLES
 from PIL import Image
 from torchvision.datasets.folder import pil_loader
+from torchvision.io import ImageReadMode
 
 RAMP = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
 DEPTH, PHOTOMETRIC = 258, 262  # of TIFF
@@ -346,7 +346,8 @@ OTHER: dict[str, bytes] = {
 @pytest.fixture
 def decoders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The decoders that made pixels, in order."""
-    used, by_pillow, by_torchvision = list[str](), decode.to_rgb, torchvision.io.decode_jpeg
+    used, by_pillow, by_torchvision = list[str](), decode.to_rgb, decode._jpeg_decoder()
+    assert by_torchvision is not None
 
     def pillow(*arguments: Any, **options: Any) -> Image.Image:
         used.append("pillow")
@@ -358,7 +359,7 @@ def decoders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return decoded
 
     monkeypatch.setattr(decode, "to_rgb", pillow)
-    monkeypatch.setattr(torchvision.io, "decode_jpeg", torchvisions)
+    monkeypatch.setattr(decode, "_jpeg_decoder", lambda: torchvisions)
     return used
 
 
@@ -398,6 +399,18 @@ def test_any_other_image_is_decoded_by_pillow(name: str, decoders: list[str], tm
     made(tensor, path)
     assert "torchvision" not in decoders
     assert same(path)
+
+
+def test_without_torchvisions_decoder_the_pixels_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "0.jpg"
+    path.write_bytes(jpeg(NOISE))
+    expected = tensor(path)
+    monkeypatch.setattr(decode, "_jpeg_decoder", lambda: None)
+    assert np.array_equal(tensor(path), expected)
+
+
+def test_torchvisions_decoder_is_called_with_its_own_number_of_rgb() -> None:
+    assert ImageReadMode.RGB.value == decode._RGB
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])

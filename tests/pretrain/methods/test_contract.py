@@ -12,6 +12,7 @@ import pytest
 import torch
 from compmod.pretrain.methods.base import Method, declared_options, method_options
 from compmod.pretrain.methods.build import build_method, load_method
+from compmod.pretrain.networks.batch_norm import BatchNorm
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Comprehensive
@@ -181,7 +182,7 @@ def wrong_values(hint: Any) -> tuple[Any, ...]:
 def test_a_switch_may_be_given_as_a_truth_value(value: bool) -> None:
     run, counted = (replace(small("simclr"), options=(("output_norm", given),)) for given in (value, int(value)))
     assert run.digest == counted.digest
-    assert isinstance(build_method(run, SIDE).output_norm, torch.nn.BatchNorm1d) is value
+    assert isinstance(build_method(run, SIDE).output_norm, BatchNorm) is value
 
 
 def test_an_unknown_option_is_named_with_the_known_ones() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from compmod.pretrain.methods.mec import MEC, mec_loss
+from compmod.pretrain.networks.batch_norm import BatchNorm
 from compmod.pretrain.specs.run import Projector
 from small_runs import SAMPLES, SIDE, small, small_batch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ def test_the_heads_are_those_of_the_authors_code() -> None:
     method = build()
     last, norm = list(method.projector.children())[-2:]
     assert isinstance(last, nn.Linear)
-    assert isinstance(norm, nn.BatchNorm1d)
+    assert isinstance(norm, BatchNorm)
     assert last.bias is None
     assert not norm.affine
     biases = [layer.bias is not None for layer in method.predictor.children() if isinstance(layer, nn.Linear)]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from compmod.pretrain.networks.batch_norm import BatchNorm
 from compmod.pretrain.networks.build import build_backbone
 from compmod.pretrain.networks.heads import mlp, projector_widths
 from compmod.pretrain.networks.resnet import ResNet
@@ -158,7 +159,7 @@ def test_pixels_are_the_image_itself() -> None:
 
 def test_an_mlp_has_batch_norm_and_relu_between_its_linear_layers_only() -> None:
     kinds = [type(layer) for layer in mlp((8, 6, 5, 4))]
-    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert kinds == [nn.Linear, BatchNorm, nn.ReLU, nn.Linear, BatchNorm, nn.ReLU, nn.Linear]
 
 
 def test_an_mlp_of_two_widths_is_one_linear_layer() -> None:

@@ -150,7 +150,27 @@ def test_only_a_methods_own_runs_depend_on_its_file() -> None:
 def test_only_digits_depend_on_their_drawing_and_only_large_images_on_their_crops() -> None:
     files = {name: set(files_of(Run(method="simclr", dataset=name))) for name in DATASETS}
     assert [name for name in files if "pretrain/data/digits.py" in files[name]] == ["digits"]
-    assert [name for name in files if "pretrain/views/crops.py" in files[name]] == ["imagenet100", "imagenet"]
+    for file in ("pretrain/views/crops.py", "pretrain/views/loader.py", "pretrain/data/decode.py"):
+        assert [name for name in files if file in files[name]] == ["imagenet100", "imagenet"]
+    assert all("pretrain/views/requests.py" in files[name] for name in files)
+
+
+@pytest.mark.parametrize("name", ["_is_plain_jpeg", "to_tensor", "_resized", "cut"])
+def test_another_way_to_pixels_of_large_images_makes_their_numbers_stale_and_no_others(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [LARGE, Evaluation(run=LARGE), FineTuning(run=LARGE), RUN, DIGITS, FineTuning(run=RUN)]
+    recorded, definitions = [fingerprint(spec) for spec in specs], source._definitions
+
+    def edited(module: str) -> frozenset[tuple[str, str]]:
+        return frozenset((part, "0" if part == name else code) for part, code in definitions(module))
+
+    monkeypatch.setattr(source, "_definitions", edited)
+    source._hashes.cache_clear()
+    source._named.cache_clear()
+    stale = [bool(changed(before, spec)) for before, spec in zip(recorded, specs, strict=True)]
+    assert stale == [True, True, True, False, False, False]
+    monkeypatch.undo()
 
 
 def test_a_measurement_depends_on_its_own_files_and_its_run_on_none_of_them() -> None:

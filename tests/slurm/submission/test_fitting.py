@@ -65,7 +65,7 @@ def test_what_fits_is_left_as_it_is(plan: Plan) -> None:
 
 
 def test_what_does_not_fit_is_refused_in_one_line_with_every_way_out(plan: Plan) -> None:
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match="SimCLR on ImageNet needs") as refused:
         fitting(plan, replace(BIG, gpu_memory_gb=40), Wish(), [])
     said = str(refused.value)
     assert "\n" not in said

@@ -160,6 +160,7 @@ def test_runs_that_need_no_gpu_have_no_figure(counted: list[Demand]) -> None:
     assert counted == []
 
 
+@pytest.mark.slow
 def test_another_process_counts_so_that_this_one_needs_no_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +197,17 @@ def test_the_plan_shows_gpus_and_memory_of_the_largest_run_of_a_line(counted: li
     assert "Memory: of each GPU, counted without one" in text
 
 
+def test_the_plan_counts_nothing_unasked_and_says_so(
+    counted: list[Demand], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["plan", "1", "--runs", str(tmp_path)])
+    said = capsys.readouterr().out
+    runs = {spec.run.digest for spec in build_table(1).specs}
+    assert counted == []
+    assert f"It is not known of {len(runs)} runs: --count-memory counts it, seconds a run." in said
+    assert said.splitlines()[4].endswith("–")
+
+
 def test_figures_of_other_code_are_marked(counted: list[Demand], tmp_path: Path) -> None:
     planned = with_memory(lacking([build_table(1)], {}, Rates()), lambda step: 1)
     (tmp_path / "none.json").write_text(json.dumps({"code": memory._code(), "bytes": {}}))
@@ -207,7 +219,7 @@ def test_figures_of_other_code_are_marked(counted: list[Demand], tmp_path: Path)
 def test_the_command_shows_memory_by_gpus_and_recomputation(
     counted: list[Demand], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["plan", "2", "--gpus", "4", "--recompute", "--json", "--runs", str(tmp_path)])
+    main(["plan", "2", "--gpus", "4", "--recompute", "--count-memory", "--json", "--runs", str(tmp_path)])
     steps = json.loads(capsys.readouterr().out)["steps"]
     of_runs = [step for step in steps if step["kind"] == "pretraining"]
     assert {(step["processes"], step["gpu_memory_gib"]) for step in of_runs} == {(4, round(total_gib(GIBIBYTE, 4), 2))}
