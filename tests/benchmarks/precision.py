@@ -156,7 +156,7 @@ def compare(float32: list[float], bfloat16: list[float]) -> dict[str, float | in
         "low": mean - half,
         "high": mean + half,
         "p": max(below, above),
-        "equivalent": "yes" if max(below, above) < LEVEL else "no",
+        "equivalent": "shown" if max(below, above) < LEVEL else "not shown",
     }
 
 
