@@ -282,11 +282,8 @@ class Trainer(TrainingLoop[Run, Batch]):
             "online_linear_epochs": self.session.linear_epochs,
             "collapsed": self.collapsed,
         }
-        made_by = {
-            "encoder_sha256": hashlib.sha256(content).hexdigest(),
-            "memory_format": self.memory_format,
-            "compiled": self.session.compile,
-        }
+        made_by: dict[str, Any] = {"memory_format": self.memory_format, "compiled": self.session.compile}
+        made_by["encoder_sha256"] = hashlib.sha256(content).hexdigest()
         return Outcome(results, self.images.digest, made_by)
 
 
