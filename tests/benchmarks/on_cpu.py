@@ -79,7 +79,8 @@ def table(subject: Subject, measured: Mapping[str, Any]) -> str:
     """The figures of one case; in place of a contestant that did not run, the reason."""
     ours = measured[subject.contestants[0].name]
     rows = []
-    for name, figures in measured.items():
+    for name in (contestant.name for contestant in subject.contestants if contestant.name in measured):
+        figures = measured[name]
         if "not_run" in figures:
             rows.append([f"{name}: not run ({figures['not_run']})", *[""] * len(subject.columns)])
             continue

@@ -46,6 +46,10 @@ def median(figures: Mapping[str, Any], key: str = "seconds") -> float:
     return statistics.median(figures[key])
 
 
+def mean(figures: Mapping[str, Any], key: str = "seconds") -> float:
+    return statistics.fmean(figures[key])
+
+
 def times(figures: Mapping[str, Any], ours: Mapping[str, Any], key: str = "seconds") -> str:
     """How many times ours: the median over rounds, for the calls of one round saw the same machine."""
     if "not_run" in ours:
