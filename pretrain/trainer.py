@@ -128,9 +128,8 @@ class Trainer(TrainingLoop[Run, Batch]):
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        quiet = self.session.quiet
         with (
-            Monitor(self.record, self.run, self.step, self.total, quiet=quiet) as self.monitor,
+            Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
             numerics(self.run.precision),
         ):
             yield
@@ -185,8 +184,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         self._look_for_collapse(epoch)
         if probe_due(self.run, epoch, self.session.online_every):
             self._probe(epoch)
-        every = self.session.checkpoint_epochs
-        return bool(every) and epoch % every == 0
+        return bool(every := self.session.checkpoint_epochs) and epoch % every == 0
 
     def _after_training(self) -> None:
         self._check_loss()
@@ -205,9 +203,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         return pretraining_advice(self.run, self._good_steps, self.objective.method.remedy)
 
     def _log(self) -> None:
-        means = self.averages.take()
         lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
-        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, {"lr": lr}, means)
+        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, {"lr": lr}, self.averages.take())
 
     def _look_for_collapse(self, epoch: int) -> None:
         """Log how spread out the last batch's embeddings were; warn once when they have collapsed."""

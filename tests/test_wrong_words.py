@@ -165,6 +165,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["submit", "--cluster", "local", "--nodes", "-1"], "nodes"),
     (["submit", "--cluster", "local", "--nodes", "9" * 9], "nodes"),
     (["submit", "--cluster", "local", "--gpus", "-2"], "gpus"),
+    (["submit", "--cluster", "local", "--too-large", "maybe"], "maybe"),
+    (["plan", "--gpus", "0"], "gpus"),
     (["submit", "--cluster", "local", "--scale", "demo", "--hardware", "Abacus"], "Abacus"),
     (["retry", "--cluster", "nope"], "'nope'"),
     (["retry", "--nodes", "-1"], "nodes"),

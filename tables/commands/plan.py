@@ -101,7 +101,8 @@ def _memory_notes(steps: Sequence[Step]) -> list[str]:
     notes = [MEMORY_NOTE]
     if unknown := sum(step.processes > 0 and not step.memory_gib for step in steps):
         notes.append(f"It is not known of {unknown} run{'s'[: unknown != 1]}: --count-memory counts it, seconds a run.")
-    return notes if is_of_this_code() else [*notes, OLDER]
+    known = any(step.memory_gib for step in steps)
+    return [*notes, OLDER] if known and not is_of_this_code() else notes
 
 
 def _states(steps: Sequence[Step]) -> str:

@@ -162,19 +162,33 @@ def step_seconds(alone: Counted, messages: list[tuple[str, int]], processes: int
     }
 
 
+def _between(ends: Mapping[int, Counted], share: int) -> Counted:
+    """What a process does for `share` images: all but the kernels' number grows by the image."""
+    (few, least), (many, most) = sorted(ends.items())
+    part = (share - few) / (many - few)
+    seconds, flops, moved = (
+        getattr(least, name) + part * (getattr(most, name) - getattr(least, name))
+        for name in ("seconds", "flops", "bytes")
+    )
+    return Counted(seconds, flops, moved, least.kernels)
+
+
 LARGE = 2**20  # bytes: larger messages are gradients, smaller ones statistics and embeddings that computing waits for
 
 
 def table(run: Run) -> str:
     """The step of `run` on 1 to 64 GPUs."""
-    shared = count(run, 2)  # the number of messages and their sizes do not depend on the number of processes
+    few, many = (run.batch_size // processes for processes in (PROCESSES[-1], NODE))
+    # The number of messages and the sizes of all but the embeddings do not depend on the number of processes.
+    messages = count(replace(run, batch_size=2 * few), 2).messages
+    ends = {share: count(replace(run, batch_size=share), 1) for share in (few, many)}
     rows = []
     for processes in PROCESSES:
         share = run.batch_size // processes
-        alone = count(replace(run, batch_size=share), 1)
+        alone = _between(ends, share)
         networks = NETWORKS if processes > NODE else NETWORKS[:1]
         for network in networks:
-            parts = step_seconds(alone, shared.messages, processes, network)
+            parts = step_seconds(alone, messages, processes, network)
             total = sum(parts.values())
             first = rows[0][-2] if rows else run.batch_size / total
             bound = "host" if alone.kernels * MACHINE.launch_s > alone.seconds else "GPU"
@@ -193,10 +207,14 @@ def table(run: Run) -> str:
     headers = ("GPUs", "between nodes", "images a GPU", "computing", "batch norm, loss", "gradients", "step, ms")
     headers = (*headers, "bound by", "images/s", "efficiency")
     shown = [(*row[:-2], f"{row[-2]:,.0f}", row[-1]) for row in rows]
-    sizes = [size for _, size in shared.messages]
+    sizes = [size for _, size in messages]
     words = (
         f"{len([s for s in sizes if s < LARGE])} small messages, {sum(s for s in sizes if s >= LARGE) / 1e6:.0f} MB of "
         f"gradients in {len([s for s in sizes if s >= LARGE])}"
+    )
+    alone = ends[many]
+    words += (
+        f". {many} images take {alone.flops / 1e12:.1f} TFLOP, {alone.bytes / 1e9:.0f} GB and {alone.kernels:,} kernels"
     )
     return f"{tabulate(shown, headers, tablefmt='github', disable_numparse=True)}\n\nA step sends {words}."
 

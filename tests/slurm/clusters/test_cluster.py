@@ -151,7 +151,7 @@ def test_what_a_new_entry_says_of_each_setting_is_its_default(tmp_path: Path) ->
     file = new_entry("big", tmp_path / "clusters.toml")
     lines = [line.removeprefix("# ") for line in file.read_text().splitlines() if " = " in line]
     file.write_text("[cluster.big]\n" + "\n".join(lines))
-    assert len(lines) == 18
+    assert len(lines) == 19
     assert cluster_named("big", file) == Cluster(name="big")
 
 
@@ -197,6 +197,7 @@ def test_check_finds_a_sound_entry_sound(
         ["ok", "partition:"],
         ["ok", "small"],
         ["ok", "largest"],
+        ["ok", "memory:"],
     ]
     assert all(arguments.startswith("--test-only") for arguments in slurm.arguments("sbatch"))
 

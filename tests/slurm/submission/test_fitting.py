@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from compmod.slurm.clusters.cluster import Cluster
 from compmod.slurm.submission.arrays import Wish, arrange
+from compmod.slurm.submission.check import _memory
 from compmod.slurm.submission.fitting import WAYS_OUT, fitting
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.task import Task
@@ -123,6 +124,14 @@ def test_a_submission_refuses_before_anything_is_sent(slurm: PrintingSlurm, tmp_
     sent = submit([build_table(2)], tmp_path / "runs", tmp_path, small, Wish(too_large="skip"))
     assert sent.numbers
     assert all(step.run.batch_size < 4096 for job in sent.arranged.jobs for step in job.steps)
+
+
+def test_the_check_of_an_entry_tells_what_its_gpus_are_too_small_for() -> None:
+    small = _memory(replace(BIG, gpu_memory_gb=40))
+    assert small.passed
+    assert "SimCLR on ImageNet needs 70 GiB, a GPU of 8, and big has 40: --recompute (36 GiB)" in small.message
+    assert _memory(replace(BIG, gpu_memory_gb=140)).message == "every run of the tables fits a GPU"
+    assert "gpu_memory_gb is not set" in _memory(replace(BIG, gpu_memory_gb=0)).message
 
 
 def test_a_task_from_before_recomputation_still_starts(tmp_path: Path) -> None:
