@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..data.imagenet import Files
 from ..data.images import Images
 from ..runtime.distributed import broadcast_, rank, world
-from ..runtime.shared_work import exchange, fails_together
+from .shared_work import exchange, fails_together
 from ..specs.datasets import Dataset
 from ..views.crops import CentreCrop
 from ..views.loader import batches

@@ -20,7 +20,7 @@ from ..records.provenance import provenance
 from ..records.record import Record
 from ..runtime.distributed import first_says, processes, rank, total, world
 from ..runtime.settings import own_settings
-from ..runtime.shared_work import fails_together
+from .shared_work import fails_together
 from ..specs.datasets import DATASETS
 from ..specs.measurement import Evaluation
 from ..specs.run import Run

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .distributed import rank, world
+from ..runtime.distributed import rank, world
 
 
 @contextmanager
