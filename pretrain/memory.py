@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -86,7 +87,7 @@ def peak_bytes(run: Run, processes: int = 1, *, recompute: bool = False) -> int:
         raise ValueError(f"batch_size {run.batch_size} cannot be shared equally by {processes} processes")
     count = run.batch_size // processes
     step, _ = _step(run, processes, count, recompute=recompute)
-    return _images_bytes(run) + step + _views_bytes(run, count)  # a stream of its own makes the next step's views
+    return _images_bytes(run) + step + _views_bytes(run, count)  # of the next step, made while this one computes
 
 
 def _step(run: Run, processes: int, count: int, *, recompute: bool) -> tuple[int, int]:
@@ -160,8 +161,8 @@ def _images_bytes(run: Run) -> int:
 
 
 def _views_bytes(run: Run, count: int) -> int:
-    """The most that making the views of `count` images takes: their pixels, the views, and the work on one piece."""
-    entry = DATASETS[run.dataset]
+    """The most that making the views of `count` images takes: the views, and the work on those of one size."""
+    entry, alike = DATASETS[run.dataset], Counter(_sides(run))
     made = working = 0
     for number, (view, side) in enumerate(zip(run.views, _sides(run), strict=True)):
         source = entry.size or side
@@ -172,10 +173,11 @@ def _views_bytes(run: Run, count: int) -> int:
             (maker if entry.size else maker.after_crop)(pixels, index, 0)
         floats = 3 * side**2 * torch.float32.itemsize
         piece_here = min(SAMPLED, max(1, augment._CHUNK["cpu"] // values))
-        piece = min(count * len(run.views), max(1, augment._CHUNK_ELSEWHERE // values))
-        made += count * (floats + 3 * source**2)
-        working = max(working, (memory.peak - SAMPLED * floats) * piece // piece_here)
-    return made + working
+        piece = min(alike[side] * count, max(1, augment._CHUNK_ELSEWHERE // values))
+        joined = alike[side] * count * 3 * source**2 if alike[side] > 1 else 0
+        made += count * (floats + (3 * source**2 if not entry.size else 0))
+        working = max(working, joined + (memory.peak - SAMPLED * floats) * piece // piece_here)
+    return made + working + (count * 3 * entry.size**2)
 
 
 @contextlib.contextmanager

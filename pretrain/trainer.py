@@ -23,7 +23,7 @@ from .data.identity import Present, check_finished, compare, pretraining_digests
 from .data.imagenet import Files
 from .data.images import Images, subset
 from .data.load import read
-from .evaluate.probe import probe
+from .evaluate.probe import probe, probe_due
 from .evaluate.splits import forget_images, split_digests
 from .files.whole_file import write_whole
 from .methods.build import build_method
@@ -115,7 +115,6 @@ class Trainer(TrainingLoop[Run, Batch]):
         super().__init__(record, run, run.epochs * self.steps_per_epoch, session, stop, contents or {})
         self.run, self.images, self.data = run, images, data
         self.dtype = torch.float64 if run.precision == "float64" else torch.float32
-        self.dataset = DATASETS[run.dataset]
         self.memory_format = session.layout(self.device.type, run.precision, run.backbone.width)
         self.layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
@@ -129,9 +128,8 @@ class Trainer(TrainingLoop[Run, Batch]):
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        quiet = self.session.quiet
         with (
-            Monitor(self.record, self.run, self.step, self.total, quiet=quiet) as self.monitor,
+            Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
             numerics(self.run.precision),
         ):
             yield
@@ -150,19 +148,18 @@ class Trainer(TrainingLoop[Run, Batch]):
         objective = build_objective(self.run, _view_size(self.run), len(self.images), autocast).to(self.device)
         objective.method.to(memory_format=self.layout)  # type: ignore[call-overload]
         objective.to(self.dtype)
-        if self.session.recompute:
-            objective.recompute_activations()
-        if self.session.compile:
-            objective.compile()
-        objective.kept_share = self.session.kept_share
+        objective.compute_as(self.session)
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently
         return objective
 
     def _update(self, batch: Batch, passengers: Sequence[Tensor] = ()) -> None:
-        views = tuple(view.to(self.dtype, memory_format=self.layout) for view in batch.views)
+        if self.objective.incomplete:
+            before = range(self.step - 1, self.step)
+            for last in feed(self.images, self.run, before, self.device, self.session.loader_workers):
+                self.objective.complete_pending(self._laid_out(last))
         lr = learning_rate(self.run, self.step, self.steps_per_epoch)
         self.objective.train()
-        logged = self.objective.backward(replace(batch, views=views), lr=lr, passengers=passengers)
+        logged = self.objective.backward(self._laid_out(batch), lr=lr, passengers=passengers)
         for optimizer in self.optimizers:
             set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()
@@ -170,6 +167,9 @@ class Trainer(TrainingLoop[Run, Batch]):
         self.finite.value &= torch.isfinite(logged["loss"])
         self.good += self.finite.value
         self.averages.add(logged)
+
+    def _laid_out(self, batch: Batch) -> Batch:
+        return replace(batch, views=tuple(v.to(self.dtype, memory_format=self.layout) for v in batch.views))
 
     def _after_step(self) -> bool:
         self.monitor.advance(self.run.batch_size)
@@ -182,10 +182,9 @@ class Trainer(TrainingLoop[Run, Batch]):
             return False
         self._check_finite()
         self._look_for_collapse(epoch)
-        if self._probe_due(epoch):
+        if probe_due(self.run, epoch, self.session.online_every):
             self._probe(epoch)
-        every = self.session.checkpoint_epochs
-        return bool(every) and epoch % every == 0
+        return bool(every := self.session.checkpoint_epochs) and epoch % every == 0
 
     def _after_training(self) -> None:
         self._check_loss()
@@ -204,9 +203,8 @@ class Trainer(TrainingLoop[Run, Batch]):
         return pretraining_advice(self.run, self._good_steps, self.objective.method.remedy)
 
     def _log(self) -> None:
-        means = self.averages.take()
         lr = learning_rate(self.run, self.step - 1, self.steps_per_epoch)
-        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, {"lr": lr}, means)
+        self.monitor.log("train", self.step, self.step / self.steps_per_epoch, {"lr": lr}, self.averages.take())
 
     def _look_for_collapse(self, epoch: int) -> None:
         """Log how spread out the last batch's embeddings were; warn once when they have collapsed."""
@@ -217,15 +215,6 @@ class Trainer(TrainingLoop[Run, Batch]):
         if fault and not self.collapsed and rank() == 0:
             print(f"warning: {self.record.path.name} has collapsed in epoch {epoch}: {fault}", file=sys.stderr)
         self.collapsed = fault
-
-    def _probe_due(self, epoch: int) -> bool:
-        if self.dataset.large:  # a pass over its images takes as long as training on them
-            return False
-        remaining = self.run.epochs - epoch
-        every = min(self.session.online_every, max(1, self.run.epochs // 3))  # a short run is looked at thrice
-        if every and remaining < 0.05 * self.run.epochs:
-            every = max(1, every // 4)
-        return remaining == 0 or (every > 0 and epoch % every == 0)
 
     def _probe(self, epoch: int) -> None:
         """Probe the trunk as it is; training's own clock stands still meanwhile."""
@@ -246,6 +235,7 @@ class Trainer(TrainingLoop[Run, Batch]):
     def _state(self) -> dict[str, Any]:
         return {
             "objective": self.objective.state_dict(),
+            "pending": self.objective.pending_state(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             **self.averages.state(),
             "online": self.online,
@@ -256,6 +246,7 @@ class Trainer(TrainingLoop[Run, Batch]):
     def _restore(self, state: dict[str, Any]) -> None:
         self.contents = checkpoint.contents(state, self.checkpoints, self.run.digest) | self.contents
         self.objective.load_state_dict(state["objective"])
+        self.objective.restore_pending(state.get("pending"))
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             checkpoint.restore_optimizer(optimizer, saved)
         self.averages.restore(state, self.device)

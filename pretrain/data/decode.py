@@ -99,7 +99,8 @@ def read_rgb(path: Path, *, upright: bool = False) -> Image.Image:
 def to_tensor(image: Image.Image, path: Path) -> Tensor:
     """The image of `open_image` as 8-bit RGB on the CPU: uint8, 3 x height x width, the channels last in memory.
 
-    EXIF orientation is ignored. The pixels are those of `to_rgb`, and so is BadData.
+    EXIF orientation is ignored. The pixels are those of `to_rgb`, and so is BadData. Of a JPEG with damaged data that
+    every decoder fills, libjpeg prints a warning, which Pillow hides.
     """
     import torch
 

@@ -23,6 +23,7 @@ from ..runtime.settings import own_settings
 from ..runtime.shared_work import fails_together
 from ..specs.datasets import DATASETS
 from ..specs.measurement import Evaluation
+from ..specs.run import Run
 from ..training.session import Session, resolve_device
 from .features import TOGETHER, extract
 from .knn import knn_hits
@@ -139,3 +140,14 @@ def _evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Rec
             record.finish(results, made_of)
         first_says(None)  # it is finished
     return record
+
+
+def probe_due(run: Run, epoch: int, every: int) -> bool:
+    """Whether to probe after this epoch, where that is done every so many epochs, and 0 says only after the last."""
+    if DATASETS[run.dataset].large:  # a pass over its images takes as long as training on them
+        return False
+    remaining = run.epochs - epoch
+    every = min(every, max(1, run.epochs // 3))  # a short run is looked at thrice
+    if every and remaining < 0.05 * run.epochs:
+        every = max(1, every // 4)
+    return remaining == 0 or (every > 0 and epoch % every == 0)

@@ -61,7 +61,7 @@ class CMC(Method):
         )
         self.register_buffer("log_normalisers", torch.full((2,), torch.inf))  # one a bank; infinite = not fixed yet
         self.fixed = False  # whether they are: known to the host, which would wait to read it from the device
-        self.register_load_state_dict_post_hook(_note_fixed)
+        self.register_load_state_dict_post_hook(_note_fixed)  # type: ignore[no-untyped-call]
 
     def allocate(self, images: int) -> None:
         """Make the banks (2 x images x D), with rows of a length about 1 in random directions."""

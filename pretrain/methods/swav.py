@@ -54,7 +54,7 @@ class SwAV(Method):
         self.register_buffer("queue", torch.zeros(large, queue, run.projector.out))  # newest first
         self.register_buffer("queued", torch.zeros((), dtype=torch.int64))  # rows of the queue that are filled
         self.filled = 0  # the same number on the host, which would wait to read it from the device
-        self.register_load_state_dict_post_hook(_note_filled)
+        self.register_load_state_dict_post_hook(_note_filled)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Targets:

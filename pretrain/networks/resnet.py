@@ -71,6 +71,15 @@ def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential
     return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), BatchNorm(channels_out))
 
 
+class Stage(nn.Sequential, Recomputable):
+    """Blocks on maps of one size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self:
+            x = self.part(block, x)
+        return x
+
+
 class ResNet(Recomputable):
     """Images (N x channels x H x W) to representations (N x features), the average over the last map."""
 
@@ -91,7 +100,7 @@ class ResNet(Recomputable):
             for position in range(depth):
                 blocks.append(block(channels, stage_width, 2 if stage and position == 0 else 1))
                 channels = stage_width * block.expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+            self.add_module(f"layer{stage + 1}", Stage(*blocks))
         self.features = channels
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -103,8 +112,7 @@ class ResNet(Recomputable):
     def forward(self, x: Tensor) -> Tensor:
         x = self.part(nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool), x)
         for stage in range(1, 5):
-            for block in self.get_submodule(f"layer{stage}").children():
-                x = self.part(block, x)
+            x = self.get_submodule(f"layer{stage}")(x)
         return x.mean(dim=(2, 3))
 
 

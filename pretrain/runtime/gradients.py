@@ -19,7 +19,7 @@ MESSAGE_BYTES = 25 * 2**20  # DistributedDataParallel's bucket_cap_mb
 
 
 def mean_gradients(
-    loss: Tensor, parameters: Sequence[Tensor], passengers: Sequence[Tensor] = ()
+    loss: Tensor, parameters: Sequence[Tensor], passengers: Sequence[Tensor] = (), *, keep_graph: bool = False
 ) -> list[Tensor | None]:
     """The gradients of the mean of the processes' losses; None for a parameter that this process's loss does not use.
 
@@ -29,7 +29,7 @@ def mean_gradients(
     """
     parameters = list(parameters)
     if world() == 1:
-        return list(torch.autograd.grad(loss, parameters, allow_unused=True))
+        return list(torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))
     common = parameters[0].dtype
     values = [passenger.detach().to(torch.promote_types(passenger.dtype, common)) for passenger in passengers]
     messages = _Messages([*values, *reversed(parameters)])
@@ -40,7 +40,10 @@ def mean_gradients(
         parameter.register_hook(partial(messages.add, last - number)) for number, parameter in enumerate(parameters)
     ]
     try:
-        used = [gradient is not None for gradient in torch.autograd.grad(loss, parameters, allow_unused=True)]
+        used = [
+            gradient is not None
+            for gradient in torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+        ]
     finally:
         for hook in hooks:
             hook.remove()

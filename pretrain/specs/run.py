@@ -131,12 +131,20 @@ class Comprehensive(Spec):
     training: Literal["two-level", "joint", "comp-only"] = "two-level"
     hypergradient: Literal["jvp", "unrolled", "finite-difference", "none"] = "jvp"
     virtual_lr: Amount | None = None  # step size of the virtual step; None = the current learning rate
+    # Batch of the outer loss. "next" (jvp alone): its gradient comes with the next step, at the weights that the
+    # optimiser made; so it costs no pass of its own, and g_xi learns of a step one step later. That is the exact
+    # gradient of the virtual step under plain SGD; under other optimisers see two_level/next_batch.py.
+    outer_batch: Literal["same", "next"] = "same"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order > 1 and self.order % 2:
             reason = "an odd polynomial rewards one huge eigenvalue"
             raise ValueError(f"Comprehensive.order must be 1 or even, not {self.order}: {reason}")
+        if self.outer_batch == "next" and (self.training, self.hypergradient) != ("two-level", "jvp"):
+            raise ValueError(
+                "Comprehensive.outer_batch next needs training two-level and hypergradient jvp; valid: same"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

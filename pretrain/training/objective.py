@@ -19,6 +19,7 @@ from ..runtime.gradients import mean_gradients
 from ..runtime.randomness import generator
 from ..specs.run import Run
 from ..views.batch import Batch
+from .session import Session
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 
@@ -35,6 +36,7 @@ class Objective(nn.Module):
         self.xi: list[nn.Parameter] = []  # of regularisers, which a plain method has none of
         self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
         self.recompute = False  # keep few activations, and compute them again in the backward pass
+        self.incomplete = False  # what was restored from a checkpoint waits for `complete_pending`
         self.kept_share = 0.0  # of the activations that a first pass may keep for a later one; here there is none
         self._compiled: Callable[[Sequence[Tensor]], Embedded] | None = None  # the method's `embed`
 
@@ -43,14 +45,16 @@ class Objective(nn.Module):
         self.recompute = True
         recompute_activations(self)
 
-    def compile(self) -> None:  # type: ignore[override]  # nn.Module's would compile `forward`, which is not there
-        """Compute embeddings, and their gradients, by kernels that torch.compile makes; the method's loss stays eager.
+    def compute_as(self, session: Session) -> None:
+        """Follow the session's `recompute`, `compile` and `kept_share`; the gradients stay the same.
 
-        Raises ValueError beside recomputation: a compiler decides by itself what it keeps.
+        Compiled are embeddings and their gradients; the method's loss is not.
         """
-        if self.recompute:
-            raise ValueError("compile and recompute exclude each other; give one of the two")
-        self._compiled = torch.compile(self.method.embed, dynamic=False)
+        if session.recompute:
+            self.recompute_activations()
+        if session.compile:
+            self._compiled = torch.compile(self.method.embed, dynamic=False)
+        self.kept_share = session.kept_share
 
     def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter), equal on all processes.
@@ -66,6 +70,16 @@ class Objective(nn.Module):
         logged = {"loss": loss.detach()}
         fill(list(self.psi.values()), loss, [*logged.values(), *passengers])
         return logged
+
+    def pending_state(self) -> dict[str, Any] | None:
+        """What a step leaves for the next one beside weights, for a checkpoint: nothing, but for TwoLevelObjective."""
+        return None
+
+    def restore_pending(self, state: dict[str, Any] | None) -> None:
+        """Take over what `pending_state` gave. While `incomplete`, `complete_pending` must follow."""
+
+    def complete_pending(self, batch: Batch) -> None:
+        """Go on from what was restored, with the batch of the step before."""
 
     def after_step(self, progress: float) -> None:
         """Tell the method that its parameters were updated by the gradients of the last `backward`."""

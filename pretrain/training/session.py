@@ -39,6 +39,8 @@ class Session:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.compile and self.recompute:  # a compiler decides by itself what it keeps
+            raise ValueError("compile and recompute exclude each other; give one of the two")
 
     def layout(self, device: str, precision: str, width: int = NARROW + 1) -> Literal["channels-last", "contiguous"]:
         """The layout of images in memory for training a trunk of this width, on "cpu" or "cuda".

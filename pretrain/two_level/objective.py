@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from ..methods.base import Embedded, Method, Targets
 from ..methods.parts.regulariser import Coupling, Outputs, Regulariser
 from ..networks.running_statistics import frozen_statistics
 from ..runtime.distributed import average_, gather
+from ..runtime.gradients import mean_gradients
 from ..runtime.precision import at_least_float32
 from ..runtime.randomness import generator
 from ..specs.run import Comprehensive, Run
@@ -28,6 +30,7 @@ from . import hypergradient
 from .compmod import CompMod
 from .hypergradient import Parameters
 from .kept import KeptActivations, eager
+from .next_batch import Origin, Pending
 
 
 class TwoLevelObjective(Objective):
@@ -47,6 +50,8 @@ class TwoLevelObjective(Objective):
         assert self.active, "a method without regularisers has a plain objective"
         self.xi = [p for regulariser in self.active for p in regulariser.parameters()]
         self.kept_share = Session.kept_share
+        self.pending: Pending | None = None  # the step before, where the outer loss is that of the next batch
+        self._restored: Origin | None = None  # where that one starts, from a checkpoint, until its batch is there
 
     def backward(self, batch: Batch, *, lr: float, passengers: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Fill `.grad` of psi (None where the loss did not use a parameter) and of xi, equal on all processes.
@@ -56,6 +61,8 @@ class TwoLevelObjective(Objective):
         """
         settings, psi = self.settings, list(self.psi.values())
         two_level = settings.training == "two-level" and settings.hypergradient != "none"
+        on_next = two_level and settings.outer_batch == "next"
+        step_size = lr if settings.virtual_lr is None else settings.virtual_lr
         keep = two_level and settings.hypergradient == "jvp" and not self.recompute
         kept = KeptActivations(self.kept_share) if keep else None
         with self.autocast():
@@ -71,7 +78,8 @@ class TwoLevelObjective(Objective):
         y = _outputs(embedded)
         couplings = [regulariser.on(batch, len(y.z1)) for regulariser in self.active]
         terms = [coupling(y) for coupling in couplings]
-        inner = ssl + _weighted([c.weight for c in couplings], [coupled for coupled, _ in terms])
+        coupled_loss = _weighted([c.weight for c in couplings], [coupled for coupled, _ in terms])
+        inner = ssl + coupled_loss
         own = _weighted([c.own_weight for c in couplings], [own for _, own in terms])
         logged = {"loss": inner, "loss_ssl": ssl}
         for regulariser, (coupled_term, own_term) in zip(self.active, terms, strict=True):
@@ -82,17 +90,25 @@ class TwoLevelObjective(Objective):
             fill([*psi, *self.xi], inner + own, passengers)
             return logged
 
-        if two_level and settings.hypergradient == "unrolled":
+        v: Parameters = {}
+        if on_next:
+            v = self._fill_apart(ssl, coupled_loss, passengers)
+            slopes = []
+        elif two_level and settings.hypergradient == "unrolled":
             slopes = _fill_and_keep_the_graph(psi, inner, passengers)
         else:
             fill(psi, inner, passengers)
             slopes = [p.grad for p in psi]
         y = Outputs(*(output.detach() for output in y))
-        del embedded, ssl, terms, inner, own  # the next graph must not stand beside this one
+        del embedded, ssl, terms, inner, own, coupled_loss  # the next graph must not stand beside this one
         hyper = [torch.zeros_like(p) for p in self.xi]
         with frozen_statistics(self):
-            if two_level:
-                hyper = self._hypergradient(batch.views, targets, couplings, y, slopes, kept, lr)
+            if on_next:
+                hyper = self._pending_hypergradient(v) if self.pending else hyper
+                origin = Origin.of(self.psi, self.xi, step_size)
+                self.pending = Pending(origin, batch.views, couplings, y, kept)
+            elif two_level:
+                hyper = self._hypergradient(batch.views, targets, couplings, y, slopes, kept, step_size)
             own = _weighted([c.own_weight for c in couplings], [coupling(y)[1] for coupling in couplings])
             towards_own = torch.autograd.grad(own, self.xi, materialize_grads=True)
         both = [h + c for h, c in zip(hyper, towards_own, strict=True)]
@@ -109,25 +125,15 @@ class TwoLevelObjective(Objective):
         y: Outputs,
         slopes: Sequence[Tensor | None],
         kept: KeptActivations | None,
-        lr: float,
+        step_size: float,
     ) -> list[Tensor]:
         """dL_ssl(psi')/dxi by the backend of the spec; all of it on the same batch, at the psi before its step.
 
         `slopes` is the inner loss's gradient by psi: for "unrolled" this process's with its graph, else the mean.
         """
         settings = self.settings
-        step_size = lr if settings.virtual_lr is None else settings.virtual_lr
         psi = {name: p.detach() for name, p in self.psi.items()}
         named = dict(zip(psi, slopes, strict=True))
-
-        def network(parameters: Parameters) -> Outputs:
-            with self.autocast():
-                embedded = _call(self.method, parameters, self.method.embed, views)
-            return _outputs(embedded)
-
-        def coupled(outputs: Sequence[Tensor]) -> Tensor:
-            y = Outputs(*outputs)
-            return _weighted([c.weight for c in couplings], [coupling(y)[0] for coupling in couplings])
 
         def outer(parameters: Parameters) -> Tensor:
             with self.autocast():
@@ -137,9 +143,75 @@ class TwoLevelObjective(Objective):
         if settings.hypergradient == "unrolled":
             return hypergradient.unrolled(outer, psi, named, self.xi, step_size)
         v = hypergradient.outer_gradient(outer, psi, named, step_size)
+        network, coupled = self._network(views), _coupled(couplings)
         if settings.hypergradient == "finite-difference":
             return hypergradient.finite_difference(network, coupled, psi, v, self.xi, step_size)
         return hypergradient.jvp(network, coupled, psi, v, y, self.xi, step_size, kept)
+
+    def _pending_hypergradient(self, v: Parameters) -> list[Tensor]:
+        """The pending step's, with v the gradient of L at the weights and on the batch of now."""
+        assert self.pending is not None
+        origin, views, couplings, y, kept = (getattr(self.pending, field.name) for field in fields(Pending))
+        xi = [p.requires_grad_() for p in origin.xi]
+
+        def coupled(outputs: Sequence[Tensor]) -> Tensor:
+            return self._with_xi(xi, _coupled(couplings), outputs)
+
+        return hypergradient.jvp(self._network(views), coupled, origin.psi, v, y, xi, origin.step_size, kept)
+
+    def _fill_apart(self, ssl: Tensor, coupled: Tensor, passengers: Sequence[Tensor]) -> Parameters:
+        """As `fill` of both losses; returns the gradient of L_ssl alone."""
+        psi = list(self.psi.values())
+        parts = mean_gradients(coupled, psi, keep_graph=True), mean_gradients(ssl, psi, passengers)
+        for parameter, *gradients in zip(psi, *parts, strict=True):
+            there = [gradient for gradient in gradients if gradient is not None]
+            parameter.grad = torch.stack(there).sum(0) if len(there) == 2 else there[0] if there else None
+        pairs = zip(self.psi.items(), parts[1], strict=True)
+        return {name: torch.zeros_like(p) if gradient is None else gradient for (name, p), gradient in pairs}
+
+    def pending_state(self) -> dict[str, Any] | None:
+        """What a checkpoint needs, beside the last batch, to go on; None where nothing is pending."""
+        origin = self.pending.origin if self.pending else self._restored
+        return origin.state() if origin else None
+
+    def restore_pending(self, state: dict[str, Any] | None) -> None:
+        """As Objective. Raises ValueError, KeyError or TypeError on what does not fit."""
+        if self.settings.outer_batch == "next":
+            self._restored, self.incomplete = Origin.restored(state or {}, self.psi, self.xi), True
+
+    def complete_pending(self, batch: Batch) -> None:
+        """Make the restored step pending: its first forward pass once more."""
+        assert self._restored is not None
+        origin, kept = self._restored, None if self.recompute else KeptActivations(self.kept_share)
+        psi = {name: p.clone().requires_grad_() for name, p in origin.psi.items()}
+        with frozen_statistics(self):
+            with eager(), self.autocast(), kept or nullcontext():
+                embedded = _call(self.method, psi, self.method.embed, batch.views)
+            if kept:
+                kept.prune()
+            y = _outputs(embedded.detach())
+            couplings = [regulariser.on(batch, len(y.z1)) for regulariser in self.active]
+            with torch.no_grad():
+                self._with_xi(origin.xi, _coupled(couplings), y)  # a coupling may hold what it makes of its first y
+        self.pending = Pending(origin, batch.views, couplings, y, kept)
+        self._restored, self.incomplete = None, False
+
+    def _network(self, views: Sequence[Tensor]) -> Callable[[Parameters], Outputs]:
+        """F: from psi to what regularisers see of these views."""
+
+        def network(parameters: Parameters) -> Outputs:
+            with self.autocast():
+                embedded = _call(self.method, parameters, self.method.embed, views)
+            return _outputs(embedded)
+
+        return network
+
+    def _with_xi(self, xi: Sequence[Tensor], function: Callable[..., Tensor], *args: Any) -> Tensor:
+        """The function's value with these parameters in place of the regularisers' own."""
+        bound = _Bound(nn.ModuleList(self.active))
+        named = dict(zip((name for name, _ in bound.named_parameters()), xi, strict=True))
+        value: Tensor = torch.func.functional_call(bound, named, (function, *args))
+        return value
 
     def _norms(self, hyper: Sequence[Tensor], towards_own: Sequence[Tensor]) -> dict[str, Tensor]:
         norms, start = {}, 0
@@ -161,18 +233,18 @@ def regularised_objective(run: Run, method: Method, autocast: Autocast) -> TwoLe
 
 
 class _Bound(nn.Module):
-    """Calls a function with other parameters in place of a method's own: functional_call reaches only `forward`."""
+    """Calls a function with other parameters in place of a module's own: functional_call reaches only `forward`."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.method = method
+        self.module = module
 
     def forward(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
 
 
 def _call(method: Method, parameters: Parameters, function: Callable[..., Any], *args: Any) -> Any:
-    named = {f"method.{name}": p for name, p in parameters.items()}
+    named = {f"module.{name}": p for name, p in parameters.items()}
     return torch.func.functional_call(_Bound(method), named, (function, *args))
 
 
@@ -188,6 +260,16 @@ def _fill_and_keep_the_graph(psi: Sequence[Tensor], loss: Tensor, passengers: Se
         parameter.grad = None if slope is None else slope.detach().clone()
     average_([*(p.grad for p in psi if p.grad is not None), *passengers])
     return list(slopes)
+
+
+def _coupled(couplings: Sequence[Coupling]) -> Callable[[Sequence[Tensor]], Tensor]:
+    """M: from y to the coupled terms of the inner loss."""
+
+    def coupled(outputs: Sequence[Tensor]) -> Tensor:
+        y = Outputs(*outputs)
+        return _weighted([c.weight for c in couplings], [coupling(y)[0] for coupling in couplings])
+
+    return coupled
 
 
 def _weighted(weights: Sequence[float], terms: Sequence[Tensor]) -> Tensor:

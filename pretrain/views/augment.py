@@ -35,7 +35,7 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 _ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
 NUMBERS = 16 + 2 * CROP_TRIES  # random numbers a view; each has its place, whichever operations are used
 _CHUNK = {"cpu": 1 << 18}  # floats of one piece: a mebibyte fits the cache of a core
-_CHUNK_ELSEWHERE = 1 << 26  # 256 MiB: two views of a batch of 512 at 96 px are one piece, at 224 px three
+_CHUNK_ELSEWHERE = 1 << 25  # 128 MiB: two views of a batch of 512 at 96 px are one piece, at 224 px five
 
 Changes = dict[str, list[Tensor]]  # by operation: the rows of the images that it changes, and its parameters for them
 Operation = Callable[[Tensor, Changes, int], Tensor]
@@ -241,7 +241,8 @@ def crop_boxes(augmentation: Augmentation, numbers_NR: Tensor, sides_N2: Tensor)
 def augment(x_NCHW: Tensor, changes: Changes, size: int) -> Tensor:
     """Make views of side `size` from images in [0, 1], in recipe S's order; the images are overwritten."""
     _recolour(x_NCHW, changes)
-    view_NCSS = resized_crop(x_NCHW, *changes["crop"], size).clamp_(0, 1)
+    top_N, left_N, height_N, width_N, flipped_N = changes["crop"]
+    view_NCSS = resized_crop(x_NCHW, top_N, left_N, height_N, width_N, flipped_N, size).clamp_(0, 1)
     _blur_and_solarize(view_NCSS, changes)
     return view_NCSS
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -86,8 +87,8 @@ def cut(path: Path, image: Image.Image, windows: Sequence[Window]) -> list[Tenso
 def _resized(pixels_3HW: Tensor, window: Window) -> Tensor:
     left, top, right, bottom = window.box
     width, height = window.resized
-    # Cut first: the kernel would otherwise look beyond the box.
-    box_13HW = pixels_3HW[None, :, top:bottom, left:right]
+    # Cut first, for the kernel would look beyond the box, and copied, for it takes longer on memory with gaps.
+    box_13HW = pixels_3HW[None, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last)
     resized_3HW = interpolate(box_13HW, (height, width), mode="bicubic", antialias=True)[0]
     x, y = (round((side - window.size) / 2) for side in window.resized)
     return resized_3HW[:, y : y + window.size, x : x + window.size]

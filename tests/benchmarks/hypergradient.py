@@ -189,7 +189,8 @@ SUBJECT = Subject(
     columns={
         "median ms": lambda f, _: f"{1e3 * median(f):,.0f}",
         "least ms": lambda f, _: f"{1e3 * best(f):,.0f}",
-        "plain steps": lambda f, plain: times(f, plain).replace(" x", ""),
+        "plain steps, by time": lambda f, plain: times(f, plain).replace(" x", ""),
+        "by core time": lambda f, plain: times(f, plain, "core_seconds").replace(" x", ""),
         "memory, MiB": lambda f, _: f"{f['memory_mib']:,.0f}",
         "error of the gradient": lambda f, _: f"{median(f, 'error'):.1e}" if "error" in f else "",
     },

@@ -95,6 +95,7 @@ SUBJECT = Subject(
         "median s": lambda f, _: f"{median(f):.2f}",
         "core-seconds": lambda f, _: f"{best(f, 'core_seconds'):.1f}",
         "time of ours": times,
+        "core time of ours": lambda f, ours: times(f, ours, "core_seconds"),
         "memory, MiB": memory,
         "rows that differ": lambda f, _: f"{median(f, 'rows that differ'):,.0f}",
     },

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 import time
@@ -33,21 +34,22 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="sizes of the smoke test, to see that all of it runs")
     parser.add_argument("--dry-run", action="store_true", help="print the tables and write nothing")
     asked = parser.parse_args()
-    figures = page.read_figures(page.FIGURES)
     for part, cases in chosen(asked.parts).items():
         subject = load(part)
         rounds, threads = asked.rounds or subject.rounds, asked.threads or subject.threads
         with tempfile.TemporaryDirectory() as scratch:
             sizes = dict(subject.tiny if asked.tiny else subject.sizes)
             made_by = {"machine": page.machine(), "date": page.today(), "threads": threads, "sizes": sizes}
+            made_by["load"] = round(os.getloadavg()[0], 1)  # before the first call; of an idle machine about 0
             made_by["versions"] = {name: version(name) for name in SHARED}
             started = time.perf_counter()
             for case, measured in zip(
                 cases, measure(subject, cases, sizes | {"scratch": scratch}, rounds, threads), strict=True
             ):
                 print(f"\n{part}/{case}\n{table(subject, measured)}", flush=True)
-                figures.setdefault("cpu", {}).setdefault(part, {})[case] = {**made_by, "figures": measured}
                 if not (asked.tiny or asked.dry_run):
+                    figures = page.read_figures(page.FIGURES)
+                    figures.setdefault("cpu", {}).setdefault(part, {})[case] = {**made_by, "figures": measured}
                     page.write_figures(page.FIGURES, figures)
                     page.replace_between(page.PAGE, MARKER, tables(figures["cpu"]))
         print(f"\n{part}: {time.perf_counter() - started:.0f} s")
@@ -98,7 +100,8 @@ def tables(cpu: Mapping[str, Any]) -> str:
         for case in (case for case in subject.cases if case in cpu[part]):
             stored = cpu[part][case]
             versions = ", ".join(f"{name} {number}" for name, number in stored["versions"].items())
-            where = f"{stored['machine']}, {stored['threads']} threads a process, {versions}, {stored['date']}"
+            threads = f"{stored['threads']} thread{'s' * (stored['threads'] > 1)} a process"
+            where = f"{stored['machine']}, {threads}, {versions}, {stored['date']}, others' load {stored['load']:g}"
             if where != said:
                 text.append(f"{subject.text.format(**stored['sizes'])} Measured on {where}.\n")
                 said = where

@@ -35,7 +35,7 @@ from compmod.pretrain.specs.run import PLUS, Run
 from compmod.pretrain.trainer import Trainer
 from compmod.pretrain.training.interruption import Stop
 from compmod.pretrain.training.session import Session
-from compmod.pretrain.views.augment import Views
+from compmod.pretrain.views.augment import Views, make_views, make_views_of_crops
 from compmod.pretrain.views.batch import Batch
 
 MARKER = "benchmarks on a GPU"
@@ -81,8 +81,8 @@ class TimedTrainer(Trainer):
             wait(self.device)
             self.ended = time.perf_counter()
 
-    def _probe_due(self, epoch: int) -> bool:
-        return False
+    def _probe(self, epoch: int) -> None:
+        pass
 
 
 def wait(device: torch.device | str) -> None:
@@ -165,7 +165,7 @@ def _phases(device: str, sizes: Sizes, precision: Any) -> dict[str, float]:
             embedded = objective.method.embed(batch.views)
             objective.method.loss(embedded, objective.method.targets(batch))
 
-    made = seconds(lambda: [make(pixels, index, 0) for make in makers], device, sizes.steps)
+    made = seconds(lambda: make_views(makers, pixels, index, 0), device, sizes.steps)
     ahead = seconds(forward, device, sizes.steps)
     whole = seconds(lambda: objective.backward(batch, lr=1e-3), device, sizes.steps)
     updated = seconds(optimizer.step, device, sizes.steps)
@@ -213,7 +213,7 @@ def _large(device: str, sizes: Sizes, precision: Any) -> float:
     makers = [Views(view, DATASETS["imagenet"], 0, number) for number, view in enumerate(views)]
 
     def step() -> None:
-        made = [make.after_crop(crops, batch.index, 0) for make in makers]
+        made = make_views_of_crops(makers, [crops] * len(makers), batch.index, 0)
         ready = tuple(view.contiguous(memory_format=torch.channels_last) for view in made)
         objective.backward(replace(batch, views=ready), lr=1e-3)
         optimizer.step()

@@ -156,7 +156,7 @@ def compare(float32: list[float], bfloat16: list[float]) -> dict[str, float | in
         "low": mean - half,
         "high": mean + half,
         "p": max(below, above),
-        "equivalent": "yes" if max(below, above) < LEVEL else "no",
+        "equivalent": "shown" if max(below, above) < LEVEL else "not shown",
     }
 
 
@@ -164,8 +164,9 @@ def summary(runs: list[Run], rows: dict[str, dict[str, str]]) -> dict[str, dict[
     """`compare` of every method that has at least two whole pairs among `runs`."""
     found = {}
     for method in METHODS:
-        of_method = {(run.seed, run.precision): rows[run.digest] for run in runs if run.digest in rows}
-        of_method = {key: row for key, row in of_method.items() if row["method"] == method}
+        of_method = {
+            (run.seed, run.precision): rows[run.digest] for run in runs if run.method == method and run.digest in rows
+        }
         measures = {
             seed: [float(of_method[seed, precision]["mean"]) for precision in PRECISIONS]
             for seed in sorted({seed for seed, _ in of_method})

@@ -103,6 +103,7 @@ SUBJECT = Subject(
         "median s": lambda f, _: f"{median(f):.2f}",
         "core-seconds": lambda f, _: f"{best(f, 'core_seconds'):.1f}",
         "time of ours": times,
+        "core time of ours": lambda f, ours: times(f, ours, "core_seconds"),
         "accuracy": lambda f, _: f"{100 * median(f, 'accuracy'):.1f} %",
     },
 )

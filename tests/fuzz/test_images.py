@@ -86,6 +86,7 @@ FREE_SIZE = {"1 x 1", "no square"}  # are no faults of an ImageNet image
 def test_an_image_is_read_as_its_format_means_or_named(layout: str, server: Server, tmp_path: Path) -> None:
     kind = LAYOUTS[layout]
     server.warm(function="perfect_detector:prepare")
+    server.warm(function="images_as_read:prepare")
     shown = picture(*kind.side)
     found = []
     for name, odd in ODD.items():

@@ -13,7 +13,8 @@ from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.run import Run
 from compmod.pretrain.views.batches import feed
 from compmod.pretrain.views.crops import RandomCrops
-from compmod.pretrain.views.loader import batches, training_requests
+from compmod.pretrain.views.loader import batches
+from compmod.pretrain.views.requests import training_requests
 from gpu_device import DEVICE, REHEARSAL, no_waits
 from PIL import Image
 

@@ -9,7 +9,7 @@ import torch
 from compmod.pretrain.runtime.randomness import generator, uniform
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.run import Augmentation
-from compmod.pretrain.views.augment import Views
+from compmod.pretrain.views.augment import Views, make_views
 from compmod.pretrain.views.colour import (
     adjust_brightness,
     adjust_contrast,
@@ -90,6 +90,14 @@ def test_whole_views_equal_the_cpus(side: int, dataset: str) -> None:
     on_device = views(batch.to(DEVICE), index, 3)
     assert on_device.device.type == DEVICE
     torch.testing.assert_close(on_device.cpu(), views(batch, index, 3), rtol=0, atol=NORMALISED)
+
+
+def test_views_made_together_equal_the_cpus_made_alone() -> None:
+    batch, index = pixels(96, 32), torch.arange(96)
+    kinds = (EVERYTHING, Augmentation(blur=0.9, size=16), Augmentation(grey=0.5))
+    views = [Views(kind, DATASETS["cifar10"], seed=1, view=number) for number, kind in enumerate(kinds)]
+    for made, view in zip(make_views(views, batch.to(DEVICE), index, 3), views, strict=True):
+        torch.testing.assert_close(made.cpu(), view(batch, index, 3), rtol=0, atol=NORMALISED)
 
 
 def test_solarized_views_equal_the_cpus_but_for_values_at_the_threshold() -> None:

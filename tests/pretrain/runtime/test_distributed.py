@@ -16,7 +16,14 @@ from paths import FIXTURES
 from process_group import run_group
 
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
-VARIANTS = ["simclr+ unrolled", "simclr+ finite-difference", "byol+ joint", "byol recomputed", "simclr+ recomputed"]
+VARIANTS = [
+    "simclr+ unrolled",
+    "simclr+ finite-difference",
+    "simclr+ next",
+    "byol+ joint",
+    "byol recomputed",
+    "simclr+ recomputed",
+]
 WORLDS = (2, 4)
 TOLERANCE = 1e-10  # relative to the norm of the whole tensor, or of all gradients where one is nearly zero
 

@@ -10,7 +10,17 @@ import torch
 from compmod.pretrain.runtime.randomness import generator, uniform
 from compmod.pretrain.specs.datasets import DATASETS, Dataset
 from compmod.pretrain.specs.run import Augmentation
-from compmod.pretrain.views.augment import NUMBERS, Views, crop_boxes, draw
+from compmod.pretrain.views.augment import (
+    NUMBERS,
+    Operation,
+    Views,
+    _together,
+    augment,
+    augment_crops,
+    crop_boxes,
+    draw,
+    make_views,
+)
 from PIL import Image
 from scipy.stats import chisquare, ks_2samp, kstest  # type: ignore[import-untyped]
 from tolerance import rounding
@@ -119,6 +129,24 @@ def test_a_crop_is_flipped_before_it_is_rotated() -> None:
 def test_a_crop_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected uint8 crops, images x 3 x 32 x 32, and an index for each, not"):
         Views(Augmentation(), CIFAR, 0, 0).after_crop(torch.zeros(shape, dtype=torch.uint8), torch.arange(2), 0)
+
+
+@pytest.mark.parametrize("operation", [augment, augment_crops])
+def test_views_that_a_gpu_makes_together_are_those_made_alone(operation: Operation) -> None:
+    """Views of different augmentations, in pieces that end within a view."""
+    pixels, index = [random_uint8(40), random_uint8(40).flip(2)], torch.arange(40)
+    views = [Views(EVERYTHING, CIFAR, 3, 0), Views(Augmentation(blur=0.9, grey=0.0, crop_min=0.5), CIFAR, 3, 1)]
+    together = _together(views, pixels, index, 5, operation)
+    alone = [_together([view], [own], index, 5, operation) for view, own in zip(views, pixels, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=TOLERANCE)
+
+
+def test_each_view_of_several_has_its_own_size() -> None:
+    pixels, index = random_uint8(6), torch.arange(6)
+    views = [Views(Augmentation(size=size), CIFAR, 0, number) for number, size in enumerate((16, 8, 16))]
+    made = make_views(views, pixels, index, 2)
+    for view, one in zip(made, views, strict=True):
+        assert torch.equal(view, one(pixels, index, 2))
 
 
 def test_boxes_of_images_of_different_sizes_are_those_of_each_alone() -> None:

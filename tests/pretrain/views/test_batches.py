@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.run import Augmentation, Backbone, Projector, Run
 from compmod.pretrain.trainer import train
 from compmod.pretrain.training.session import Session
-from compmod.pretrain.views.batches import feed
+from compmod.pretrain.views.batch import Batch
+from compmod.pretrain.views.batches import feed, on_side_stream
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -86,6 +89,49 @@ def test_a_feed_from_memory_may_start_at_any_step(start: int) -> None:
     for mine, theirs in zip(feed(few, run, range(start, 14), CPU, 0), straight[start:], strict=True):
         assert torch.equal(mine.index, theirs.index)
         assert all(torch.equal(a, b) for a, b in zip(mine.views, theirs.views, strict=True))
+
+
+class _Cuda:
+    """Stands for torch.cuda: notes which stream makes a batch, and what the computing one does with it."""
+
+    def __init__(self) -> None:
+        self.stream_now, self.notes = "computing", list[str]()
+
+    def Stream(self, device: torch.device) -> str:  # as torch names it
+        return "side"
+
+    @contextlib.contextmanager
+    def stream(self, name: str) -> Iterator[None]:
+        self.stream_now = name
+        yield
+        self.stream_now = "computing"
+
+    def current_stream(self, device: torch.device) -> _Cuda:
+        return self
+
+    def wait_stream(self, name: str) -> None:
+        self.notes.append(f"{self.stream_now} waits for {name}")
+
+
+def test_on_cuda_a_side_stream_makes_batches_and_the_computing_one_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = _Cuda()
+    kept: list[torch.Tensor] = []
+
+    def made() -> Iterator[Batch]:
+        for step in range(2):
+            cuda.notes.append(f"{cuda.stream_now} makes {step}")
+            views = (torch.zeros(1), torch.ones(1))
+            yield Batch(views=views, index=torch.zeros(1), labels=torch.zeros(1), step=step)
+
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: kept.append(tensor))
+    for batch in on_side_stream(made(), CPU):
+        cuda.notes.append(f"{cuda.stream_now} takes {batch.step}")
+        assert all(any(tensor is other for other in kept) for tensor in (*batch.views, batch.labels))
+    expected = [(f"side makes {step}", "computing waits for side", f"computing takes {step}") for step in range(2)]
+    assert cuda.notes == [note for notes in expected for note in notes]
 
 
 def test_views_of_several_sizes_come_from_disk(pictures: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from compmod.pretrain.evaluate.probe import probe_due
 from compmod.pretrain.networks.build import build_backbone
 from compmod.pretrain.optim import build_optimizer
 from compmod.pretrain.recipes.evaluation import linear_protocol, semi_protocol
@@ -18,7 +18,6 @@ from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Backbone, Comprehensive, Run
-from compmod.pretrain.trainer import Trainer
 from compmod.pretrain.training import checkpoint
 from compmod.pretrain.training.objective import build_objective
 from compmod.pretrain.training.session import Session
@@ -109,10 +108,8 @@ def test_the_session_saves_and_looks_as_often_as_predicted() -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2, 6, 14, 100, 1000, 2000])
 def test_a_pretraining_is_probed_as_often_as_the_trainer_does(epochs: int) -> None:
-    trainer: Any = SimpleNamespace(
-        dataset=DATASETS["cifar10"], run=SimpleNamespace(epochs=epochs), session=Session(device="cpu")
-    )
-    due = [Trainer._probe_due(trainer, epoch) for epoch in range(1, epochs + 1)]
+    run = replace(preset("simclr", "cifar10"), epochs=epochs)
+    due = [probe_due(run, epoch, Session().online_every) for epoch in range(1, epochs + 1)]
     assert online_probes(epochs) == sum(due)
 
 
