@@ -85,10 +85,10 @@ def test_a_process_takes_less_of_a_batch_that_others_share() -> None:
 
 
 def test_a_larger_batch_takes_more_and_recomputation_less() -> None:
-    run = narrow("simclr")
+    run = replace(narrow("simclr"), batch_size=64)
     step = peak_bytes(run) - memory._images_bytes(run)
-    assert peak_bytes(replace(run, batch_size=64)) - memory._images_bytes(run) > 2.5 * step
-    assert peak_bytes(run, recompute=True) - memory._images_bytes(run) < 0.8 * step
+    assert peak_bytes(replace(run, batch_size=16)) - memory._images_bytes(run) < 0.5 * step
+    assert peak_bytes(run, recompute=True) - memory._images_bytes(run) < 0.9 * step
 
 
 def test_processes_that_cannot_share_the_batch_are_refused() -> None:

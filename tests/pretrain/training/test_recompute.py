@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compmod.pretrain.networks.recomputation import Recomputable
+from compmod.pretrain.networks.recomputation import Recomputable, recompute_activations
 from compmod.pretrain.networks.resnet import ResNet
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Backbone, Run
@@ -71,7 +71,8 @@ def test_the_backward_pass_uses_the_parameters_of_the_call_and_not_those_of_the_
     x = torch.randn(6, 3, SIDE, SIDE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     gradients = []
     for recompute in (False, True):
-        trunk.recompute = recompute
+        if recompute:
+            recompute_activations(trunk)
         out = torch.func.functional_call(trunk, others, (x,))
         gradients.append(torch.autograd.grad(out.square().sum(), list(others.values())))
     for expected, actual in zip(*gradients, strict=True):
@@ -80,7 +81,7 @@ def test_the_backward_pass_uses_the_parameters_of_the_call_and_not_those_of_the_
 
 def test_batch_norm_counts_a_batch_once() -> None:
     trunk = ResNet(Backbone(name="resnet10", width=4), 4)
-    trunk.recompute = True
+    recompute_activations(trunk)
     out = trunk(torch.randn(6, 3, SIDE, SIDE))
     before = {name: buffer.clone() for name, buffer in trunk.named_buffers()}
     assert before["layer4.0.bn1.num_batches_tracked"] == 1
@@ -113,7 +114,8 @@ def test_recomputation_keeps_a_fraction_of_the_bytes_for_the_backward_pass() -> 
     kept = {}
     for recompute in (False, True):
         trunk = ResNet(Backbone(name="resnet18", width=16), 16)
-        trunk.recompute = recompute
+        if recompute:
+            recompute_activations(trunk)
         storages: dict[int, int] = {}
 
         def keep(tensor: torch.Tensor, storages: dict[int, int] = storages) -> torch.Tensor:
