@@ -182,7 +182,7 @@ def _count(demands: Iterable[Demand]) -> Iterator[tuple[Demand, int | None]]:
         {"run": demand.run.to_dict(), "processes": demand.processes, "recompute": demand.recompute}
         for demand in demands
     ]
-    command = [sys.executable, "-P", "-m", f"{__name__.partition('.')[0]}.pretrain.memory"]
+    command = [sys.executable, "-P", "-m", f"{(__package__ or '').partition('.')[0]}.pretrain.memory"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as counting:
         assert counting.stdin is not None
         assert counting.stdout is not None
