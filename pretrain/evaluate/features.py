@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from ..data.imagenet import Files
 from ..data.images import Images
 from ..runtime.distributed import broadcast_, rank, world
-from .shared_work import exchange, fails_together
 from ..specs.datasets import Dataset
 from ..views.crops import CentreCrop
 from ..views.loader import batches
 from ..views.requests import requests_in_order
+from .shared_work import exchange, fails_together
 
 TOGETHER = 512  # images that go through a backbone at once; products of another size may round otherwise
 

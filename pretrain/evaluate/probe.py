@@ -20,7 +20,6 @@ from ..records.provenance import provenance
 from ..records.record import Record
 from ..runtime.distributed import first_says, processes, rank, total, world
 from ..runtime.settings import own_settings
-from .shared_work import fails_together
 from ..specs.datasets import DATASETS
 from ..specs.measurement import Evaluation
 from ..specs.run import Run
@@ -28,6 +27,7 @@ from ..training.session import Session, resolve_device
 from .features import TOGETHER, extract
 from .knn import knn_hits
 from .linear import linear_probe
+from .shared_work import fails_together
 from .splits import forget_images, split_digests, splits
 
 
