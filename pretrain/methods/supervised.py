@@ -16,19 +16,19 @@ from .base import Embedded, Method, Targets
 
 
 class Supervised(Method):
-    """Classify the first view; other views are ignored. The classifier stands where others have a projector.
-
-    Raises ValueError for a data set with unlabelled images.
-    """
+    """Classify the first view; other views are ignored. The classifier stands where others have a projector."""
 
     def __init__(self, run: Run, size: int) -> None:
         super().__init__(run, size, projector=nn.Identity())
-        dataset = DATASETS[run.dataset]
-        if dataset.unlabelled_images:
+        self.dataset = DATASETS[run.dataset]
+        self.projector = nn.Linear(self.backbone.features, self.dataset.classes)
+        self.embedding_width = self.dataset.classes
+
+    def allocate(self, images: int) -> None:
+        """Nothing is allocated. Raises ValueError, before training, where the data set has unlabelled images."""
+        if self.dataset.unlabelled_images:
             labelled = ", ".join(name for name, entry in DATASETS.items() if not entry.unlabelled_images)
-            raise ValueError(f"{dataset.label} has unlabelled images; data sets without: {labelled}")
-        self.projector = nn.Linear(self.backbone.features, dataset.classes)
-        self.embedding_width = dataset.classes
+            raise ValueError(f"{self.dataset.label} has unlabelled images; data sets without: {labelled}")
 
     def embed(self, views: Sequence[Tensor]) -> Embedded:
         """Representation and logits of the first view."""

@@ -85,7 +85,7 @@ def test_gradient_steps_lower_the_loss() -> None:
     assert loss.item() < first / 2
 
 
-def test_a_data_set_with_unlabelled_images_is_refused_before_any_data_is_read() -> None:
+def test_a_data_set_with_unlabelled_images_is_refused_before_training() -> None:
     run = preset("supervised", "digits")
     with pytest.raises(ValueError, match="STL-10 has unlabelled images; data sets without: digits, cifar10"):
-        build_method(replace(run, dataset="stl10"), 8)
+        build_method(replace(run, dataset="stl10"), 8).allocate(12)

@@ -229,7 +229,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_failure_is_noted_raised_and_tried_again_where_the_machine_is_at_fault(
     error: Exception, kind: str, again: bool, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*given: object) -> None:
+    def fail(*given: object, **options: object) -> None:
         raise error
 
     monkeypatch.setattr(task, "reproduce", fail)
