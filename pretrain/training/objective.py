@@ -48,11 +48,14 @@ class Objective(nn.Module):
     def compute_as(self, session: Session) -> None:
         """Follow the session's `recompute`, `compile` and `kept_share`; the gradients stay the same.
 
-        Compiled are embeddings and their gradients; the method's loss is not.
+        Compiled are embeddings and their gradients; the method's loss is not. Raises ValueError where several processes
+        would compile: their batch norm sends messages, which compiled code may send in another order.
         """
         if session.recompute:
             self.recompute_activations()
         if session.compile:
+            if world() > 1:
+                raise ValueError(f"compile is for one process, and {world()} share this run; leave --compile out")
             self._compiled = torch.compile(self.method.embed, dynamic=False)
         self.kept_share = session.kept_share
 

@@ -13,6 +13,7 @@ from compmod.pretrain.training.objective import Objective, build_objective
 from compmod.pretrain.training.session import Session
 from compmod.pretrain.two_level.hypergradient import jacobian_vector_product
 from compmod.pretrain.two_level.kept import KeptActivations, eager
+from process_group import group_of_one_process
 from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -116,6 +117,12 @@ def test_no_compiled_code_runs_in_a_forward_mode_pass(how: str) -> None:
 def test_compile_and_recompute_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="compile and recompute exclude each other"):
         Session(compile=True, recompute=True)
+
+
+def test_several_processes_do_not_compile() -> None:
+    objective = build_objective(small("simclr"), SIDE, IMAGES)
+    with group_of_one_process(2), pytest.raises(ValueError, match="compile is for one process, and 2 share this run"):
+        _compiled(objective)
 
 
 def _compiled(objective: Objective) -> None:
