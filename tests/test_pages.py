@@ -20,16 +20,17 @@ PAGES = {
 }
 RUN = "<!-- a test runs this -->\n"
 WITHOUT_COMMANDS = {"docs/structure.md"}
+WITH_CONTENTS = sorted(page for page in PAGES if page.startswith("docs/") and page not in WITHOUT_COMMANDS)
 ABOUT = range(600, 850)  # words of the README
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def blocks(text: str) -> list[str]:
-    """The parts of a page that are typed into a shell."""
-    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+def blocks(text: str, above: str = "") -> list[str]:
+    """The parts of a page that are typed into a shell, or those alone that stand below a line."""
+    return re.findall(rf"^{above}```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def lines(block: str) -> list[list[str]]:
+def commands(block: str) -> list[list[str]]:
     """The words of each command, without comments."""
     return [words for line in block.replace("\\\n", " ").splitlines() if (words := shlex.split(line, comments=True))]
 
@@ -45,11 +46,9 @@ COMMAND_LINES = {
     f"{page}: {' '.join(words)}": words
     for page, text in PAGES.items()
     for part in blocks(text)
-    for words in lines(part)
+    for words in commands(part)
 }
-RUNNABLE = {
-    page: re.findall(RUN + r"```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for page, text in PAGES.items()
-}
+RUNNABLE = {page: found for page, text in PAGES.items() if (found := blocks(text, RUN))}
 
 
 def anchors(text: str) -> list[str]:
@@ -66,12 +65,12 @@ def test_a_command_of_a_page_is_one(line: str) -> None:
         assert name in COMMANDS
         parsed(_imported(name), rest, f"compmod {name}")
     elif words[0] == "make":
-        assert set(word for word in words[1:] if "=" not in word) <= TARGETS
+        assert {word for word in words[1:] if "=" not in word} <= TARGETS
     else:
         assert words[0] in {"cd", "export", "git", "pip", "python", "python3", ".venv/bin/python", "echo", "source"}
 
 
-@pytest.mark.parametrize("page", sorted(page for page, found in RUNNABLE.items() if found))
+@pytest.mark.parametrize("page", RUNNABLE)
 def test_the_commands_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,12 +78,12 @@ def test_the_commands_of_a_page_run(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("COMPMOD_CLUSTERS", raising=False)
     for block in RUNNABLE[page]:
-        for words in lines(block):
+        for words in commands(block):
             main(without_launcher(words))
             assert capsys.readouterr().out.strip(), f"{words} says nothing"
 
 
-@pytest.mark.parametrize("page", sorted(set(PAGES) - WITHOUT_COMMANDS - {"README.md", "CONTRIBUTING.md"}))
+@pytest.mark.parametrize("page", WITH_CONTENTS)
 def test_a_page_has_commands_that_are_run_or_parsed(page: str) -> None:
     assert blocks(PAGES[page]) or "make " in PAGES[page]
 
@@ -98,9 +97,7 @@ def test_every_link_leads_to_a_heading(page: str) -> None:
         assert anchor in anchors(there.read_text(encoding="utf-8")), f"{page} names {target}#{anchor}"
 
 
-@pytest.mark.parametrize(
-    "page", sorted(page for page in PAGES if page.startswith("docs/") and page not in WITHOUT_COMMANDS)
-)
+@pytest.mark.parametrize("page", WITH_CONTENTS)
 def test_a_page_begins_with_its_contents(page: str) -> None:
     text = PAGES[page]
     listed = re.findall(r"^- \[.+?\]\(#(.+?)\)$", text.partition("\n## ")[0], re.MULTILINE)
