@@ -20,6 +20,7 @@ from ...pretrain.data.digits import RENDERINGS
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.run import PLUS
 from ..paper.printed import Printed
+from ..paper.table import Unit
 from ..results.cells import STALE, UNKNOWN, CellResult, column_name
 from ..results.number_provenance import NumberProvenance
 from .comparison import DIGITS, FEWEST_SEEDS, LEVEL, welch
@@ -36,7 +37,9 @@ class Gain:
     column: str
     plain: tuple[float, ...]
     plus: tuple[float, ...]
-    data: str = ""  # and task, as the column's group or heading names them
+    data: str = ""  # or task, as the column's group or heading names it
+    measured: str = ""  # the column's own name
+    unit: Unit = "accuracy"
     paper: float | None = None  # the printed difference
     compared: bool = False  # whether the column compares ours with the paper's: one kind of data
     marks: str = ""  # of its numbers, as in the table
@@ -118,6 +121,8 @@ def gains(cells: Sequence[CellResult]) -> list[Gain]:
                 column=column_name(column),
                 plain=tuple(value for (value, _), _ in pairs),
                 plus=tuple(value for _, (value, _) in pairs),
+                measured=column.name,
+                unit=column.unit,
                 data=column.heading if column.group in column.heading else column.group,
                 paper=theirs[1].value - theirs[0].value if theirs[0] and theirs[1] else None,
                 compared="difference" in column.parts,

@@ -16,7 +16,7 @@ from ...pretrain.files.stored_fields import LOGGED, check_fields
 from ...pretrain.files.stored_json import read_lines
 from ...pretrain.records.files import METRICS_FILE
 from ...pretrain.specs.run import PLUS, Run
-from .figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, slug, wrapped
+from .figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, entitle, slug
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,8 @@ def draw_training_curves(title: str, trainings: Sequence[TrainingCurves]) -> Pic
         for training in trainings:
             alike = sum(other.run.plus == training.run.plus for other in trainings)
             _draw(upper, lower, training, faint=alike <= FEW)
-        upper.set(title=wrapped(title), ylabel="loss of the method")
+        entitle(drawing.figure, title)
+        upper.set_ylabel("loss of the method")
         lower.set(xlabel="epoch", ylabel="online 5-nn (%)")
         for axis in (upper, lower):
             axis.grid(visible=True)

@@ -47,8 +47,8 @@ def write_reports(
 
 def _write_markdown(report: Report, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = [picture for section in report.sections for picture in section.pictures] + list(report.curves)
-    pictures += report.detections
+    pictures = [picture for section in report.sections for picture in section.pictures]
+    pictures += [*report.gain_pictures, *report.curves, *report.detections]
     for picture in [*pictures, *([report.views] if report.views else [])]:
         picture.write(path.parent)
     write_whole(path, markdown_report(report).encode())
@@ -58,6 +58,9 @@ def _write_markdown(report: Report, path: Path) -> Path:
 def markdown_report(report: Report) -> str:
     """The whole report as markdown; its pictures are files beside it."""
     parts = [f"# {wording.title(report)}", f"{report.headline} {wording.subtitle(report)}"]
+    if report.gain_pictures:
+        parts += ["## What “+” changes", wording.gains_sentence(report), *map(_shown, report.gain_pictures)]
+        parts += [wording.gains_legend(report)]
     if report.claims or report.missing:
         parts += ["## Summary", _grid("table", wording.summary(report))]
         parts += ["\n".join(f"- {escaped_note(sentence)}" for sentence in wording.sentences(report))]

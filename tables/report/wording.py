@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from ...pretrain.recipes.scales import SHORT, Scale
 from ..plan.plan import Plan, Step
 from ..render.amounts import amount, duration
 from ..results.cells import shown_parts
@@ -53,14 +55,26 @@ CLAIMS = (
     "prints, and on ours over seeds (Welch's intervals, 95 %). One seed decides nothing."
 )
 POINTS = (
-    "Blue discs: ours, with a bar of one sample standard deviation on either side where there are two seeds or more. "
-    "Vermilion diamonds: the paper's numbers, which come without a deviation. A grey line joins the two. The axes do "
-    "not start at zero."
+    "Every “+” row stands under its plain row, in bold with filled marks. Blue discs: ours, with a bar of one sample "
+    "standard deviation on either side where there are two seeds or more. Vermilion diamonds: the paper's numbers, "
+    "which come without a deviation. A grey line joins the two. The axes do not start at zero."
 )
 BESIDE = (
-    "Discs: ours, with a bar of one sample standard deviation on either side where there are two seeds or more. Ours "
-    "are not of the paper's data, so its numbers are not drawn beside them. The axes do not start at zero."
+    "Every “+” row stands under its plain row, in bold with filled marks. Discs: ours, with a bar of one sample "
+    "standard deviation on either side where there are two seeds or more. Ours are not of the paper's data, so its "
+    "numbers are not drawn beside them. The axes do not start at zero."
 )
+GAINS = (
+    "Discs: our “+” row less its plain row, the mean over the seeds that both have; both runs of a seed start from "
+    "the same weights and see the same views. Bars: the 95 % interval of this mean over seeds (Student's, of the "
+    "differences). Right of the line, “+” is higher. The paper's differences come without an interval. The claims "
+    "further down take the two rows as independent samples (Welch), so a claim can be open where a bar here is not."
+)
+GAIN_SCALES: dict[Scale, str] = {
+    "paper": "",
+    "short": f" Ours are of scale short, 1/{SHORT} of the paper's epochs.",
+    "demo": " Ours are of digits and a small network; the paper's, of other data, are crosses for orientation alone.",
+}
 GRID = "Lighter is better; “not run” marks a gap. The two grids share a colour scale where they are of the same data."
 ALIKE = "These numbers are not of the paper's data, so each grid has a colour scale of its own."
 FINISHED = (
@@ -69,6 +83,7 @@ FINISHED = (
 )
 
 
+SIDES = (("higher", "above zero"), ("lower", "below zero"))
 PORTRAIT_COLUMNS = 12  # of numbers that fit on an A4 page in portrait
 
 
@@ -109,6 +124,25 @@ def _tallied(tally: Tally) -> tuple[str, ...]:
     names = [name for name in get_args(CellVerdict) if name != "not run"]
     judged = [str(tally.verdicts.get(name, 0)) if tally.verdicts else "–" for name in names]
     return (f"{tally.filled} of {tally.wanted}", str(tally.complete), *judged, str(tally.cited), str(tally.stale))
+
+
+def gains_sentence(report: Report) -> str:
+    """How many gains there are and where their intervals lie; nothing that one seed cannot tell."""
+    states = Counter(gain.state for gain in report.gains)
+    few = sum(gain.few for gain in report.gains)
+    higher, lower = (f"{counted(states[state], 'interval')} wholly {where}" for state, where in SIDES)
+    alone = f" One seed gives no interval: {few} of them have one." if few else ""
+    return (
+        f"{counted(len(report.gains), 'comparison')} of ours: {higher}, {lower}, "
+        f"{states['inconclusive']} inconclusive.{alone}"
+    )
+
+
+def gains_legend(report: Report) -> str:
+    """How to read the pictures of gains."""
+    marks = {mark for gain in report.gains for mark in gain.marks}
+    stale = f" {' and '.join(sorted(marks))}: as under the tables." if marks else ""
+    return GAINS + GAIN_SCALES[report.scale] + stale
 
 
 def legend(section: TableSection) -> str:
