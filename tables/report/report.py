@@ -87,7 +87,7 @@ def markdown_report(report: Report) -> str:
 
 
 def _section(section: TableSection, report: Report) -> list[str]:
-    text = markdown(section.table, list(section.cells), report.results).replace("### ", "## ", 1)
+    text = markdown(section.table, list(section.cells), report.results, folded=True).replace("### ", "## ", 1)
     if not section.pictures:
         return [text]
     return [text, *map(_shown, section.pictures), wording.legend(section)]

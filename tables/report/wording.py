@@ -83,7 +83,6 @@ FINISHED = (
 )
 
 
-SIDES = (("higher", "above zero"), ("lower", "below zero"))
 PORTRAIT_COLUMNS = 12  # of numbers that fit on an A4 page in portrait
 
 
@@ -130,11 +129,13 @@ def gains_sentence(report: Report) -> str:
     """How many gains there are and where their intervals lie; nothing that one seed cannot tell."""
     states = Counter(gain.state for gain in report.gains)
     few = sum(gain.few for gain in report.gains)
-    higher, lower = (f"{counted(states[state], 'interval')} wholly {where}" for state, where in SIDES)
-    alone = f" One seed gives no interval: {few} of them have one." if few else ""
+    compared = counted(len(report.gains), "comparison")
+    if few == len(report.gains):
+        return f"{compared} of ours, of one seed only. One seed gives no interval, so nothing is decided."
+    alone = f", {few} of them for want of a second seed" if few else ""
     return (
-        f"{counted(len(report.gains), 'comparison')} of ours: {higher}, {lower}, "
-        f"{states['inconclusive']} inconclusive.{alone}"
+        f"{compared} of ours: the interval lies above zero in {states['higher']}, below it in {states['lower']}; "
+        f"{states['inconclusive']} inconclusive{alone}."
     )
 
 
