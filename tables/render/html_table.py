@@ -75,12 +75,18 @@ def html_table(table: Table, cells: Sequence[CellResult], results: Results, *, f
         shown, of_shown = rows_with_results(table, cells, heading) if folded else (table, list(cells))
         lines += _heading(shown, of_shown, heading) if shown.rows else []
         whole += _heading(table, cells, heading) if hides_numbers(table, shown.rows, heading) else []
+    texts = [note for note in table_notes(table, cells, results) if not (folded and note == gap)]
+    notes = ['<ul class="notes">', *(f"<li>{_with_code(note)}</li>" for note in texts), "</ul>"]
     if folded and gap:
         lines.append(f'<p class="gap">{_with_code(gap)}</p>')
     if whole:
-        lines += ["<details>", f"<summary>Table {table.number} with all rows of the paper</summary>", *whole, "</details>"]
-    notes = [note for note in table_notes(table, cells, results) if not (folded and note == gap)]
-    lines += ['<ul class="notes">', *(f"<li>{_with_code(note)}</li>" for note in notes), "</ul>"]
+        empty = not any(result.seed_results.values for result in cells)  # then the notes have no table to stand under
+        summary = (
+            f"<summary>Table {table.number} with all rows of the paper{' and its notes' if empty else ''}</summary>"
+        )
+        lines += ["<details>", summary, *whole, *(notes if empty else []), "</details>", *([] if empty else notes)]
+    else:
+        lines += notes
     return "\n".join([*lines, "</section>"]) + "\n"
 
 

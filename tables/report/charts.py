@@ -88,27 +88,28 @@ def _papers(lines: LabelledCells) -> list[tuple[float, str]]:
 
 
 def _points(table: Table, title: str, lines: LabelledCells) -> Picture:
-    """One line a row: ours as a disc with a bar of one sample standard deviation, the paper's as a diamond.
+    """One line a row with a number: ours as a disc with a bar of a sample standard deviation, the paper's as a diamond.
 
     The marks of "+" are filled and its labels bold, those of the others hollow.
     """
-    with canvas(width=WIDTH_IN, height=LINE_IN * len(lines) + FRAME_IN) as drawing:
+    drawn = [line for line in lines if _means([line]) or _papers([line])]
+    with canvas(width=WIDTH_IN, height=LINE_IN * len(drawn) + FRAME_IN) as drawing:
         axis = drawing.figure.subplots()
-        for height, line in enumerate(lines):
+        for height, line in enumerate(drawn):
             (paper, _), *_ = [*_papers([line]), (None, "")]
             _mark(axis, height, line[1], paper)
-        axis.set_yticks(range(len(lines)), [label for label, _ in lines])
-        for tick, (_, result) in zip(axis.get_yticklabels(), lines, strict=True):
+        axis.set_yticks(range(len(drawn)), [label for label, _ in drawn])
+        for tick, (_, result) in zip(axis.get_yticklabels(), drawn, strict=True):
             tick.set_fontweight("bold" if is_plus(result) else "normal")
-        axis.set_ylim(len(lines) - 0.4, -0.6)
+        axis.set_ylim(len(drawn) - 0.4, -0.6)
         axis.margins(x=0.08)
         axis.grid(visible=True)
         axis.tick_params(axis="y", length=0)
-        if all(label.isdigit() for label, _ in lines):
+        if all(label.isdigit() for label, _ in drawn):
             axis.set_ylabel("row of the table")
         axis.set_xlabel("average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
         entitle(drawing.figure, title)
-        _legend(drawing.figure, lines)
+        _legend(drawing.figure, drawn)
     whole = f"Table {table.number}"
     name = slug(title if title == whole else f"{whole} {title}")
     return Picture(name=name, title=title, alternative=describe_points(title, lines), content=drawing.content)

@@ -69,7 +69,7 @@ def markdown_report(report: Report) -> str:
     if report.claims:
         parts += ["## What the paper claims", wording.CLAIMS, _claims(report)]
     if report.curves:
-        parts += ["## Training curves", wording.CURVES, *map(_shown, report.curves)]
+        parts += ["## Training curves", wording.CURVES, wording.RISING, *map(_shown, report.curves)]
     if report.detections:
         parts += ["## Detections", SENTENCE]
         parts += [text for picture in report.detections for text in (f"**{escaped(picture.title)}**", _shown(picture))]
@@ -98,16 +98,16 @@ def _shown(picture: Picture) -> str:
 
 
 def _claims(report: Report) -> str:
-    lines = [
-        (
-            f"**{theirs.claim.name}**: “{theirs.claim.sentence}” ({theirs.claim.where})",
-            wording.verdict_with_symbol(theirs.verdict),
-            wording.verdict_with_symbol(ours.verdict),
-            escaped_note(f"paper: {theirs.summary}. Ours: {ours.summary}."),
-        )
-        for theirs, ours in report.claims
-    ]
-    return _table(("claim", "on the paper's numbers", f"on ours, scale {report.scale}", "figures"), lines, numbers=())
+    """A line a claim, and folded below them what each says and its figures."""
+    lines, details = [], []
+    for theirs, ours in report.claims:
+        states = (wording.claim_state(ours), theirs.verdict)
+        lines.append((theirs.claim.name, *map(wording.verdict_with_symbol, states)))
+        figures = escaped_note(f"Read as: {theirs.claim.reading}. Ours: {ours.summary}. Paper: {theirs.summary}.")
+        details.append(f"- **{theirs.claim.name}**: “{theirs.claim.sentence}” ({theirs.claim.where}). {figures}")
+    table = _table(("claim", f"on ours, scale {report.scale}", "on the paper's numbers"), lines, numbers=())
+    folded = ["<details>", "<summary>The sentences, how they are read, and the figures</summary>", "", *details]
+    return "\n".join([table, "", *folded, "", "</details>"])
 
 
 def _finished(report: Report) -> str:

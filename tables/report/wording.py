@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ...pretrain.recipes.scales import SHORT, Scale
+from ..claims.checked_claims import CheckedClaim
 from ..plan.plan import Plan, Step
 from ..render.amounts import amount, duration
 from ..results.cells import shown_parts
 from ..results.measurements import wall_time_s
 from ..results.number_provenance import NumberProvenance
 from ..results.verdict import CellVerdict
-from .charts import GRID_TABLE
+from .charts import GRID_TABLE, is_plus
 from .contents import Report, TableSection, Tally
 
 SYMBOLS: dict[str, str] = {  # shown beside the word, never instead of it
@@ -46,21 +47,29 @@ FINISHED_COLUMNS = (
     "its code",
 )
 CURVES = (
-    "Above, the loss of the method itself: a “+” line leaves CompMod's own terms out, so the two lines can be "
-    "compared, but losses of different methods cannot. Strong: a running mean; faint, where lines are few: logged "
-    "steps. Below, 5-nn accuracy while training, after every so many epochs."
+    "Above, over epochs of pretraining, the loss of the method itself in the unit that the axis names. A “+” line "
+    "leaves CompMod's own terms out, so the two lines can be compared, but losses of different methods cannot. Strong: a "
+    "running mean; faint, where lines are few: logged steps. Below, 5-nn accuracy while training, after every so many "
+    "epochs."
+)
+RISING = (
+    "A loss that rises is no fault by itself: a “+” run lowers λ1·L_mcr too, which is not drawn (loss_mcr in "
+    "metrics.jsonl), and BYOL, MoCo, RELIC, SSL-HSIC, MEC and SwAV measure theirs against targets, such as a slow copy "
+    "of the network or a queue of its outputs, that move while they train."
 )
 CLAIMS = (
-    "Every sentence of the paper that compares numbers of its tables, checked twice: on the numbers that the paper "
-    "prints, and on ours over seeds (Welch's intervals, 95 %). One seed decides nothing."
+    "Every sentence of the paper that compares numbers of its tables, checked twice: on ours over seeds (Welch's "
+    "intervals, 95 %), and on the numbers that the paper prints. One seed decides nothing. A line opens to the "
+    "sentence, how it is read, and the figures."
 )
+PAIRS = "Every “+” row stands under its plain row, in bold with filled marks. "
 POINTS = (
-    "Every “+” row stands under its plain row, in bold with filled marks. Blue discs: ours, with a bar of one sample "
+    "Blue discs: ours, with a bar of one sample "
     "standard deviation on either side where there are two seeds or more. Vermilion diamonds: the paper's numbers, "
     "which come without a deviation. A grey line joins the two. The axes do not start at zero."
 )
 BESIDE = (
-    "Every “+” row stands under its plain row, in bold with filled marks. Discs: ours, with a bar of one sample "
+    "Discs: ours, with a bar of one sample "
     "standard deviation on either side where there are two seeds or more. Ours are not of the paper's data, so its "
     "numbers are not drawn beside them. The axes do not start at zero."
 )
@@ -83,6 +92,7 @@ FINISHED = (
 )
 
 
+CLAIM_STATES = ("confirmed", "refuted", "inconclusive", "not run")
 PORTRAIT_COLUMNS = 12  # of numbers that fit on an A4 page in portrait
 
 
@@ -151,7 +161,8 @@ def legend(section: TableSection) -> str:
     compared = any("difference" in column.parts for column in section.table.columns)
     if section.table.number == GRID_TABLE:
         return GRID + ("" if compared else f" {ALIKE}")
-    return POINTS if compared else BESIDE
+    both = len({is_plus(result) for result in section.cells if result.cell.specs}) > 1
+    return (PAIRS if both else "") + (POINTS if compared else BESIDE)
 
 
 def wide(section: TableSection) -> bool:
@@ -167,9 +178,9 @@ def sentences(report: Report) -> list[str]:
     """The summary in sentences: claims, what is missing, what is stale or damaged."""
     texts = []
     for whose, position in (("the paper's own numbers", 0), ("ours", 1)):
-        verdicts = [pair[position].verdict for pair in report.claims]
+        verdicts = [claim_state(pair[position]) for pair in report.claims]
         if verdicts:
-            parts = [f"{verdicts.count(name)} {name}" for name in ("confirmed", "refuted", "inconclusive")]
+            parts = [f"{verdicts.count(name)} {name}" for name in CLAIM_STATES if name in verdicts]
             texts.append(f"Of {len(verdicts)} claims on {whose}: {', '.join(parts)}.")
     if report.missing:
         texts.append(missing_sentence(report.missing))
@@ -179,6 +190,11 @@ def sentences(report: Report) -> list[str]:
     if report.damaged:
         texts.append(f"{counted(len(report.damaged), 'damaged file')}, listed at the end.")
     return texts
+
+
+def claim_state(claim: CheckedClaim) -> str:
+    """Its verdict, or "not run" where no comparison has its numbers."""
+    return claim.verdict if claim.compared else "not run"
 
 
 def missing_sentence(plan: Plan) -> str:

@@ -23,6 +23,8 @@ def gap_sentence(table: Table, cells: Sequence[CellResult]) -> str:
     rows = dict.fromkeys(result.row.label for result in without if id(result.row) not in filled)
     among = f", {len(rows)} whole row{'' if len(rows) == 1 else 's'} among them" if rows else ""
     counted = f"{len(without)} of {len(wanted)} cells have no number of ours{among}. " if without else ""
+    if len(without) == len(wanted):
+        counted = f"None of its {len(wanted)} cells has a number of ours. "
     return f"{counted}To fill it: `{filling_command(table)}`; {table.cost}."
 
 
