@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PLAIN_STYLE: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 PLUS_STYLE: dict[str, Any] = {"color": VERMILION, "linestyle": (0, (5, 2))}
+AXIS_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 8.5}  # what a wide name has no room for beside the axis
 LOSSES = {  # what a method's loss is, as its file in pretrain/methods/ has it; nats where it is a logarithm to base e
     "simclr": "InfoNCE (nats)",
     "moco": "InfoNCE against the queue (nats)",
@@ -86,8 +87,9 @@ def draw_training_curves(title: str, trainings: Sequence[TrainingCurves]) -> Pic
             alike = sum(other.run.plus == training.run.plus for other in trainings)
             _draw(upper, lower, training, faint=alike <= FEW)
         entitle(drawing.figure, title)
-        upper.set_ylabel(LOSSES.get(trainings[0].run.base_method, "loss of the method"))
-        lower.set(xlabel="epoch", ylabel="5-nn accuracy (%)")
+        upper.set_title(f"loss: {LOSSES.get(trainings[0].run.base_method, 'of the method')}", **AXIS_TITLE)
+        lower.set_title("5-nn accuracy (%)", **AXIS_TITLE)
+        lower.set_xlabel("epoch of pretraining")
         for axis in (upper, lower):
             axis.grid(visible=True)
         kinds = [plus for plus in (False, True) if any(training.run.plus is plus for training in trainings)]

@@ -123,13 +123,13 @@ def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") 
         FigureCanvasAgg(drawing.figure)
         yield drawing
         file = io.BytesIO()
-        plain = (
-            dict.fromkeys(("Date", "Creator", "Format", "Type")) if form == "svg" else None
-        )  # equal data, equal files
+        # without a date and the like, equal data give equal files
+        plain = dict.fromkeys(("Date", "Creator", "Format", "Type")) if form == "svg" else None
         drawing.figure.savefig(file, format=form, dpi=DPI, metadata=plain)
-        drawing.content = _PLACES.sub(_shorter, file.getvalue()).replace(
-            b"</style>", _DARK_RULES + b"</style>", 1
-        )  # a PNG has none
+        drawing.content = file.getvalue()
+        if form == "svg":
+            drawing.content = _PLACES.sub(_shorter, drawing.content)
+            drawing.content = drawing.content.replace(b"</style>", _DARK_RULES + b"</style>", 1)
 
 
 def entitle(figure: Figure, title: str) -> None:

@@ -47,8 +47,8 @@ FINISHED_COLUMNS = (
     "its code",
 )
 CURVES = (
-    "Above, over epochs of pretraining, the loss of the method itself in the unit that the axis names. A “+” line "
-    "leaves CompMod's own terms out, so the two lines can be compared, but losses of different methods cannot. Strong: a "
+    "Above, over epochs of pretraining, the loss of the method itself, named with its unit or range. A “+” line leaves "
+    "CompMod's own terms out, so the two lines can be compared, but losses of different methods cannot. Strong: a "
     "running mean; faint, where lines are few: logged steps. Below, 5-nn accuracy while training, after every so many "
     "epochs."
 )
