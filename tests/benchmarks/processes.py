@@ -1,8 +1,8 @@
 """Two processes: how many images a second they train when they share a batch, beside one alone and two independent.
 
-SimCLR on ResNet-18 with the stem for small images, 32 px, in float32, a thread a process. The trainer's own steps, views
-included, of processes that meet by gloo as under torchrun; batch norm is over the whole batch. The three take turns, so
-that a machine whose speed drifts disturbs all alike. Two independent processes are the most that can be hoped for.
+SimCLR on ResNet-18 with the stem for small images, 32 px, in float32, a thread a process. The trainer's own steps,
+views included, of processes that meet by gloo as under torchrun; batch norm is over the whole batch. The three take
+turns, so that a machine whose speed drifts disturbs all alike. Two independent ones are the most that can be hoped for.
 
     python tests/benchmarks/processes.py [--rounds 7] [--steps 2] [--images 64]
 """
