@@ -16,7 +16,7 @@ from .features import full_precision
 SPARE = 3  # candidates kept beyond k, so that rounding seldom reaches past the last of them
 GROWTH = 16  # factor on the candidates of rows that are still open
 COLUMNS = 8192  # training rows prepared and scored at once
-SCORES = 2**23  # numbers held at once, 32 MiB in float32
+SCORES = 2**22  # numbers held at once, 16 MiB in float32
 LOOKUP = 16  # how much longer it takes to look up a score and rank it than to rank one that lies in order
 IN_CACHE = 2**18  # numbers centred or ranked at once: few enough to stay in cache, 8 to 20 % faster
 ROUNDING = 2.0**-24  # float32, half the distance from 1 to the next number
