@@ -13,6 +13,9 @@ The public names of this folder, imported when they are first used: a spec, a re
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers and editors
@@ -74,3 +77,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
+
+
+class _Callable(ModuleType):
+    """This folder, also as the function that `compmod pretrain` is."""
+
+    def __call__(self, run: Run, *, runs: Path | str = "runs", data: Path | str = "data", **session: Any) -> Record:
+        """Train `run` into its folder below `runs`, or resume it, and return its record.
+
+        `data` holds the data sets; `session` has fields of Session, such as device="cpu" or recompute=True. Raises
+        ValueError on a wrong one, and where the data are missing or others than those that the run began with.
+        """
+        from .trainer import train
+        from .training.session import Session
+
+        return train(run, Path(runs), Path(data), Session(**session))
+
+
+sys.modules[__name__].__class__ = _Callable
