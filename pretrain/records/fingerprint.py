@@ -19,7 +19,7 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from ..specs.datasets import DATASETS
@@ -48,6 +48,7 @@ _STRING_OR_COMMENT = re.compile(
     r"|#[^\n]*",
     re.DOTALL,
 )
+_parse = lru_cache(maxsize=1)(ast.parse)  # the imports of a file are looked for right after its definitions
 _IN_STRING = "\0"  # a line break; no source holds this character
 
 
@@ -94,7 +95,7 @@ def remember_sources() -> None:
 
 def essences(text: str) -> dict[str, list[str]]:
     """The definitions of a Python source by name, each without imports, comments, docstrings and blank lines."""
-    tree, lines = ast.parse(text), text.splitlines()
+    tree, lines = _parse(text), text.splitlines()
     for first, last in (*_docstrings(tree), *_import_lines(tree)):
         lines[first - 1 : last] = [""] * (last - first + 1)
     named: dict[str, list[str]] = {}
@@ -121,9 +122,19 @@ def _name(node: ast.stmt) -> str:
 
 def _import_lines(tree: ast.Module) -> Iterator[tuple[int, int]]:
     """First and last line of every import, wherever it stands, and of what only a type checker runs."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_for_types(node):
             yield node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All of a module but its expressions; of what only a type checker runs, the `if` alone."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not _is_for_types(node):
+            waiting += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
 
 
 def _is_for_types(node: ast.AST) -> bool:
@@ -209,18 +220,14 @@ def _counts(module: str, *, large: bool) -> bool:
 def _imported(module: str) -> tuple[str, ...]:
     """The modules that a module imports: those of this package and of its own."""
     own = (NAME, module.partition(".")[0])
-    waiting: list[ast.AST] = [ast.parse(_text(module))]
     names = []
-    while waiting:
-        node = waiting.pop()
+    for node in _statements(_parse(_text(module))):
         if isinstance(node, ast.ImportFrom):
             folder = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*folder, *(node.module.split(".") if node.module else [])])
             names += [f"{base}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        if not _is_for_types(node):
-            waiting += ast.iter_child_nodes(node)
     named = (name if _path(name) else name.rpartition(".")[0] for name in names if name.partition(".")[0] in own)
     return tuple(name for name in named if _path(name))
 
