@@ -78,6 +78,15 @@ def changed(recorded: Mapping[str, str], spec: Spec) -> tuple[str, ...]:
     return tuple(file for file, hashes in _hashes(*subject).items() if not known.issuperset(hashes))
 
 
+def code_digest(spec: Spec, *others: str) -> str:
+    """One hash of all definitions that determine the number of `spec`, and of those of `others`.
+
+    The others are modules of this package, named from below it, such as "pretrain.trainer".
+    """
+    parts = {part for hashes in _hashes(*_subject(spec)).values() for part in hashes}
+    return _hash(repr(sorted(parts.union(*(_definitions(f"{NAME}.{other}") for other in others)))))
+
+
 def is_of_files(recorded: Mapping[str, str]) -> bool:
     """Whether a fingerprint is of an older form, which had a hash a file, and tells nothing of the files of today."""
     return any("/" in name for name in recorded)

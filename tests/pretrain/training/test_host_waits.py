@@ -102,9 +102,13 @@ def test_a_divergence_ends_every_process_at_the_same_step_whenever_its_copies_ar
     monkeypatch.setattr("compmod.pretrain.trainer.CHECKED_EVERY", 3)
     monkeypatch.setattr("compmod.pretrain.runtime.copies.HostCopy", Copy)
     monkeypatch.setattr(training, "_log", lambda: None)
-    with training.monitor, pytest.raises(NonFiniteLoss, match="at or before step 9 of"):
+
+    def go_on() -> None:
         for training.step in range(1, 10):
             training._after_step()
+
+    with training.monitor, pytest.raises(NonFiniteLoss, match="at or before step 9 of"):
+        go_on()
 
 
 WAITS: dict[str, Callable[[Tensor], object]] = {
