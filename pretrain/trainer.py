@@ -49,7 +49,7 @@ from .training.session import Session, resolve_device
 from .views.batch import Batch
 from .views.batches import feed
 
-CHECKED_EVERY = 10  # steps between looks, on devices other than the CPU, at whether every loss before the last look was
+CHECKED_EVERY = 10  # steps between looks at whether every loss was finite, on a GPU as it was at the look before
 
 
 @own_settings()

@@ -146,7 +146,7 @@ class TrainingLoop(abc.ABC, Generic[SpecType, BatchType]):
             except NonFiniteLoss as error:
                 if world() == 1:
                     raise
-                fault = str(error)  # the others are at the next step: all raise it together, at their next check
+                fault = str(error)  # the others are at the next step: all raise together, at their next check
         if stopped:
             if fault := first_says(fault):
                 raise NonFiniteLoss(fault)
