@@ -49,7 +49,7 @@ from .training.session import Session, resolve_device
 from .views.batch import Batch
 from .views.batches import feed
 
-CHECKED_EVERY = 10  # steps between copies of the flag that every loss was finite, from devices other than the CPU
+CHECKED_EVERY = 10  # steps between looks at whether every loss was finite, on a GPU as it was at the look before
 
 
 @own_settings()
@@ -173,7 +173,7 @@ class Trainer(TrainingLoop[Run, Batch]):
 
     def _after_step(self) -> bool:
         self.monitor.advance(self.run.batch_size)
-        if not self.finite.seen(send=self.device.type == "cpu" or self.step % CHECKED_EVERY == 0):
+        if (self.device.type == "cpu" or self.step % CHECKED_EVERY == 0) and not self.finite.seen():
             raise self.diverged()
         if self.step % self.session.log_every == 0 or self.step == self.total:
             self._log()
