@@ -22,8 +22,8 @@ def data_command(
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
     """List the files of a data set, whether they are there, and whether their checksums are right."""
-    from ..data.download import download as fetch
     from ..data.inventory import describe
+    from ..data.inventory import download as fetch
 
     faulty = _print_holdings(describe(name, data, copy))
     if faulty and download and not copy:
