@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,26 @@ def check_run(runs: Path, measured: Measurement, now: Mapping[str, str], renamed
             continue
         if other.spec.data_name == measured.data_name:
             compare(other.path, measured.data_name, before, now, renamed)
+
+
+def check_no_other_images(run: Run, runs: Path) -> None:
+    """Raise ValueError where the same run is unfinished on other images of the user's own: none is begun anew unasked.
+
+    A finished one is reported on standard error, and stays beside this one.
+    """
+    for folder in sorted(runs.glob(f"{run.method}-{run.dataset}-*")):
+        try:
+            record = Record.open(folder)
+        except ValueError:  # damaged, so it tells nothing
+            continue
+        other = record.spec
+        if not isinstance(other, Run) or not other.own or not run.own or replace(other, own=run.own) != run:
+            continue
+        before, now = {"pretrain": other.own.contents}, {"pretrain": run.own.contents}
+        if record.status != "done":
+            compare(folder, run.data_name, before, now, "--dataset OTHER")
+        elif before != now:
+            print(f"{folder} is this run on other images of {run.data_name}; it stays as it is", file=sys.stderr)
 
 
 _SPLITS = ("pretrain", "train", "test")

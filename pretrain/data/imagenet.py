@@ -121,7 +121,7 @@ def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: P
     import numpy as np
 
     if not entry.classes:
-        names = [os.fsencode(f"train/{image}") for image in images_in(entry, folder / "train")]
+        names = [os.fsencode(f"train/{image}") for image in _images(entry, folder / "train")]
         return Files(folder, np.array(names), np.full(len(names), -1, dtype=np.int64))
     part = entry.test_folder if split == "test" else "train"
     train = _classes(entry, folder / "train", whole=whole)
@@ -135,7 +135,7 @@ def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: P
     to_keep = listed is None and settled
     if listed is None:
         with ThreadPoolExecutor(THREADS) as pool:
-            names = list(pool.map(lambda name: images_in(entry, folder / part / name), classes))
+            names = list(pool.map(lambda name: _images(entry, folder / part / name), classes))
         rows = [
             (os.fsencode(f"{part}/{name}/{image}"), label_of[name])
             for name, images in zip(classes, names, strict=True)
@@ -171,7 +171,7 @@ def _classes(entry: Dataset, folder: Path, *, whole: bool) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def images_in(entry: Dataset, folder: Path) -> list[str]:
+def _images(entry: Dataset, folder: Path) -> list[str]:
     """File names in a class folder, sorted; every one but text and hidden files must be an image."""
     from .decode import kind_of
 

@@ -91,7 +91,7 @@ def load_files(entry: Dataset, split: Split, root: Path, *, copy: str = "") -> F
     """The images of a split; `root` is their folder. Raises ValueError where they are not those of the entry."""
     if split != "pretrain" and not entry.classes:
         raise BadData(
-            f"the images of {entry.label} have no labels (no class folders in train/), so nothing is measured"
+            f"the images of {entry.label} have no labels (no class folders in train/): only pretraining is possible"
         )
     found = survey(root, entry.size, entry.test_folder if entry.classes else "", entry.mean, entry.std)
     if found.own.contents != entry.contents:

@@ -13,7 +13,10 @@ from .spec import Spec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # part of the name of a run's folder
 SIDE, RESIZE = 224, 256  # pixels, of views and of scored images that stay on disk: those of ImageNet
-Three = tuple[float, float, float]
+Three = tuple[float, float, float]  # one a channel, of pixels in 0..1
+Mean = tuple[Share, Share, Share]
+Deviation = tuple[Positive, Positive, Positive]
+Side = Annotated[int, Range(0, cap=4096)]  # of images in memory, pixels; 0 = they stay on disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +27,9 @@ class OwnData(Spec):
     classes: Whole  # 0 = the images have no labels
     train_images: Annotated[int, Range(1, cap=10**9)]
     test_images: Whole
-    size: Annotated[int, Range(0, cap=4096)] = 0  # side that images in memory are resized to; 0 = they stay on disk
-    mean: tuple[Share, Share, Share]  # per channel, of pixels in 0..1
-    std: tuple[Positive, Positive, Positive]
+    size: Side = 0  # side that images in memory are resized to; 0 = they stay on disk
+    mean: Mean
+    std: Deviation
     test: str = "val"  # name of the folder with the images that measurements score
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ def check_own_name(name: str) -> None:
         raise ValueError(f"{name!r} is a known data set; give your own another name than {', '.join(DATASETS)}")
     if not NAME.fullmatch(name):
         raise ValueError(
-            f"a data set's name has at most 64 letters, digits, _ and -, and begins with a letter or a digit; not {name!r}"
+            f"a data set's name is at most 64 letters, digits, _ and -, the first a letter or a digit, not {name!r}"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import Fixed, Suppress
 
-from .datasets import DATASETS, Dataset, known
+from .datasets import Dataset, known
 from .fields import ABOVE_ZERO, Amount, Count, Positive, Range, Share, Whole, Width, is_name
 from .methods import METHODS
 from .own_data import OwnData, check_own_name
@@ -201,9 +201,7 @@ class Run(Spec):
         if not is_name(self.copy):
             raise ValueError(f"Run.copy must be the name of a folder below the data folder, not {self.copy!r}")
         if self.own and self.copy:
-            raise ValueError(
-                f"{self.dataset} is a data set of your own and has no copies; leave out copy {self.copy!r}"
-            )
+            raise ValueError(f"{self.dataset} is data of your own and has no copies; leave out copy {self.copy!r}")
         object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))
 
     @property
