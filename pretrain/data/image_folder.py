@@ -277,4 +277,5 @@ def fitted(image: Image.Image, side: int) -> Image.Image:
     width, height = image.size
     short = min(width, height)
     left, top = (width - short) // 2, (height - short) // 2
-    return image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
+    middle = image.crop((left, top, left + short, top + short))
+    return middle.resize((side, side), Image.Resampling.BICUBIC)
