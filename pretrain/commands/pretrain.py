@@ -12,12 +12,15 @@ from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, arg
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from ..recipes.scales import SCALES, Scale, scaled
 from ..runtime.launch import launch_of
 from ..specs.fields import Range
 from ..specs.methods import METHODS
+from ..specs.own_data import OwnData
 from ..specs.run import Run
+from ..specs.spec import DIGEST_LENGTH
 from ..training.session import Session
 from .options import CheckpointMinutesOption, DataOption, DeviceOption, RunsOption, WorkersOption, check_fields
 from .own_data import FolderOption, OwnFolder, SizeOption, data_root, known_names, own_folder
@@ -64,6 +67,26 @@ class PretrainOptions:
     ] = Session.recompute
 
 
+_OWN_IS_FOUND = ConstructorRegistry()  # Run.own, which --data-folder decides: shown, and not to be typed
+
+
+@_OWN_IS_FOUND.primitive_rule
+def _own(field: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[OwnData | None] | None:
+    if field.type != OwnData | None:
+        return None
+
+    def typed(words: list[str]) -> OwnData:
+        raise ValueError("own is what --data-folder holds; it cannot be given")
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="(as found)",
+        instance_from_str=typed,
+        is_instance=lambda own: own is None or isinstance(own, OwnData),
+        str_from_instance=lambda own: [own.contents[:DIGEST_LENGTH] if own else "none"],
+    )
+
+
 def parse(arguments: Sequence[str]) -> Callable[[], None]:
     """The call that the words after `compmod pretrain` ask for. Raises ValueError, in one line, on a mistake."""
     method, rest = (arguments[0], arguments[1:]) if arguments and not arguments[0].startswith("-") else ("", arguments)
@@ -88,6 +111,7 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
             description=f"{pretrain_command.__doc__} The defaults shown are those of {method} on {dataset}.",
             default=PretrainOptions(run=_recipe(method, dataset, scale, _value(rest, "--preset"), own)),
             config=(FlagCreatePairsOff,),
+            registry=_OWN_IS_FOUND,
             args=list(rest),
         )
     return functools.partial(pretrain_command, options)

@@ -10,8 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from tyro.conf import Fixed, Suppress
-
 from .datasets import Dataset, known
 from .fields import ABOVE_ZERO, Amount, Count, Positive, Range, Share, Whole, Width, is_name
 from .methods import METHODS
@@ -170,8 +168,7 @@ class Run(Spec):
     precision: Precision = "float32"  # float64: for comparisons, not for training
     norm_groups: Count = 1  # parts of the batch, one a process, with separate batch-norm statistics; 1 = none
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
-    # Of images in a folder of the user's: what was found there. It is no option of a command line.
-    own: Annotated[OwnData | None, Fixed, Suppress] = None
+    own: OwnData | None = None  # what was found in --data-folder, for images of the user's own
 
     def __post_init__(self) -> None:
         if isinstance(self.options, tuple):  # a switch is 1 or 0, so that True and 1 are one experiment
