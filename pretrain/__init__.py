@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers and editors
+    from .data.own_folder import own_data as own_data
     from .evaluate.finetune import fine_tune as fine_tune
     from .evaluate.probe import evaluate as evaluate_run  # noqa: F401  # public under this name
     from .methods.base import Method as Method
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .specs.measurement import Evaluation as Evaluation
     from .specs.measurement import FineTuning as FineTuning
     from .specs.methods import METHODS as METHODS
+    from .specs.own_data import OwnData as OwnData
     from .specs.run import Augmentation as Augmentation
     from .specs.run import Backbone as Backbone
     from .specs.run import Comprehensive as Comprehensive
@@ -52,6 +54,7 @@ _HOME = {  # public name: its module below this folder, and its name there
     "FineTuning": "specs.measurement:FineTuning",
     "METHODS": "specs.methods:METHODS",
     "Method": "methods.base:Method",
+    "OwnData": "specs.own_data:OwnData",
     "Optimizer": "specs.run:Optimizer",
     "Projector": "specs.run:Projector",
     "Record": "records.record:Record",
@@ -62,6 +65,7 @@ _HOME = {  # public name: its module below this folder, and its name there
     "evaluate_run": "evaluate.probe:evaluate",  # `evaluate` is a folder
     "fine_tune": "evaluate.finetune:fine_tune",
     "finished_backbone": "networks.encoder:finished_backbone",
+    "own_data": "data.own_folder:own_data",
     "preset": "recipes.presets:preset",
     "scaled": "recipes.scales:scaled",
     "train": "trainer:train",

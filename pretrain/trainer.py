@@ -34,7 +34,6 @@ from .records.record import Record
 from .runtime.copies import Flag
 from .runtime.distributed import broadcast_, first_says, processes, rank, world
 from .runtime.settings import numerics, own_settings
-from .specs.datasets import DATASETS
 from .specs.measurement import Evaluation
 from .specs.run import Run
 from .training import checkpoint
@@ -89,7 +88,7 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
 def _images(spec: Run, data: Path) -> tuple[Images | Files, dict[str, str]]:
     """What a run trains on, and the digests of all that this is drawn from."""
     forget_images(spec)
-    images = read(spec.dataset, "pretrain", data, copy=spec.copy)
+    images = read(spec.data, "pretrain", data, copy=spec.copy)
     contents = pretraining_digests(images)
     if spec.train_images:
         images = subset(images, spec.train_images, spec.seed)
@@ -288,4 +287,4 @@ class Trainer(TrainingLoop[Run, Batch]):
 
 
 def _view_size(run: Run) -> int:
-    return run.views[0].size or DATASETS[run.dataset].view_size
+    return run.views[0].size or run.data.view_size

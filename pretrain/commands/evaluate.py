@@ -16,6 +16,7 @@ from ..specs.fields import Range
 from ..specs.measurement import Evaluation, FineTuning
 from ..training.session import Session, resolve_device
 from .options import DataOption, DeviceOption, WorkersOption
+from .own_data import FolderOption, data_root
 from .parsing import resumable
 from .results import print_results
 
@@ -39,6 +40,7 @@ def evaluate_command(
     split: Annotated[Split, arg(help="validation: on a held-out fifth of the training images")] = "test",
     workers: WorkersOption = Session.workers,
     data: DataOption = Path("data"),
+    data_folder: FolderOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Measure a finished run: linear probe and 5-nn, or a protocol of large data; the same command resumes it."""
@@ -54,7 +56,7 @@ def evaluate_command(
             raise ValueError("sweep is of --protocol linear, and itself chooses on the validation split")
         spec = named_protocol(run, protocol, variant, data)
         spec = dataclasses.replace(spec, split=split, epochs=epochs or spec.epochs)
-    done = _evaluated(run_dir.parent, spec, data, device, workers, sweep=sweep)
+    done = _evaluated(run_dir.parent, spec, data_root(run, data, data_folder), device, workers, sweep=sweep)
     if launch_of(os.environ).rank == 0:
         print_results(done.path, {name: value for name, value in (done.results or {}).items() if name != "epochs"})
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ..files.regular_file import open_regular
 from ..records.record import Record
 from ..runtime.settings import own_settings
-from ..specs.datasets import DATASETS
 from ..specs.run import Run
 from .build import build_backbone
 
@@ -37,7 +36,7 @@ def finished_backbone(runs: Path, run: Run) -> nn.Module:
         raise ValueError(
             f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
         )
-    dataset = DATASETS[run.dataset]
+    dataset = run.data
     backbone = build_backbone(run.backbone, run.views[0].size or dataset.view_size, dataset)
     weights = read_encoder(record)
     try:

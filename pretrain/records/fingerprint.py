@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 
-from ..specs.datasets import DATASETS
+from ..specs.datasets import Dataset
 from ..specs.measurement import Work
 from ..specs.methods import METHODS
 from ..specs.performers import PERFORMS
@@ -166,29 +166,28 @@ def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
         yield string.lineno, last
 
 
-def _subject(spec: Spec) -> tuple[Kind | None, str, bool, str]:
+def _subject(spec: Spec) -> tuple[Kind | None, str, bool, Dataset | None]:
     """What of a spec selects the code: its kind, and method, "+" and data set of the run."""
     if not isinstance(spec, Work):
-        return None, "", False, ""
+        return None, "", False, None
     run = spec.run
-    return spec.kind, run.base_method, run.plus, run.dataset
+    return spec.kind, run.base_method, run.plus, run.data
 
 
 @cache
-def _named(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, str]:
+def _named(kind: Kind | None, method: str, plus: bool, entry: Dataset | None) -> dict[str, str]:
     named: dict[str, set[str]] = {}
-    for hashes in _hashes(kind, method, plus, dataset).values():
+    for hashes in _hashes(kind, method, plus, entry).values():
         for name, part in hashes:
             named.setdefault(name, set()).add(part)
     return {name: " ".join(sorted(parts)) for name, parts in sorted(named.items())}
 
 
 @cache
-def _hashes(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, frozenset[tuple[str, str]]]:
+def _hashes(kind: Kind | None, method: str, plus: bool, entry: Dataset | None) -> dict[str, frozenset[tuple[str, str]]]:
     """The files that determine a number, in order, and the hashes of their definitions; last, the data set's entry."""
-    if kind is None:
+    if kind is None or entry is None:
         return {}
-    entry = DATASETS[dataset]
     roots = [f"{NAME}.{PERFORMS[kind].partition(':')[0]}"]
     if kind != "detection":  # which reads COCO
         roots.append(f"{NAME}.pretrain.data.{entry.reader}")
@@ -200,7 +199,7 @@ def _hashes(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[st
         modules |= _closure([f"{NAME}.{TWO_LEVELS}"], without="", large=large)
     of_files = {_path_name(module): _definitions(module) for module in modules}
     settings = repr([(field.name, getattr(entry, field.name)) for field in dataclasses.fields(entry)])
-    key = f"DATASETS[{dataset}]"
+    key = f"DATASETS[{entry.name}]"
     return {file: of_files[file] for file in sorted(of_files)} | {key: frozenset([(key, _hash(settings))])}
 
 

@@ -22,7 +22,6 @@ from ...pretrain.files.stored_json import parse_object, read_object
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.recipes.scales import EPOCH_OPTIONS
 from ...pretrain.records.fingerprint import code_digest
-from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.run import Comprehensive, Optimizer, Run, Schedule
 from .plan import Plan, Step
 
@@ -116,7 +115,7 @@ def default_processes(run: Run, gpus: int = DEFAULT_GPUS) -> int:
     """Processes of a pretraining where a node has so many GPUs: one on small images, else as many as share a batch."""
     if run.norm_groups > 1:
         return run.norm_groups
-    if not DATASETS[run.dataset].large:
+    if not run.data.large:
         return 1
     return next(count for count in range(gpus, 0, -1) if run.batch_size % count == 0)
 
@@ -210,7 +209,7 @@ def main() -> None:
     tables = [build_table(number, scale) for scale in ("paper", "short") for number in TABLES]
     demands: dict[str, Demand] = {}
     for run in (spec.run for table in tables for spec in table.specs):
-        for recompute in (False, True)[: 2 if DATASETS[run.dataset].large else 1]:
+        for recompute in (False, True)[: 2 if run.data.large else 1]:
             demand = Demand(run, default_processes(run), recompute)
             demands.setdefault(demand.key, demand)
     figures: dict[str, int | None] = {}

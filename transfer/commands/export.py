@@ -14,7 +14,6 @@ from tyro.conf import Positional, arg
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.records.files import SPEC_FILE
 from ...pretrain.records.record import Record
-from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.run import Backbone, Run
 
 Target = Literal["torchvision", "timm", "detectron2"]
@@ -146,5 +145,5 @@ def _standard(backbone: Backbone) -> bool:
 
 
 def _statistics(run: Run) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    dataset = DATASETS[run.dataset]
+    dataset = run.data
     return dataset.mean, dataset.std
