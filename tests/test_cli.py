@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from compmod import __version__
 from compmod.cli import COMMANDS, _imported, main
 from compmod.pretrain.commands.parsing import is_resumable
 from compmod.pretrain.recipes.presets import preset
@@ -53,8 +54,21 @@ def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_help_names_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main(arguments)
     said = capsys.readouterr()
-    assert all(f"compmod {name}" in said.out for name in COMMANDS)
+    assert all(f"\n  {name} " in said.out for name in COMMANDS)
     assert said.err == ""
+
+
+def test_the_version_names_the_commit_of_a_checkout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for state, commit in (
+        ({"commit": "0123456789abcdef", "dirty": False}, " (commit 0123456789ab)"),
+        ({"commit": "0123456789abcdef", "dirty": True}, " (commit 0123456789ab, with changes)"),
+        ({"commit": "unknown", "dirty": None}, ""),
+    ):
+        monkeypatch.setattr("compmod.cli.git_state", lambda state=state: state)
+        main(["--version"])
+        assert capsys.readouterr() == (f"compmod {__version__}{commit}\n", "")
 
 
 @pytest.mark.parametrize("command", ["demo", "evaluate", "table", "data", "pretrain"])
@@ -160,7 +174,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     "arguments, words",
     [
         (["pretain"], ["unknown command 'pretain'", *COMMANDS]),
-        (["--version"], ["unknown command '--version'", *COMMANDS]),
+        (["--verson"], ["unknown command '--verson'", *COMMANDS]),
         (["table"], ["N"]),
         (["table", "99"], ["unknown table 99; known: 1"]),
         (["table", "one"], ["unknown table 'one'", "1, 2, 3, 4, 5, 6, 7, "]),

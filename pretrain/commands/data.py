@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from .options import DataOption, Name
+from ..specs.datasets import DATASETS
+from .options import DataOption, Name, Values
 
 if TYPE_CHECKING:
     from ..data.inventory import Holding
 
 
 def data_command(
-    name: Annotated[Positional[str], arg(help="data set", metavar="NAME")],
+    name: Annotated[
+        Positional[str], Values(tuple(DATASETS)), arg(help=f"data set: {', '.join(DATASETS)}", metavar="NAME")
+    ],
     data: DataOption = Path("data"),
     copy: Annotated[str, Name(), arg(help="name of a copy of it, a folder below the data folder")] = "",
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, ParamSpec, TypeVar
 
 import tyro
@@ -34,20 +34,25 @@ def is_resumable(command: Command) -> bool:
     return bool(vars(command).get("resumable"))
 
 
-def parsed_by(parse: Callable[[Sequence[str]], Callable[[], None]], first: str) -> Callable[[Declaring], Declaring]:
-    """Declare that `parse` reads the command line in place of tyro; `first` says how that line begins."""
+def parsed_by(
+    parse: Callable[[Sequence[str]], Callable[[], None]], known: Mapping[str, Iterable[str]]
+) -> Callable[[Declaring], Declaring]:
+    """Declare that `parse` reads the command line in place of tyro.
+
+    `known` has the values of options that the signature does not tell; those under "" stand first, without an option.
+    """
 
     def declare(command: Declaring) -> Declaring:
-        vars(command).update(parse=parse, first=first)
+        vars(command).update(parse=parse, known=known)
         return command
 
     return declare
 
 
-def first_words(command: Command) -> list[str]:
-    """How the command line begins where the command has a parser of its own."""
-    first: str = vars(command).get("first", "")
-    return first.split()
+def known_values(command: Command) -> Mapping[str, Iterable[str]]:
+    """What `parsed_by` declared as `known`."""
+    known: Mapping[str, Iterable[str]] = vars(command).get("known", {})
+    return known
 
 
 def parsed(command: Command, arguments: Sequence[str], prog: str) -> Callable[[], None]:

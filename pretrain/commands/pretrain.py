@@ -18,13 +18,14 @@ from ..runtime.launch import launch_of
 from ..specs.datasets import DATASETS
 from ..specs.fields import Range
 from ..specs.methods import METHODS
-from ..specs.run import Run
+from ..specs.run import PLUS, Run
 from ..training.session import Session
 from .options import CheckpointMinutesOption, DataOption, DeviceOption, RunsOption, WorkersOption, check_fields
 from .parsing import parse_errors_in_one_line, parsed_by, resumable
 from .results import print_results
 
 FIRST = "METHOD[+] --dataset NAME"  # how its command line begins
+NAMES = (*METHODS, *(name + PLUS for name, entry in METHODS.items() if entry.plus))  # that METHOD[+] may be
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
 
 
 @resumable
-@parsed_by(parse, FIRST)
+@parsed_by(parse, {"": NAMES, "--dataset": DATASETS})
 def pretrain_command(options: PretrainOptions) -> None:
     """Pretrain METHOD (or METHOD+, with CompMod) on a data set; the same command resumes a stopped run."""
     check_fields(options)
