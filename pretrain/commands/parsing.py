@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, ParamSpec, TypeVar
 
@@ -18,6 +20,7 @@ from ..files.printable import printable
 from ..runtime.exit_status import BY_HAND, FAILED, MISTAKE
 from .options import check_call, is_mistake, with_path
 
+WIDTH = 80  # characters a line of text
 Parameters = ParamSpec("Parameters")
 Command = Callable[..., None]
 Declaring = TypeVar("Declaring", bound=Command)
@@ -62,9 +65,19 @@ def parsed(command: Command, arguments: Sequence[str], prog: str) -> Callable[[]
         return own(arguments)
     with parse_errors_in_one_line(known=f"those of {prog} --help"):
         call: Callable[[], None] = tyro.cli(
-            deferred(command), prog=prog, config=(FlagCreatePairsOff,), args=list(arguments)
+            deferred(command),
+            prog=prog,
+            description=described(command),
+            config=(FlagCreatePairsOff,),
+            args=list(arguments),
         )
     return call
+
+
+def described(command: Command, *more: str) -> str:
+    """The paragraphs of a command's docstring, but those about exceptions, and more, in lines of WIDTH."""
+    paragraphs = (*(inspect.getdoc(command) or "").split("\n\n"), *more)
+    return "\n\n".join(textwrap.fill(part, WIDTH) for part in paragraphs if not part.startswith("Raises "))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, arg
 
+from ..recipes.presets import recipes
 from ..recipes.scales import SCALES, Scale, scaled
 from ..runtime.launch import launch_of
 from ..specs.datasets import DATASETS
@@ -21,7 +22,7 @@ from ..specs.methods import METHODS
 from ..specs.run import PLUS, Run
 from ..training.session import Session
 from .options import CheckpointMinutesOption, DataOption, DeviceOption, RunsOption, WorkersOption, check_fields
-from .parsing import parse_errors_in_one_line, parsed_by, resumable
+from .parsing import described, parse_errors_in_one_line, parsed_by, resumable
 from .results import print_results
 
 FIRST = "METHOD[+] --dataset NAME"  # how its command line begins
@@ -80,7 +81,7 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
         options = tyro.cli(
             PretrainOptions,
             prog=f"compmod pretrain {FIRST}",
-            description=f"{pretrain_command.__doc__} The defaults shown are those of {method} on {dataset}.",
+            description=_description(method, dataset),
             default=PretrainOptions(run=_recipe(method, dataset, scale, _value(rest, "--preset"))),
             config=(FlagCreatePairsOff,),
             args=list(rest),
@@ -105,6 +106,19 @@ def pretrain_command(options: PretrainOptions) -> None:
     parts = [last, *(online[-1:] if isinstance(online, list) else [])]  # another person may have written the record
     print_results(
         record.path, {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
+    )
+
+
+def _description(method: str, dataset: str) -> str:
+    """What `--help` says before the options: whose defaults these are, and the names that may stand in their place."""
+    presets = ", ".join(name or "(default)" for name in recipes(method, dataset))
+    without = [name for name, entry in METHODS.items() if not entry.plus]
+    return described(
+        pretrain_command,
+        f"The defaults shown are those of {method} on {dataset}.",
+        f"Methods: {', '.join(METHODS)}; each also with {PLUS}, except {' and '.join(without)}.",
+        f"Data sets: {', '.join(DATASETS)}.",
+        f"Presets of {method} on {dataset}: {presets}.",
     )
 
 

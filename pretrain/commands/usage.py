@@ -6,9 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Mapping
 
-from .parsing import Command
-
-WIDTH = 80  # characters a line
+from .parsing import WIDTH, Command
 
 
 def usage(groups: Mapping[str, Mapping[str, Command]]) -> str:

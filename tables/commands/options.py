@@ -26,7 +26,7 @@ PrecisionOption = Annotated[
 ]
 CopiesOption = Annotated[
     UseAppendAction[tuple[str, ...]],
-    arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data; repeatable"),
+    arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data"),
 ]
 
 

@@ -6,7 +6,8 @@ import inspect
 
 import pytest
 from compmod.cli import COMMANDS, GROUPS, _imported, main
-from compmod.pretrain.commands.usage import WIDTH, summary, usage
+from compmod.pretrain.commands.parsing import WIDTH
+from compmod.pretrain.commands.usage import summary, usage
 
 
 def _paint() -> None:
