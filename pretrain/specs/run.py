@@ -74,9 +74,8 @@ class Backbone(Spec):
 class Projector(Spec):
     """The MLP from representations to embeddings: `layers` linear layers, batch norm and ReLU between them."""
 
-    layers: Annotated[int, Range(1, cap=100)] = (
-        3  # linear layers; the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
-    )
+    # Linear layers: the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2.
+    layers: Annotated[int, Range(1, cap=100)] = 3
     hidden: Width = 1024  # units of the layers before the last
     out: Width = 64  # units of the last: the width of an embedding
 
@@ -169,9 +168,7 @@ class Run(Spec):
     compmod: Comprehensive = Comprehensive()
     precision: Precision = "float32"  # float64: for comparisons, not for training
     norm_groups: Count = 1  # parts of the batch, one a process, with separate batch-norm statistics; 1 = none
-    options: tuple[
-        tuple[str, int | float | str], ...
-    ] = ()  # the method's own settings, as compmod methods METHOD lists them
+    options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings; see compmod methods METHOD
 
     def __post_init__(self) -> None:
         if isinstance(self.options, tuple):  # a switch is 1 or 0, so that True and 1 are one experiment

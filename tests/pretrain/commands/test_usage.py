@@ -8,6 +8,7 @@ import pytest
 from compmod.cli import COMMANDS, GROUPS, _imported, main
 from compmod.pretrain.commands.parsing import WIDTH
 from compmod.pretrain.commands.usage import summary, usage
+from paths import ROOT
 
 
 def _paint() -> None:
@@ -34,8 +35,11 @@ def test_a_command_is_described_by_one_sentence(name: str) -> None:
     assert len(inspect.cleandoc(said)) < 2 * WIDTH
 
 
-def test_the_overview_fits_a_terminal_of_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_overview_fits_a_terminal_of_eighty_columns_and_stands_on_its_page(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     main(["--help"])
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= WIDTH
     assert all(f"\n{group}:\n" in said for group in GROUPS)
+    assert f"```text\n{said}```\n" in (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), "put it there"
