@@ -274,7 +274,7 @@ def test_missing_data_says_where_it_was_looked_for_and_what_helps(
     arguments = ["--data", str(tmp_path), "--runs", str(tmp_path / "runs")]
     said = _refused(["pretrain", "simclr", "--dataset", "cifar10", *arguments], capsys)
     assert f"{tmp_path}/cifar-10-batches-py" in said
-    assert "compmod data cifar10" in said
+    assert f"'compmod data cifar10 --data {tmp_path}' downloads CIFAR-10" in said
 
 
 def test_a_mistake_found_before_training_leaves_no_run_folder(
@@ -292,8 +292,15 @@ def test_missing_data_that_may_not_be_fetched_is_listed_and_an_error(
         main(["data", "stl10", "--data", str(tmp_path), "--no-download"])
     said = capsys.readouterr()
     assert leave.value.code == 2
-    assert said.out.startswith(f"FAULTY {tmp_path}/stl10_binary: no such folder; expected the official STL-10 files;")
+    assert said.out == f"absent {tmp_path}/stl10_binary: no such folder; expected the official STL-10 files\n"
     assert said.err == f"error: stl10 is not complete: {tmp_path}/stl10_binary\n"
+
+
+def test_data_that_cannot_be_downloaded_says_in_one_line_what_to_put_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = _refused(["data", "imagenet", "--data", str(tmp_path)], capsys)
+    assert f"lay it out as train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG in {tmp_path}/imagenet" in said
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,22 +23,25 @@ def data_command(
     copy: Annotated[str, Name(), arg(help="name of a copy of it, a folder below the data folder")] = "",
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
-    """List the files of a data set, whether they are there, and whether their checksums are right."""
+    """Download a data set where that is allowed; list its files and whether their checksums are right."""
     from ..data.download import download as fetch
     from ..data.inventory import describe
 
-    faulty = _print_holdings(describe(name, data, copy))
-    if faulty and download and not copy:
-        print(f"downloading {name} to {data}", file=sys.stderr)
+    holdings = describe(name, data, copy)
+    if download and not copy and not all(holding.ok for holding in holdings):
+        if any(holding.checksum for holding in holdings):  # some of it is there
+            _print_holdings(holdings)
         fetch(name, data)
-        faulty = _print_holdings(describe(name, data, copy))
-    if faulty:
+        holdings = describe(name, data, copy)
+    if faulty := _print_holdings(holdings):
         raise ValueError(f"{name} is not complete: {', '.join(faulty)}")
 
 
 def _print_holdings(holdings: Sequence[Holding]) -> list[str]:
     """One line for every file or folder; returns the paths of those that are missing or wrong."""
     for holding in holdings:
-        words = f"{holding.found}; expected {holding.expected}; checksum {holding.checksum}"
-        print(f"{'ok    ' if holding.ok else 'FAULTY'} {holding.path}: {words}", flush=True)
+        state = "ok    " if holding.ok else "FAULTY" if holding.checksum else "absent"
+        words = [holding.found, f"expected {holding.expected}"]
+        words += [f"checksum {holding.checksum}"] if holding.checksum else []
+        print(f"{state} {holding.path}: {'; '.join(words)}", flush=True)
     return [holding.path for holding in holdings if not holding.ok]

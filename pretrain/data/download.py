@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from ..files.fetch import fetch
 from ..specs.datasets import known
 from .locate import LAYOUT, class_folders_of
 
@@ -13,7 +15,8 @@ MOVES_NO_NUMBER = "fetches the data's files, and the data's digest stands beside
 def download(dataset: str, root: Path) -> None:
     """Fetch the official archive of a data set, compare its checksum, and unpack it below `root`.
 
-    Embedded data need no archive. Raises ValueError when a download fails or is not allowed.
+    Embedded data need no archive. Raises ValueError when a download fails, or, with what to put where, when there is
+    none.
     """
     entry = known(dataset)
     if entry.reader == "digits":
@@ -28,12 +31,14 @@ def download(dataset: str, root: Path) -> None:
             f"{entry.label} is not for others to hand out: get ILSVRC 2012 from https://image-net.org/download-images "
             f"and lay it out as {LAYOUT} in {root / (entry.within or entry.folder)}"
         )
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    root.mkdir(parents=True, exist_ok=True)
+    archive = root / entry.url.rpartition("/")[2]
     try:
-        download_and_extract_archive(entry.url, str(root), md5=entry.archive_md5)
-    except (OSError, RuntimeError) as error:  # no network, or another file under that address
+        fetch(entry.url, archive, entry.archive_md5)
+    except (OSError, ValueError) as error:  # no network, or another file under that address
         raise ValueError(
             f"could not download {entry.url}: {error}; fetch it elsewhere and unpack it in {root}"
         ) from error
+    from torchvision.datasets.utils import extract_archive
+
+    print(f"unpacking {archive} to {root / entry.folder}", file=sys.stderr, flush=True)
+    extract_archive(str(archive), str(root))

@@ -23,7 +23,7 @@ class Holding:
     path: str
     found: str
     expected: str
-    checksum: str  # "ok", "wrong", or why none was compared
+    checksum: str  # "ok", "wrong", or why none was compared; "" for what is not there
     ok: bool
 
 
@@ -37,7 +37,7 @@ def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
         return [Holding(path="(scikit-learn)", found="embedded", expected=images, checksum="not a file", ok=True)]
     folder, found, expected = look(entry, root, copy)
     if expected:
-        return [Holding(path=str(folder), found=found, expected=expected, checksum="not compared", ok=False)]
+        return [Holding(path=str(folder), found=found, expected=expected, checksum="", ok=False)]
     if layout(entry, folder) == "cifar_stl":
         return _files(entry, folder, copy)
     cache = root / ".compmod-cache" / (copy or entry.folder)
@@ -55,7 +55,7 @@ def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:
         for file in files:
             path = folder / file.name
             there = path.is_file()
-            checksum = "not compared"
+            checksum = "not compared" if there else ""
             found = f"{path.stat().st_size:,} bytes" if there else "missing"
             if there and fault:
                 found = fault if fault.startswith(f"{path}:") else f"{found}, not all of {part} read"
