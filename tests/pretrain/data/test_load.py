@@ -262,7 +262,7 @@ def test_official_tiny_imagenet_must_be_whole(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no such folder; expected the official STL-10 files; 'compmod data stl10 --data "):
+    with pytest.raises(ValueError, match=r"no such folder; expected the official STL-10 files; 'compmod data stl10 --"):
         load("stl10", "train", tmp_path)
 
 
