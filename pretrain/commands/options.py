@@ -53,6 +53,13 @@ class Name:
         return "" if is_name(name) else f"{name!r} is not the name of a folder below the data folder"
 
 
+@dataclass(frozen=True)
+class Values:
+    """The words that a shell completes for an option; the command itself refuses others, and says more."""
+
+    names: tuple[str, ...]
+
+
 DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to compute")]
 RunsOption = Annotated[Path, Folder(), arg(help="folder of the runs; on a cluster, every node must see it")]
 DataOption = Annotated[Path, Folder(), arg(help="folder of the data sets; on a cluster, every node must see it")]

@@ -108,7 +108,8 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
         "python": cluster.python,
     }
     write_states(folder, dict.fromkeys(numbers, "PENDING"))
-    append(runs, new_entries(specs, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
+    steps = [step for job in jobs for step in job.steps]
+    append(runs, new_entries(steps, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
     _start(
         folder, slots, json.dumps(plan).encode()
     )  # cut short before this, nothing is under way; after it, everything is in the journal

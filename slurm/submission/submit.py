@@ -217,7 +217,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
                 ) from error
             try:
                 ids = [number] if len(job.steps) == 1 else [f"{number}_{task}" for task in range(len(job.steps))]
-                append(runs, new_entries(job.specs, ids, runs, cluster=cluster.name, where=where, logs=folder))
+                append(runs, new_entries(job.steps, ids, runs, cluster=cluster.name, where=where, logs=folder))
             except (ValueError, OSError) as error:
                 raise SlurmError(
                     f"{array} could not be noted: {error}; {_taken_back(number)}; {index} were submitted"

@@ -12,7 +12,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from ...pretrain.commands.options import DataOption, DeviceOption, RunsOption, check_words
+from ...pretrain.commands.options import DataOption, DeviceOption, RunsOption, Values, check_words
 from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line, resumable
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
@@ -26,7 +26,9 @@ ALL = "all"
 
 @resumable
 def table_command(
-    number: Annotated[Positional[int | str], arg(metavar="N|all", help="number of the table, or all")],
+    number: Annotated[
+        Positional[int | str], Values((*map(str, TABLES), ALL)), arg(metavar="N|all", help="number of a table, or all")
+    ],
     scale: ScaleOption = "paper",
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
     format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
