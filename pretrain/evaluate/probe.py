@@ -42,7 +42,7 @@ def probe(
     the accuracies that one process gives: they share the features, then the first one trains the linear probe while
     the others look for neighbours. Raises ValueError on all of them where one cannot read the images, or has others.
     """
-    dataset = DATASETS[spec.run.dataset]
+    dataset = spec.run.dataset_entry
     with fails_together():
         train, test = splits(spec, root)
         contents = split_digests(spec, root)
@@ -137,7 +137,7 @@ def _evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Rec
                     "processes": world(),
                 },
             )
-            record.finish(results, made_of)
+            record.finish(results | spec.run.stated(), made_of)
         first_says(None)  # it is finished
     return record
 

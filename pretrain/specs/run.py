@@ -10,15 +10,18 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from .datasets import DATASETS
+from .datasets import DATASETS, Dataset
 from .fields import ABOVE_ZERO, Amount, Count, Positive, Range, Share, Whole, Width, is_name
 from .methods import METHODS
 from .spec import Spec
 
 PLUS = "+"  # appended to a method's name: CompMod around it
-Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection"]  # linear: over a frozen backbone
+# linear: over a frozen backbone; import: weights that others trained, in place of a pretraining
+Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection", "import"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core of a CPU
+# 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool, and 3x3 with a border of 2 (solo-learn's CIFAR trunks, 34 px)
+Stem = Literal["small", "small-pool", "large", "small-padded"]
 
 
 Precision = Literal["float32", "tf32", "bfloat16", "float64"]
@@ -63,11 +66,17 @@ class Augmentation(Spec):
 class Backbone(Spec):
     """The network that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
-    name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"
+    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = "resnet18"
     width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
-    stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
+    stem: Stem = "small"
     zero_residual: bool = False  # residual branches start at zero, by the scale of the last batch norm of each
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
+    inner: Annotated[int, Range(1, cap=64)] = 1  # a bottleneck's own channels over the stage's; 2 in torchvision's wide ones
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.inner != 1 and self.name != "resnet50":
+            raise ValueError(f"Backbone.inner {self.inner} is of bottlenecks, which {self.name} has none of; use 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +223,15 @@ class Run(Spec):
     def device(self) -> Device:
         """What the work is meant for: embedded images are small enough for a CPU."""
         return "gpu" if DATASETS[self.dataset].folder else "cpu"
+
+    @property
+    def dataset_entry(self) -> Dataset:
+        """What there is to know of its data set, with the mean and deviation that its trunk's images are less and over."""
+        return DATASETS[self.dataset]
+
+    def stated(self) -> dict[str, Any]:
+        """What the results of a measurement say of the run, beside its spec: nothing of one that was trained here."""
+        return {}
 
     @property
     def updates(self) -> int:
