@@ -49,8 +49,9 @@ def _parameters(command: Command) -> list[str]:
     hints = get_type_hints(command, include_extras=True)
     words: list[tuple[bool, str]] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        if dataclasses.is_dataclass(hints[name]):
-            words += _fields(hints[name])
+        kind = get_args(hints[name])[0] if get_origin(hints[name]) is Annotated else hints[name]
+        if dataclasses.is_dataclass(kind):
+            words += _fields(kind)
         else:
             words.append(_word(name, hints[name], parameter.default))
     return [word for _, word in sorted(words, key=lambda pair: not pair[0])]

@@ -24,7 +24,6 @@ from ..recipes.evaluation import SWEPT
 from ..records.record import Record
 from ..runtime.distributed import first_says, processes, rank
 from ..runtime.settings import numerics, own_settings
-from ..specs.datasets import DATASETS
 from ..specs.measurement import FineTuning
 from ..training import checkpoint
 from ..training.divergence import NonFiniteLoss, all_finite
@@ -110,7 +109,7 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
         self.memory_format = session.layout(self.device.type, spec.precision)
         layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
-        classifier = Classifier(backbone, DATASETS[spec.run.dataset].classes, spec)
+        classifier = Classifier(backbone, spec.run.dataset_entry.classes, spec)
         self.classifier = classifier.to(self.device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = self.classifier.optimizer()
         self.loss = torch.zeros((), dtype=torch.float64, device=self.device)  # summed over the epoch's steps
@@ -189,6 +188,7 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
             "split": drawn,
             "train_images": len(train),
             "epochs": self.epochs,
+            **self.spec.run.stated(),
         }
         made_by = {
             "encoder_sha256": self.encoder,

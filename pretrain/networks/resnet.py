@@ -15,7 +15,7 @@ from ..specs.run import Backbone, Stem
 from .batch_norm import BatchNorm
 from .recomputation import Recomputable
 
-_STEMS: dict[Stem, tuple[int, int, int]] = {  # kernel, stride and border of the first convolution
+STEMS: dict[Stem, tuple[int, int, int]] = {  # kernel, stride and border of the first convolution
     "small": (3, 1, 1),
     "small-pool": (3, 1, 1),
     "small-padded": (3, 1, 2),  # solo-learn's (da Costa et al., JMLR 2022, code, methods/base.py)
@@ -95,7 +95,7 @@ class ResNet(Recomputable):
     def __init__(self, spec: Backbone, width: int, channels: int = 3) -> None:
         super().__init__()
         kind, depths = _STAGES[spec.name]
-        kernel, stride, padding = _STEMS[spec.stem]
+        kernel, stride, padding = STEMS[spec.stem]
         self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
         self.bn1 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)

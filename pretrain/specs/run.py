@@ -71,7 +71,7 @@ class Backbone(Spec):
     stem: Stem = "small"
     zero_residual: bool = False  # residual branches start at zero, by the scale of the last batch norm of each
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
-    inner: Annotated[int, Range(1, cap=64)] = 1  # a bottleneck's own channels over the stage's; 2 in torchvision's wide ones
+    inner: Annotated[int, Range(1, cap=64)] = 1  # a bottleneck's own channels over the stage's; 2 in wide_resnet50_2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -226,7 +226,7 @@ class Run(Spec):
 
     @property
     def dataset_entry(self) -> Dataset:
-        """What there is to know of its data set, with the mean and deviation that its trunk's images are less and over."""
+        """Its data set, with the mean and deviation by which images are normalised for its trunk."""
         return DATASETS[self.dataset]
 
     def stated(self) -> dict[str, Any]:

@@ -1,104 +1,102 @@
-"""Weights: a ResNet's state dict under torchvision's names, from a file that cannot run code, and which trunk it is."""
+"""Reading: the tensors of a file of weights, under the names that the file gives them, from a file that runs no code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import io
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
-from ...pretrain.networks.resnet import ResNet
-from ...pretrain.specs.run import Backbone
-from .caffe import SUFFIX as MSRA_SUFFIX
-from .caffe import read_msra
-from .convert import few, to_detectron2
+from ..files.regular_file import open_regular
+from .tensors_only import TensorsOnly
 
 MOVES_NO_NUMBER = "reads weights, and their checksum is in the spec's digest"
 
-Stem = Literal["small", "small-pool", "large"]
-SUFFIXES = (".safetensors", ".pth", ".pt")
-_DEPTHS: dict[tuple[str, tuple[int, ...]], Literal["resnet10", "resnet18", "resnet50"]] = {
-    ("basic", (1, 1, 1, 1)): "resnet10",
-    ("basic", (2, 2, 2, 2)): "resnet18",
-    ("bottleneck", (3, 4, 6, 3)): "resnet50",
-}
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".torch", ".pth.tar")
+LEVELS = 12  # of dicts and lists inside one another that are looked into
+_ZIP = b"PK"
+ADVICE = "one that needs code to be read is refused: save its state_dict() alone"
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file of safetensors or torch, or Detectron2's R-50.pkl, under torchvision's names.
+@dataclass(frozen=True)
+class Stored:
+    """What a file of weights holds."""
 
-    Raises ValueError on a file that could run code, or holds anything else.
+    tensors: dict[str, Tensor]  # by names such as state_dict.encoder.conv1.weight, with a dot for every level
+    sha256: str  # of the file
+    ignored: tuple[str, ...] = ()  # classes of what else is in it, which was not read
+
+
+def read_tensors(path: Path) -> Stored:
+    """All tensors in a file of safetensors or torch, at any depth. Objects of other classes are left out, unread.
+
+    Raises ValueError on a file that holds no tensors, or cannot be read without running code.
     """
-    if path.suffix not in (*SUFFIXES, MSRA_SUFFIX):
-        raise ValueError(f"cannot tell what {path} holds by its name; expected {', '.join((*SUFFIXES, MSRA_SUFFIX))}")
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"cannot tell what {path} holds by its name; expected {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise ValueError(f"no weights at {path}")
-    if path.suffix == MSRA_SUFFIX:
-        return read_msra(path)
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as stored:
-                return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as handle:
+            content = handle.read()
+        value, ignored = _safetensors(content) if path.suffix == ".safetensors" else _torch(content)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    except RuntimeError as error:
+        raise ValueError(f"{path} is no file of plain tensors, or a damaged one: {_first_sentence(error)}") from error
     except Exception as error:  # torch.load documents no type, and its message advises to run the file's code
-        raise ValueError(
-            f"{path} is no file of plain tensors ({type(error).__name__}); one that needs code to be read is refused: "
-            "save its state_dict() alone"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        inside = f"a dict of {few(list(map(str, state)))}" if isinstance(state, dict) else f"a {type(state).__name__}"
-        raise ValueError(f"{path} holds {inside}; expected names with tensors, as model.state_dict() gives them")
-    return state
+        raise ValueError(f"{path} is no file of plain tensors ({type(error).__name__}); {ADVICE}") from error
+    tensors = dict(_tensors(value, "", LEVELS, set()))
+    if not tensors:
+        raise ValueError(f"{path} holds {_inside(value, ignored)}; expected names with tensors, of a state_dict()")
+    return Stored(tensors, hashlib.sha256(content).hexdigest(), ignored)
 
 
-def pixels_of(path: Path) -> Literal["rgb", "msra"]:
-    """The pixels that the weights of a file were trained on, and no others go with them: MSRA's are their own."""
-    return "msra" if path.suffix == MSRA_SUFFIX else "rgb"
+def few(names: list[str]) -> str:
+    """The first five, and how many more."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def recognised(state: Mapping[str, Tensor], stem: Stem | None = None) -> Backbone:
-    """The trunk whose weights these are. Raises ValueError when it is none that we build.
-
-    `stem` says what weights do not: whether a 3 x 3 stem is followed by max-pool.
-    """
-    to_detectron2(state)
-    first = state.get("conv1.weight")
-    if first is None or first.ndim != 4 or first.shape[1] != 3:
-        raise ValueError("no conv1.weight of three channels; expected a ResNet on RGB images")
-    blocks = [{name.split(".")[1] for name in state if name.startswith(f"layer{stage}.")} for stage in range(1, 5)]
-    kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
-    depths = tuple(map(len, blocks))
-    if (kind, depths) not in _DEPTHS:
-        raise ValueError(f"a ResNet of {kind} blocks, {depths} a stage, is none of {', '.join(_DEPTHS.values())}")
-    large = first.shape[-1] == 7
-    if stem is None and not large:
-        raise ValueError("weights of a 3 x 3 stem do not tell whether max-pool follows; name it: small, small-pool")
-    if stem is not None and large != (stem == "large"):
-        raise ValueError(f"stem {stem!r} is not that of weights with a first kernel of {first.shape[-1]}")
-    backbone = Backbone(name=_DEPTHS[kind, depths], width=first.shape[0], stem=stem or "large")
-    check_weights(state, backbone)
-    return backbone
+def _safetensors(content: bytes) -> tuple[Any, tuple[str, ...]]:
+    return safetensors.torch.load(content), ()
 
 
-def check_weights(state: Mapping[str, Tensor], backbone: Backbone) -> None:
-    """Raise ValueError, naming it, on a tensor of `backbone` that is absent, superfluous or of another shape."""
-    with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in ResNet(backbone, backbone.width).state_dict().items()}
-    counted = {name for name in wanted if name.endswith("num_batches_tracked")}
-    given = {name: tensor.shape for name, tensor in state.items() if not name.startswith("fc.")}
-    for kind, names in (
-        ("lack", wanted.keys() - given.keys() - counted),
-        ("have besides", given.keys() - wanted.keys()),
-    ):
-        if names:
-            raise ValueError(f"the weights {kind} {few(sorted(names))} of a {backbone.name} of width {backbone.width}")
-    for name, shape in given.items():
-        if shape != wanted[name]:
-            raise ValueError(
-                f"{name} is {tuple(shape)}, in a {backbone.name} of width {backbone.width} {tuple(wanted[name])}"
-            )
+def _torch(content: bytes) -> tuple[Any, tuple[str, ...]]:
+    """What `torch.save` wrote, and the names of what was not read of it."""
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), ()
+    except pickle.UnpicklingError:  # it names a class that PyTorch does not know as harmless
+        if not content.startswith(_ZIP):  # a file of PyTorch before 1.6, or no file of PyTorch
+            raise
+    reader = TensorsOnly(content)
+    return reader.load(), tuple(reader.ignored)
+
+
+def _tensors(value: Any, name: str, levels: int, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors inside dicts and lists; one that stands in two places is found in the first."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, dict | list | tuple) and levels and id(value) not in seen:
+        seen.add(id(value))
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(part, f"{name}.{key}" if name else str(key), levels - 1, seen)
+
+
+def _first_sentence(error: Exception) -> str:
+    """Of PyTorch's message, which goes on with advice."""
+    return " ".join(str(error).split()).partition(". ")[0][:200]
+
+
+def _inside(value: Any, ignored: tuple[str, ...]) -> str:
+    """What there is in place of tensors, in words."""
+    if ignored:
+        return f"no tensors but objects of {few(list(ignored))}, and {ADVICE}"
+    return f"a dict of {few(list(map(str, value)))}" if isinstance(value, dict) else f"a {type(value).__name__}"

@@ -81,8 +81,8 @@ def _content(record: Record, target: Target, suffix: str) -> bytes:
     import torch
 
     from ...pretrain.networks.encoder import ENCODER, read_encoder
+    from ...pretrain.weights.recognise import check_weights
     from ..weights.convert import to_detectron2
-    from ..weights.read import check_weights
 
     assert isinstance(record.spec, Run)
     state = read_encoder(record)
