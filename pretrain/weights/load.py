@@ -19,7 +19,6 @@ from ..records.files import SPEC_FILE
 from ..records.record import Record
 from ..specs.datasets import DATASETS, Dataset
 from ..specs.run import Run, Stem
-from ..specs.spec import Spec
 from .imported import read_foreign
 
 CONFIG, MODEL = "config.json", "model.safetensors"  # of an exported folder, as the Hugging Face hub names them

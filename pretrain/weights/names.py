@@ -16,27 +16,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .read import few
+
 PREFIXES = {  # of the trunk's names, any number of them
     *("state_dict", "model_state_dict", "classy_state_dict", "model", "base_model", "module", "_orig_mod", "network"),
-    *(
-        "trunk",
-        "_feature_blocks",
-        "backbone",
-        "encoder",
-        "encoder_q",
-        "base_encoder",
-        "online_encoder",
-        "online_network",
-    ),
-    *("online", "net", "resnet", "feature_extractor"),
+    *("trunk", "_feature_blocks", "backbone", "encoder", "encoder_q", "base_encoder", "online_encoder"),
+    *("online_network", "online", "net", "resnet", "feature_extractor"),
 }
 DROPPED = {  # pattern of the first part of a name after the prefixes -> what it is
     r"encoder_k|.*_momentum|(momentum|target|teacher|student|query|key|ema|model_ema)(_.*)?": "another copy",
     r"fc|linear|classifier|.*_classifier": "classifier",
     r"heads?|.*_heads?|proj.*|.*projector|pred.*|.*predictor|prototypes.*|expander|mlp|bn": "head",
-    r"optimizers?(_.*)?|lr_schedulers?|scheduler|scaler|amp|queue.*|memory_bank.*|criterion|.*loss.*|callbacks|loops|met(er|ric)s?": (
-        "state of training"
-    ),
+    r"optimizers?(_.*)?|lr_schedulers?|scheduler|scaler|amp|callbacks|loops": "state of training",
+    r"queue.*|memory_bank.*|criterion|.*loss.*|met(er|ric)s?": "state of the loss",
 }
 SEQUENTIAL = {"0": "conv1", "1": "bn1", **{str(stage + 3): f"layer{stage}" for stage in range(1, 5)}}
 
@@ -46,11 +38,11 @@ class Trunk:
     """What a file has of a ResNet, and what else."""
 
     state: dict[str, Tensor]  # under torchvision's names
-    dropped: dict[str, str]  # name of a part of the file -> what it is, and of how many tensors
+    dropped: tuple[str, ...]  # every other part of the file, what it is, and of how many tensors
 
 
 def trunk_of(tensors: Mapping[str, Tensor]) -> Trunk:
-    """Sort the tensors of a file. Raises ValueError, with the names, on two tensors for one place.
+    """Sort the tensors of a file. Raises ValueError, with the names, on no trunk and on two tensors for one place.
 
     A name that no rule knows stays in the state, where `recognised` refuses it.
     """
@@ -68,8 +60,9 @@ def trunk_of(tensors: Mapping[str, Tensor]) -> Trunk:
         if place in origin:
             raise ValueError(f"two tensors for {place}: {origin[place]} and {name}; expected one trunk")
         state[place], origin[place] = tensor, name
-    counted = {name: f"{what}, {count} tensor{'s' * (count > 1)}" for (name, what), count in dropped.items()}
-    return Trunk(state, counted)
+    if not state:
+        raise ValueError(f"no trunk; found {few([f'{part} ({what})' for part, what in dropped])}")
+    return Trunk(state, tuple(f"{part} ({what}, {count})" for (part, what), count in dropped.items()))
 
 
 def _torchvision(parts: list[str], name: str) -> str:

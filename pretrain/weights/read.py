@@ -1,4 +1,4 @@
-"""Reading: the tensors of a file of weights, under the names that the file gives them, from a file that runs no code."""
+"""Reading: the tensors of a file of weights, under the names that it gives them, without running code of it."""
 
 from __future__ import annotations
 
