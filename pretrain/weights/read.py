@@ -54,7 +54,7 @@ def read_tensors(path: Path) -> Stored:
         raise ValueError(f"{path} is no file of plain tensors, or a damaged one: {_first_sentence(error)}") from error
     except Exception as error:  # torch.load documents no type, and its message advises to run the file's code
         raise ValueError(f"{path} is no file of plain tensors ({type(error).__name__}); {ADVICE}") from error
-    tensors = dict(_tensors(value, "", LEVELS, set()))
+    tensors = dict(_tensors(value, "", LEVELS, set())) if isinstance(value, dict) else {}
     if not tensors:
         raise ValueError(f"{path} holds {_inside(value, ignored)}; expected names with tensors, of a state_dict()")
     return Stored(tensors, hashlib.sha256(content).hexdigest(), ignored)

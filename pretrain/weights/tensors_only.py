@@ -103,17 +103,7 @@ class _Ignored:
     def __call__(self, *_: Any) -> _Ignored:
         return self
 
-    def __setstate__(self, _: Any) -> None:
-        pass
+    def _nothing(*_: Any) -> None:
+        """Also where a pickle gives a class what is meant for an object."""
 
-    def __setitem__(self, _: Any, __: Any) -> None:
-        pass
-
-    def append(self, _: Any) -> None:
-        pass
-
-    def extend(self, _: Any) -> None:
-        pass
-
-    def add(self, _: Any) -> None:
-        pass
+    __setstate__ = __setitem__ = append = extend = add = _nothing
