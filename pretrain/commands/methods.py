@@ -1,6 +1,6 @@
 """The lists that `compmod methods` prints: all methods, or the options and presets of one.
 
-`compmod methods --readme README.md` writes the list of all methods into the README. Importing this imports no torch;
+`compmod methods --page docs/methods.md` writes the list of all methods there. Importing this imports no torch;
 the options of a method stand in its code, which does.
 """
 
@@ -23,7 +23,7 @@ from ..specs.run import PLUS, Optimizer, Run
 
 Format = Literal["text", "md"]
 DEFAULT = "(default)"  # in place of the name of the preset that is used unless another is asked for
-START, END = "<!-- methods: start -->", "<!-- methods: end -->"  # lines of the README, around the list
+START, END = "<!-- methods: start -->", "<!-- methods: end -->"  # lines of a page, around the list
 _ALL = ("name", "method", "paper", "other presets", "cost", "cost of +")
 _ONE = ("data set", "preset", "epochs", "batch", "views", "trunk", "head", "optimiser", "options", "from")
 _NARROW = 36  # characters a cell of a text table, so that a row of nine fits a wide terminal
@@ -31,8 +31,8 @@ _NARROW = 36  # characters a cell of a text table, so that a row of nine fits a 
 
 def methods(
     name: Annotated[Positional[str], arg(help="one method, for its presets", metavar="[NAME]")] = "",
-    format: Annotated[Format, arg(help="to read, or the markdown of the README")] = "text",
-    readme: Annotated[Path | None, arg(help="write the markdown into this file, and print nothing")] = None,
+    format: Annotated[Format, arg(help="to read, or markdown")] = "text",
+    page: Annotated[Path | None, arg(help="write the markdown into this file, and print nothing")] = None,
 ) -> None:
     """List the methods, their papers, presets and costs; with a name, that method's options and presets.
 
@@ -42,15 +42,15 @@ def methods(
         raise ValueError(
             f"unknown method {name!r}; known: {', '.join(METHODS)}; recipes of a method hold for it with +"
         )
-    if readme:
+    if page:
         if name:
-            raise ValueError("--readme writes the list of all methods; leave out the name")
-        write_readme(readme)
+            raise ValueError("--page writes the list of all methods; leave out the name")
+        write_page(page)
         return
     print(one_method(name, format) if name else all_methods(format), flush=True)
 
 
-def write_readme(path: Path) -> None:
+def write_page(path: Path) -> None:
     """Put the list of all methods between the lines START and END of a file. Raises ValueError where they are not."""
     before, start, rest = path.read_text("utf-8").partition(START)
     _, end, after = rest.partition(END)

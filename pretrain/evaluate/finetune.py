@@ -107,7 +107,7 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
         super().__init__(record, spec, spec.epochs * self.per_epoch, session, stop, contents or {}, encoder)
         self.images = images
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
-        self.memory_format = session.layout(self.device.type, spec.precision)
+        self.memory_format = session.layout(self.device.type, spec.precision, spec.run.backbone.width)
         layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         classifier = Classifier(backbone, spec.run.dataset_entry.classes, spec)
         self.classifier = classifier.to(self.device, dtype).to(memory_format=layout)  # type: ignore[call-overload]

@@ -42,7 +42,7 @@ class Session:
         if self.compile and self.recompute:  # a compiler decides by itself what it keeps
             raise ValueError("compile and recompute exclude each other; give one of the two")
 
-    def layout(self, device: str, precision: str, width: int = NARROW + 1) -> Literal["channels-last", "contiguous"]:
+    def layout(self, device: str, precision: str, width: int) -> Literal["channels-last", "contiguous"]:
         """The layout of images in memory for training a trunk of this width, on "cpu" or "cuda".
 
         Tensor cores and CPUs compute convolutions in channels-last; cuDNN's float32 kernels, which do not use tensor

@@ -15,7 +15,9 @@ import torch
 from compmod.pretrain.methods.parts.regulariser import Outputs
 from compmod.pretrain.recipes.presets import preset
 from compmod.pretrain.training.objective import Objective, build_objective
+from compmod.pretrain.training.session import Session
 from compmod.pretrain.views.batch import Batch
+from layouts import LAYOUTS
 from page import best, median, times
 from rounds import Contestant, Sizes, Subject, Work
 from torch import Tensor, nn
@@ -31,10 +33,11 @@ def prepared(hypergradient: str, sizes: Sizes, dtype: torch.dtype, *, plus: bool
         run = replace(run, compmod=replace(run.compmod, hypergradient=hypergradient, lambda2=0.0))
     run = replace(run, backbone=replace(run.backbone, width=sizes["width"]))
     objective = build_objective(run, sizes["side"], 50_000).to(dtype)
-    objective.method.to(memory_format=torch.channels_last)
+    layout = LAYOUTS[Session().layout("cpu", run.precision, sizes["width"])]
+    objective.method.to(memory_format=layout)  # type: ignore[call-overload]
     source = torch.Generator().manual_seed(0)
     shape = (sizes["batch"], 3, sizes["side"], sizes["side"])
-    views = [torch.randn(shape, generator=source).to(dtype, memory_format=torch.channels_last) for _ in range(2)]
+    views = [torch.randn(shape, generator=source).to(dtype, memory_format=layout) for _ in range(2)]
     index = torch.arange(sizes["batch"])
     batch = Batch(views=tuple(views), index=index, labels=torch.zeros_like(index), epoch=20.0, draw=0.5)
     return objective, batch

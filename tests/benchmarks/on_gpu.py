@@ -209,12 +209,14 @@ def _large(device: str, sizes: Sizes, precision: Any) -> float:
     run = replace(run, backbone=replace(run.backbone, width=sizes.width))
     objective, batch, optimizer = one_step(run, device, side)
     crops = torch.randint(0, 256, (run.batch_size, 3, side, side), dtype=torch.uint8, device=device)
+    last = batch.views[0].is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
     views = [replace(view, size=side) for view in run.views]
     makers = [Views(view, DATASETS["imagenet"], 0, number) for number, view in enumerate(views)]
 
     def step() -> None:
         made = make_views_of_crops(makers, [crops] * len(makers), batch.index, 0)
-        ready = tuple(view.contiguous(memory_format=torch.channels_last) for view in made)
+        ready = tuple(view.contiguous(memory_format=layout) for view in made)
         objective.backward(replace(batch, views=ready), lr=1e-3)
         optimizer.step()
         objective.after_step(0.5)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torchvision
+from layouts import LAYOUTS
 from page import best, median, times
 from rounds import Contestant, Sizes, Subject, Work
 from torch import Tensor, nn
@@ -52,6 +53,7 @@ def ours(case: str, sizes: Sizes) -> Work:
     from compmod.pretrain.recipes.presets import preset
     from compmod.pretrain.specs.run import Optimizer, Projector
     from compmod.pretrain.training.objective import build_objective
+    from compmod.pretrain.training.session import Session
     from compmod.pretrain.views.batch import Batch
 
     method, precision = case.split(", ")
@@ -60,9 +62,10 @@ def ours(case: str, sizes: Sizes) -> Work:
     run = replace(run, projector=Projector(layers=layers, hidden=hidden, out=out), optimizer=Optimizer(lr=LR))
     run = replace(run, backbone=replace(run.backbone, width=sizes["width"]))
     objective = build_objective(run, sizes["side"], 50_000, lambda: autocast(precision))
-    objective.method.to(memory_format=torch.channels_last)
+    layout = LAYOUTS[Session().layout("cpu", precision, sizes["width"])]
+    objective.method.to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = build_optimizer(objective.psi, run.optimizer, LR)
-    ready = tuple(view.to(memory_format=torch.channels_last) for view in views(sizes))
+    ready = tuple(view.to(memory_format=layout) for view in views(sizes))
     index = torch.arange(sizes["batch"])
     batch = Batch(views=ready, index=index, labels=torch.zeros_like(index), epoch=20.0, draw=0.5)
 

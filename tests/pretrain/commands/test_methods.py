@@ -1,4 +1,4 @@
-"""`compmod methods`: every method and preset is listed, and the README holds what it prints."""
+"""`compmod methods`: every method and preset is listed, and docs/methods.md holds what it prints."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.specs.methods import METHODS
 from paths import ROOT
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "methods.md"
 
 
-def test_the_readme_holds_the_table_of_methods() -> None:
-    held = README.read_text().partition(START)[2].partition(END)[0].strip()
-    assert held == all_methods("md"), "renew it: .venv/bin/compmod methods --readme README.md"
+def test_the_page_holds_the_table_of_methods() -> None:
+    held = PAGE.read_text().partition(START)[2].partition(END)[0].strip()
+    assert held == all_methods("md"), "renew it: .venv/bin/compmod methods --page docs/methods.md"
 
 
-def test_the_command_writes_the_list_into_the_readme_and_changes_nothing_else(tmp_path: Path) -> None:
-    written = tmp_path / "README.md"
+def test_the_command_writes_the_list_into_the_page_and_changes_nothing_else(tmp_path: Path) -> None:
+    written = tmp_path / "page.md"
     written.write_text(f"before\n{START}\nan older list\n{END}\nafter\n")
-    main(["methods", "--readme", str(written)])
+    main(["methods", "--page", str(written)])
     assert written.read_text() == f"before\n{START}\n{all_methods('md')}\n{END}\nafter\n"
 
 
 @pytest.mark.parametrize("content", ["# compmod", f"{START}\n", f"{END}\n{START}\n"])
-def test_a_readme_without_both_marks_is_left_as_it_is(content: str, tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text(content)
+def test_a_page_without_both_marks_is_left_as_it_is(content: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(content)
     with pytest.raises(ValueError, match="has no lines <!-- methods: start --> and <!-- methods: end -->"):
-        methods(readme=tmp_path / "README.md")
-    assert (tmp_path / "README.md").read_text() == content
+        methods(page=tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text() == content
 
 
-def test_the_readme_takes_the_list_of_all_methods_alone() -> None:
+def test_a_page_takes_the_list_of_all_methods_alone() -> None:
     with pytest.raises(ValueError, match="leave out the name"):
-        methods("byol", readme=README)
+        methods("byol", page=PAGE)
 
 
 @pytest.mark.parametrize("name", METHODS)

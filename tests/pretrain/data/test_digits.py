@@ -34,7 +34,7 @@ def held_out() -> Images:
 
 def test_the_training_images_are_those_of_the_release(train: Images) -> None:
     found = train.digest
-    assert found == GOLDEN, f"the rendering changed: digest {found}; if meant, renew GOLDEN and the README's demo table"
+    assert found == GOLDEN, f"the rendering changed: digest {found}; if meant, renew GOLDEN and docs/tables.md"
 
 
 def test_another_process_renders_the_same_images(train: Images) -> None:

@@ -63,6 +63,8 @@ def test_a_fine_tuning_stores_its_numbers_and_where_they_come_from(tmp_path: Pat
     assert (origin["digest"], origin["seed"]) == (SEMI.digest, 0)
     assert (origin["data_digest"], origin["train_digest"]) == (test.digest, train.digest)
     assert (origin["train_images"], origin["test_images"]) == (90, 40)
+    assert RUN.backbone.width < 16  # oneDNN's channels-last kernels write beyond their memory there
+    assert origin["memory_format"] == "contiguous"
 
 
 def test_a_finished_folder_keeps_no_checkpoints(tmp_path: Path) -> None:

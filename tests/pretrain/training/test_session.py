@@ -16,16 +16,16 @@ QUIET = Session(device="cpu", linear_epochs=1, quiet=True)
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "tf32", "bfloat16"])
 def test_only_float32_on_a_gpu_is_contiguous_by_itself(precision: str) -> None:
-    assert Session().layout("cpu", precision) == "channels-last"
+    assert Session().layout("cpu", precision, 64) == "channels-last"
     contiguous = precision in ("float32", "float64")
-    assert Session().layout("cuda", precision) == ("contiguous" if contiguous else "channels-last")
+    assert Session().layout("cuda", precision, 64) == ("contiguous" if contiguous else "channels-last")
 
 
 @pytest.mark.parametrize("asked", ["channels-last", "contiguous"])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_layout_that_was_asked_for_is_used(device: str, asked: str) -> None:
     session = Session(memory_format=asked)  # type: ignore[arg-type]
-    assert {session.layout(device, precision) for precision in ("float32", "bfloat16")} == {asked}
+    assert {session.layout(device, precision, 64) for precision in ("float32", "bfloat16")} == {asked}
 
 
 @pytest.mark.parametrize("width, asked, used", [(16, "auto", "channels-last"), (4, "channels-last", "contiguous")])

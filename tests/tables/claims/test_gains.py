@@ -65,8 +65,8 @@ def test_chance_is_that_of_two_shares_of_so_many_glyphs() -> None:
     assert Gain("SimCLR", "linear", (0.0,), (100.0,)).chance > 0
 
 
-def test_the_words_in_the_readme_are_those_of_the_table_in_it() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_words_of_the_page_are_those_of_the_table_in_it() -> None:
+    text = (ROOT / "docs" / "tables.md").read_text()
     cells = [[cell.strip(" *|") for cell in line.split("|")[1:4]] for line in text.splitlines() if "(n=1)" in line]
     printed = {label: [float(cell.strip("* ").split(" ")[0].strip("*")) for cell in rest] for label, *rest in cells}
     images = DATASETS["digits"].test_images  # the shares that two decimals stand for are whole counts of them
