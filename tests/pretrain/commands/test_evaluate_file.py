@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -47,6 +48,14 @@ def evaluate(file: Path, runs: Path, *more: str) -> None:
     main(["evaluate", str(file), *OPTIONS, "--runs", str(runs), *more])
 
 
+@pytest.fixture(scope="module")
+def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs folder in which that checkpoint was measured by the data set's own statistics."""
+    folder = tmp_path_factory.mktemp("runs")
+    evaluate(trained, folder, "--linear-epochs", "1", "--normalise", "dataset")
+    return folder
+
+
 def only(folder: Path, pattern: str) -> Record:
     (found,) = folder.glob(pattern)
     return Record.open(found)
@@ -70,7 +79,7 @@ def test_five_nn_is_what_scikit_learn_finds_on_the_features_that_lightly_gives(
     assert record.results is not None
     assert record.results["mean"] == [0.485, 0.456, 0.406]
     assert "mean               0.485, 0.456, 0.406\n" in said
-    assert "dropped            state_dict.projection_head (head, 5)\n" in said
+    assert "dropped            state_dict.projection_head (head, 12)\n" in said
 
     theirs = ResNetGenerator("resnet-9", width=0.0625).eval()
     theirs.linear = torch.nn.Identity()
@@ -88,8 +97,8 @@ def test_five_nn_is_what_scikit_learn_finds_on_the_features_that_lightly_gives(
     images = {split: load("digits", split, tmp_path) for split in ("train", "test")}  # type: ignore[arg-type]
     sklearn = KNeighborsClassifier(5).fit(features(images["train"]), images["train"].labels)
     expected = sklearn.score(features(images["test"]), images["test"].labels)
-    assert expected > 0.5
-    assert record.results["knn/top1"] == pytest.approx(expected, abs=3 / len(images["test"].labels))  # ties
+    assert expected > 0.15  # ten classes, and weights that are random
+    assert record.results["knn/top1"] == expected
 
 
 def test_the_content_of_a_file_is_its_identity(trained: Path, tmp_path: Path) -> None:
@@ -105,19 +114,10 @@ def test_the_content_of_a_file_is_its_identity(trained: Path, tmp_path: Path) ->
     evaluate(other, runs, "--linear-epochs", "1")
     evaluate(trained, runs, "--linear-epochs", "1", "--normalise", "dataset")
     assert len(list(runs.glob("imported-digits-*/evaluation-*/results.json"))) == 3
-    (spec,) = {
-        Record.open(path).spec
-        for path in runs.glob("imported-*")
-        if Record.open(path).provenance["file"] == "other.ckpt"
-    }
+    names = {record.spec: (record.provenance or {})["file"] for record in map(Record.open, runs.glob("imported-*"))}
+    (spec,) = (spec for spec, name in names.items() if name == "other.ckpt")
     assert isinstance(spec, Imported)
-    assert spec.weights == load_sha256(other)
-
-
-def load_sha256(file: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    assert spec.weights == hashlib.sha256(other.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("protocol", ["linear", "semi-1", "semi-10"])
@@ -145,24 +145,20 @@ def test_every_protocol_measures_it(protocol: str, trained: Path, tmp_path: Path
 
 
 def test_what_was_imported_is_a_run_that_is_evaluated_by_its_folder_and_trained_by_nothing(
-    trained: Path, tmp_path: Path
+    runs: Path, tmp_path: Path
 ) -> None:
-    evaluate(trained, tmp_path, "--linear-epochs", "1")
-    run = only(tmp_path, "imported-*").spec
-    main(["evaluate", str(tmp_path / run.folder), "--linear-epochs", "2", "--device", "cpu"])
-    assert Record(tmp_path, Evaluation(run=run, linear_epochs=2)).status == "done"  # type: ignore[arg-type]
-    for work in (
-        lambda: train(run, tmp_path / "new", tmp_path, QUIET),
-        lambda: reproduce(run, tmp_path / "new", tmp_path, "cpu"),
-    ):
-        with pytest.raises(ValueError, match="others trained"):
-            work()
+    run = only(runs, "imported-*").spec
+    main(["evaluate", str(runs / run.folder), "--linear-epochs", "2", "--device", "cpu"])
+    assert Record(runs, Evaluation(run=run, linear_epochs=2)).status == "done"  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="of weights that others trained, and is not to be trained again"):
+        train(run, tmp_path / "new", tmp_path, QUIET)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give the file of SHA-256"):
+        reproduce(run, tmp_path / "new", tmp_path, "cpu")
     assert not (tmp_path / "new" / run.folder / "results.json").exists()
 
 
-def test_a_run_and_a_file_preprocess_as_the_probes_do(trained: Path, tmp_path: Path) -> None:
-    evaluate(trained, tmp_path, "--linear-epochs", "1", "--normalise", "dataset")
-    encoder = load_encoder(tmp_path / only(tmp_path, "imported-*").spec.folder)
+def test_a_run_and_a_file_preprocess_as_the_probes_do(trained: Path, runs: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(runs / only(runs, "imported-*").spec.folder)
     pixels = torch.from_numpy(load("digits", "test", tmp_path).pixels[:4])
     expected = network_input(pixels, DATASETS["digits"])
     preprocess: Any = encoder.preprocess
@@ -189,7 +185,7 @@ def test_a_run_and_a_file_preprocess_as_the_probes_do(trained: Path, tmp_path: P
         (["--dataset", "digits", "--mean", "0", "0", "0"], "mean and std go together"),
         (
             ["--dataset", "digits", "--stem", "small", "--mean", "0", "0", "0", "--std", "0", "1", "1"],
-            "Imported.std must be a tuple",
+            "Imported.std must be above 0",
         ),
         (["--dataset", "digits", "--seed", "-1"], "seed must be from 0"),
     ],
@@ -201,12 +197,8 @@ def test_a_mistake_is_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_options_of_a_file_are_refused_with_a_run(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evaluate(trained, tmp_path, "--linear-epochs", "1")
-    capsys.readouterr()
-    folder = tmp_path / only(tmp_path, "imported-*").spec.folder
+def test_options_of_a_file_are_refused_with_a_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = runs / only(runs, "imported-*").spec.folder
     assert "stem are for a file of weights" in refused(["evaluate", str(folder), "--stem", "small"], capsys)
 
 
