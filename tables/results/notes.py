@@ -50,7 +50,7 @@ def _gaps(table: Table, cells: Sequence[CellResult]) -> Iterator[str]:
 
 def _unverified(table: Table) -> Iterator[str]:
     """Which methods have no recipe of their own for the data set that they are trained on here."""
-    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset) for spec in table.specs)
+    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset) for spec in table.specs if spec.run.kind != "import")
     named = [
         f"{METHODS[method].label} on {DATASETS[dataset].label}"
         for method, dataset in pairs
