@@ -87,18 +87,21 @@ def _cell(column: Column, others: Sequence[Cell], added: Added) -> Cell:
 
 def _added(row: Any, imported: Sequence[Imported], runs: Path) -> Added:
     if not isinstance(row, dict) or set(row) not in ({"label", "weights"}, {"label", "folders"}):
-        found = ", ".join(row) if isinstance(row, dict) else "no table"
-        raise ValueError(f"a row has {found}; expected label, and weights or folders")
+        given = ", ".join(row) if isinstance(row, dict) else "no table"
+        raise ValueError(f"a row has {given}; expected label, and weights or folders")
     label, weights, folders = row["label"], row.get("weights"), row.get("folders")
     if not isinstance(label, str) or not _LABEL.fullmatch(label):
         raise ValueError(f"label must be at most 60 letters, digits, spaces and .,:+-()/ , not {label!r}")
     if weights is not None and not (isinstance(weights, str) and _DIGEST.fullmatch(weights)):
         raise ValueError(f"weights of {label} must be 8 to 64 hexadecimal digits of a SHA-256, not {weights!r}")
-    if folders is not None and not (isinstance(folders, list) and all(isinstance(name, str) for name in folders)):
-        raise ValueError(f"folders of {label} must be a list of names below the runs folder, not {folders!r}")
-    found = [run for run in imported if (run.folder in folders if folders else run.weights.startswith(weights or " "))]
-    if lacking := [name for name in folders or () if name not in {run.folder for run in found}]:
-        raise ValueError(f"{label}: no imported encoder in {runs / lacking[0]}")
+    if weights is not None:
+        found = [run for run in imported if run.weights.startswith(weights)]
+    else:
+        if not isinstance(folders, list) or not folders or not all(isinstance(name, str) for name in folders):
+            raise ValueError(f"folders of {label} must be a list of names below the runs folder, not {folders!r}")
+        found = [run for run in imported if run.folder in folders]
+        if lacking := set(folders) - {run.folder for run in found}:
+            raise ValueError(f"{label}: no imported encoder in {runs / min(lacking)}")
     if not found:
         raise ValueError(f"{label}: no weights {weights} below {runs}; first 'compmod evaluate FILE --dataset NAME'")
     if len({run.weights for run in found}) > 1:

@@ -126,11 +126,9 @@ def _loading(run: Run, target: Target, file: str) -> tuple[str, ...]:
     if target in ("timm", "torchvision"):
         safe = file.endswith(".safetensors")
         read = f"safetensors.torch.load_file({file!r})" if safe else f"torch.load({file!r}, weights_only=True)"
-        building = (
-            (f"model = timm.create_model({name!r}, num_classes=0)",)
-            if target == "timm"
-            else (f"model = torchvision.models.{name}()", "model.fc = torch.nn.Identity()")
-        )
+        building = [f"model = torchvision.models.{name}()", "model.fc = torch.nn.Identity()"]
+        if target == "timm":
+            building = [f"model = timm.create_model({name!r}, num_classes=0)"]
         imports = f"import {'safetensors.torch, ' if safe else ''}{', '.join(sorted(('torch', target)))}"
         return (imports, *building, *stem, f"model.load_state_dict({read})", images)
     loading = (
@@ -138,12 +136,14 @@ def _loading(run: Run, target: Target, file: str) -> tuple[str, ...]:
         f"DetectionCheckpointer(model).load({file!r})",
     )
     if not _in_detectron2(run.backbone):
-        building = f'model = build_trunk({run.backbone!r}, features=("res2", "res3", "res4", "res5"))'
-        imports = (
+        trunk = f'model = build_trunk({run.backbone!r}, features=("res2", "res3", "res4", "res5"))'
+        return (
             "from compmod.pretrain.specs.run import Backbone",
             "from compmod.transfer.detector.trunk import build_trunk",
+            trunk,
+            *loading,
+            images,
         )
-        return (*imports, building, *loading, images)
     depth, channels = (50, 256) if name == "resnet50" else (18, 64)
     return (
         f"cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = {depth}, {channels}",

@@ -68,9 +68,10 @@ def push(folder: Path, repository: str, api: Any = None) -> str:
     if api is None:
         try:
             from huggingface_hub import HfApi
+
+            api = HfApi()
         except ImportError as error:
             raise ValueError("--push needs huggingface_hub; install it: pip install 'compmod[hub]'") from error
-        api = HfApi()
     try:
         api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=[MODEL, CARD, CONFIG])
