@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..files.regular_file import open_regular
-from .tensors_only import TensorsOnly
+from .tensors_only import RefusedPickle, TensorsOnly
 
 MOVES_NO_NUMBER = "reads weights, and their checksum is in the spec's digest"
 
@@ -73,7 +72,7 @@ def _torch(content: bytes) -> tuple[Any, tuple[str, ...]]:
     """What `torch.save` wrote, and the names of what was not read of it."""
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), ()
-    except pickle.UnpicklingError:  # it names a class that PyTorch does not know as harmless
+    except RefusedPickle:  # it names a class that PyTorch does not know as harmless
         if not content.startswith(_ZIP):  # a file of PyTorch before 1.6, or no file of PyTorch
             raise
     reader = TensorsOnly(content)

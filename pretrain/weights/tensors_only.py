@@ -19,6 +19,7 @@ from torch import Tensor
 
 MOVES_NO_NUMBER = "reads weights, and their checksum is in the spec's digest"
 
+RefusedPickle = pickle.UnpicklingError  # also of torch.load with weights_only=True
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
