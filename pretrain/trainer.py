@@ -69,6 +69,8 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
     if first_says(record.status == "done"):
         check_finished(record, Present(data))
         return record
+    if spec.kind != "pretraining":
+        raise ValueError(f"{record.path} is of weights that others trained, and is not to be trained again")
     build_method(spec, _view_size(spec))  # names a wrong option before any data is read
     if spec.batch_size % world():
         raise ValueError(f"batch_size {spec.batch_size} cannot be shared equally by {world()} processes")

@@ -20,7 +20,10 @@ MOST_ENTRIES, MOST_LINES = 12, 300
 # a file a method, a file a table, and the folders that pretraining is made of
 LARGE_FOLDERS = {"pretrain/methods", "tables", "pretrain"}
 PICKLE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
-PICKLE_FILES = {"pretrain/data/cifar_stl.py"}  # may hold an unpickler that knows a few harmless types
+PICKLE_FILES = {  # may hold an unpickler that knows a few harmless types
+    "pretrain/data/cifar_stl.py",
+    "pretrain/weights/tensors_only.py",
+}
 # the one reader; what pip notes of a package
 JSON_FILES = {"pretrain/files/stored_json.py", "transfer/detector/install.py"}
 # What commands import before they know whether anything is to be computed: without torch, so that they answer at once.

@@ -188,6 +188,7 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
             "split": drawn,
             "train_images": len(train),
             "epochs": self.epochs,
+            **self.spec.run.stated(),
         }
         made_by = {
             "encoder_sha256": self.encoder,

@@ -136,7 +136,7 @@ def _evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Rec
                     "processes": world(),
                 },
             )
-            record.finish(results, made_of)
+            record.finish(results | spec.run.stated(), made_of)
         first_says(None)  # it is finished
     return record
 

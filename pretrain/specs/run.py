@@ -17,9 +17,12 @@ from .own_data import OwnData, check_own_name
 from .spec import Spec
 
 PLUS = "+"  # appended to a method's name: CompMod around it
-Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection"]  # linear: over a frozen backbone
+# linear: over a frozen backbone; import: weights that others trained, in place of a pretraining
+Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection", "import"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core of a CPU
+# 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool, and 3x3 with a border of 2 (solo-learn's CIFAR trunks, 34 px)
+Stem = Literal["small", "small-pool", "large", "small-padded"]
 
 
 Precision = Literal["float32", "tf32", "bfloat16", "float64"]
@@ -64,11 +67,17 @@ class Augmentation(Spec):
 class Backbone(Spec):
     """The network that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
-    name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"  # architecture
+    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = "resnet18"  # architecture
     width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
-    stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
+    stem: Stem = "small"
     zero_residual: bool = False  # residual branches start at zero, by the scale of the last batch norm of each
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
+    inner: Annotated[int, Range(1, cap=64)] = 1  # a bottleneck's own channels over the stage's; 2 in wide_resnet50_2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.inner != 1 and self.name != "resnet50":
+            raise ValueError(f"Backbone.inner {self.inner} is of bottlenecks, which {self.name} has none of; use 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +219,7 @@ class Run(Spec):
 
     @property
     def data(self) -> Dataset:
-        """What is known of the data set."""
+        """What is known of the data set, with the mean and deviation by which images are normalised for the trunk."""
         return self.own.entry(self.dataset) if self.own else known(self.dataset)
 
     @property
@@ -227,6 +236,10 @@ class Run(Spec):
     def device(self) -> Device:
         """What the work is meant for: embedded images are small enough for a CPU."""
         return "gpu" if self.data.folder else "cpu"
+
+    def stated(self) -> dict[str, Any]:
+        """What the results of a measurement say of the run, beside its spec: nothing of one that was trained here."""
+        return {}
 
     @property
     def updates(self) -> int:

@@ -18,6 +18,7 @@ from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
 from ..build import TABLES
 from ..paper.table import Format
+from ..results.added_rows import read_rows, with_rows
 from ..results.other_precision import unused_runs
 from .options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built
 
@@ -39,6 +40,7 @@ def table_command(
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
     device: DeviceOption = "auto",
+    rows: Annotated[Path | None, arg(help="TOML: encoders that others trained, as further rows")] = None,
     workers: Annotated[int, Range(0, 1024), arg(help="runs trained at once; 0 = one, at scale demo one a core")] = 0,
 ) -> None:
     """Print tables of the paper, our numbers beside theirs; with `--run`, first run what is missing.
@@ -46,6 +48,9 @@ def table_command(
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
     tables = built(numbers(number), scale, seeds, copies, precision)
+    if rows:
+        added = read_rows(rows, runs)
+        tables = [with_rows(table, added) for table in tables]
     failure: ValueError | None = None
     if unused := unused_runs(tables, runs):
         print(unused, file=sys.stderr, flush=True)

@@ -95,7 +95,7 @@ def _relative_cost(method: str, training: str, backbone: Backbone, sizes: tuple[
 @functools.cache
 def _one_trunk(backbone: Backbone) -> Backbone:
     """A pair of trunks as one: METHODS' figure for the method that has a pair is relative to one trunk."""
-    return Backbone(name=backbone.name, width=backbone.width, stem=backbone.stem)
+    return Backbone(name=backbone.name, width=backbone.width, stem=backbone.stem, inner=backbone.inner)
 
 
 def operations_per_second(device: Device, backbone: Backbone, precision: str) -> float:

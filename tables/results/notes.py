@@ -50,7 +50,8 @@ def _gaps(table: Table, cells: Sequence[CellResult]) -> Iterator[str]:
 
 def _unverified(table: Table) -> Iterator[str]:
     """Which methods have no recipe of their own for the data set that they are trained on here."""
-    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset, spec.run.own) for spec in table.specs)
+    runs = [spec.run for spec in table.specs if spec.run.kind != "import"]
+    pairs = dict.fromkeys((run.base_method, run.dataset, run.own) for run in runs)
     named = [
         f"{METHODS[method].label} on {own.entry(dataset).label if own else known(dataset).label}"
         for method, dataset, own in pairs

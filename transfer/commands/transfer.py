@@ -17,7 +17,7 @@ from ...pretrain.commands.results import print_results
 from ...pretrain.records.record import Record
 from ...pretrain.runtime.launch import launch_of
 from ...pretrain.specs.fields import Range
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.run import Run, Stem
 from ...pretrain.training.session import Session, resolve_device
 from ..spec import COCO, SCENES, Detection, ScheduleName, detector
 
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
     from ...pretrain.specs.run import Backbone
     from ..data.coco import Split
 
-Stem = Literal["small", "small-pool", "large"]
-
 
 @resumable
 def transfer_command(
     source: Annotated[
         Positional[Path],
         arg(
-            help="folder of a finished run, or a file of weights: torchvision's names, or R-50.pkl",
+            help="folder of a finished run, or a file of weights that others trained, also R-50.pkl",
             metavar="RUN_DIR|FILE",
         ),
     ],
@@ -102,7 +100,8 @@ def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path
         raise ValueError(f"no run or weights at {source}; expected the folder of a run, or a file of weights")
     import hashlib
 
-    from ..weights.read import read_weights, recognised
+    from ...pretrain.weights.recognise import recognised
+    from ..weights.read import read_weights
 
     run = foreign_run(recognised(read_weights(source), stem), seed)
     return runs, run, hashlib.sha256(source.read_bytes()).hexdigest()
