@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ..loggers.names import FOREIGN
 from ..recipes.evaluation import named_protocol
 from ..records.record import Record
 from ..runtime.launch import launch_of
 from ..specs.fields import Range
 from ..specs.measurement import Evaluation, FineTuning
 from ..training.session import Session, resolve_device
-from .options import DataOption, DeviceOption, WorkersOption
+from .options import DataOption, DeviceOption, LoggerOption, WorkersOption
 from .parsing import resumable
 from .results import print_results
 
@@ -40,6 +41,7 @@ def evaluate_command(
     workers: WorkersOption = Session.workers,
     data: DataOption = Path("data"),
     device: DeviceOption = "auto",
+    logger: LoggerOption = Session.logger,
 ) -> None:
     """Measure a finished run: linear probe and 5-nn, or a protocol of large data; the same command resumes it."""
     run_dir = run_dir.resolve()
@@ -48,21 +50,21 @@ def evaluate_command(
     if protocol == "probes":
         if variant or sweep or epochs:
             raise ValueError("variant, sweep and epochs are of --protocol linear, semi-1 or semi-10, not of probes")
+        if set(logger) & set(FOREIGN):
+            raise ValueError("probes have no curves; logger is of --protocol linear, semi-1 or semi-10")
         spec = Evaluation(run=run, linear_epochs=linear_epochs, split=split)
     else:
         if sweep and (protocol != "linear" or split == "validation"):
             raise ValueError("sweep is of --protocol linear, and itself chooses on the validation split")
         spec = named_protocol(run, protocol, variant, data)
         spec = dataclasses.replace(spec, split=split, epochs=epochs or spec.epochs)
-    done = _evaluated(run_dir.parent, spec, data, device, workers, sweep=sweep)
+    session = Session(device=resolve_device(device), workers=workers, logger=logger)
+    done = _evaluated(run_dir.parent, spec, data, session, sweep=sweep)
     if launch_of(os.environ).rank == 0:
         print_results(done.path, {name: value for name, value in (done.results or {}).items() if name != "epochs"})
 
 
-def _evaluated(
-    runs: Path, spec: Evaluation | FineTuning, data: Path, device: str, workers: int, *, sweep: bool
-) -> Record:
-    session = Session(device=resolve_device(device), workers=workers)
+def _evaluated(runs: Path, spec: Evaluation | FineTuning, data: Path, session: Session, *, sweep: bool) -> Record:
     if isinstance(spec, FineTuning):
         from ..evaluate.finetune import fine_tune
         from ..evaluate.finetune import sweep as choose_and_fine_tune
