@@ -57,11 +57,10 @@ class Notes:
         """Read the notes, or begin them. Raises ValueError where they are damaged."""
         self._file = file
         stored = read_object(file) or {"id": f"{digest}-{secrets.token_hex(3)}", "sent": {}}
-        self.id, self._sent = stored.get("id"), stored.get("sent")
-        if not isinstance(self.id, str) or not isinstance(self._sent, dict):
+        id, sent = stored.get("id"), stored.get("sent")
+        if not (isinstance(id, str) and isinstance(sent, dict) and all(isinstance(step, int) for step in sent.values())):
             raise ValueError(f"{file}: expected an id and the steps sent; remove the file to begin a new run")
-        if not all(isinstance(step, int) for step in self._sent.values()):
-            raise ValueError(f"{file}: expected whole numbers of steps; remove the file to begin a new run")
+        self.id, self._sent = id, sent
         self._save()
 
     def new(self, rows: Sequence[Row]) -> list[Row]:
@@ -89,7 +88,7 @@ def send(name: str, folder: Path) -> None:
         run = _open(name, told(spec, notes.id), folder)
         finished = False
         for lines in received:
-            finished = any("finished" in line for line in lines)
+            finished |= any("finished" in line for line in lines)
             if rows := notes.new([Row(line["kind"], line["step"], line["values"]) for line in lines if "kind" in line]):
                 run.log(rows)
         run.close(finished=finished)
