@@ -38,13 +38,13 @@ class Foreign:
                 start_new_session=True,  # the signals of a terminal are for the training
             )
         self._rows: SimpleQueue[bytes | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._hand_over, daemon=True)
+        self._thread = threading.Thread(target=self._hand_over, name=f"{name} logger", daemon=True)
         self._thread.start()
 
     def log(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """One row, of its finite values; returns at once."""
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self._put({"kind": kind, "step": step, "values": finite})
+        self._put({"step": step, "values": finite})
 
     log_again = log  # the process knows what it has sent
 

@@ -1,7 +1,7 @@
 """Sender: the process of one foreign logger; `foreign` starts it as `python -m compmod.pretrain.loggers.sender`.
 
 Rows come as lines of JSON; their end is the end of the training, however that came. The file notes.json keeps the id of
-the package's run and the last step sent of every kind. It is written before the rows are sent: a resumed training logs
+the package's run and the last step sent of every value. It is written before the rows are sent: a resumed training logs
 to the same run, and no step twice.
 """
 
@@ -29,19 +29,22 @@ from .told import Told, told
 
 END_S = 60.0  # after the end of the training, within which everything is sent, or lost
 FAILED = 3  # exit status after an error, which is then the last line of the output
+MOST_ROWS = 100  # noted at once; where this process is killed, they may be lost
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # they are for the training
 
 
 class Row(NamedTuple):
     """What a training logs at one step; values by names such as train/loss."""
 
-    kind: str
     step: int
     values: dict[str, float]
 
 
 class ForeignRun(Protocol):
     """A run of a package; `open_run` of the package's module begins it, or goes on with it."""
+
+    def sent(self) -> dict[str, int] | None:
+        """The last step of every value that the package has; None where it cannot tell, and notes must do."""
 
     def log(self, rows: Sequence[Row]) -> None:
         """Send rows, in order; raises whatever error the package raises."""
@@ -51,31 +54,34 @@ class ForeignRun(Protocol):
 
 
 class Notes:
-    """The id of the package's run and the last step sent of every kind, kept in a file."""
+    """The id of the package's run and the last step sent of every value, kept in a file."""
 
     def __init__(self, file: Path, digest: str) -> None:
         """Read the notes, or begin them. Raises ValueError where they are damaged."""
         self._file = file
         stored = read_object(file) or {"id": f"{digest}-{secrets.token_hex(3)}", "sent": {}}
         id, sent = stored.get("id"), stored.get("sent")
-        if not (isinstance(id, str) and isinstance(sent, dict) and all(isinstance(step, int) for step in sent.values())):
+        if not (
+            isinstance(id, str) and isinstance(sent, dict) and all(isinstance(step, int) for step in sent.values())
+        ):
             raise ValueError(f"{file}: expected an id and the steps sent; remove the file to begin a new run")
-        self.id, self._sent = id, sent
+        self.id, self.sent = id, sent
         self._save()
 
     def new(self, rows: Sequence[Row]) -> list[Row]:
-        """Those of the rows that were not sent, noted as sent."""
+        """What of the rows was not sent, noted as sent."""
         new = []
-        for row in rows:
-            if row.step > self._sent.get(row.kind, -1):
-                self._sent[row.kind] = row.step
-                new.append(row)
+        for step, values in rows:
+            left = {name: value for name, value in values.items() if step > self.sent.get(name, -1)}
+            if left:
+                self.sent |= dict.fromkeys(left, step)
+                new.append(Row(step, left))
         if new:
             self._save()
         return new
 
     def _save(self) -> None:
-        write_whole(self._file, json.dumps({"id": self.id, "sent": self._sent}).encode())
+        write_whole(self._file, json.dumps({"id": self.id, "sent": self.sent}).encode())
 
 
 def send(name: str, folder: Path) -> None:
@@ -86,10 +92,12 @@ def send(name: str, folder: Path) -> None:
         spec = Record.open(folder.parents[1]).spec
         notes = Notes(folder / "notes.json", spec.digest)
         run = _open(name, told(spec, notes.id), folder)
+        if (there := run.sent()) is not None:
+            notes.sent = there
         finished = False
         for lines in received:
             finished |= any("finished" in line for line in lines)
-            if rows := notes.new([Row(line["kind"], line["step"], line["values"]) for line in lines if "kind" in line]):
+            if rows := notes.new([Row(line["step"], line["values"]) for line in lines if "step" in line]):
                 run.log(rows)
         run.close(finished=finished)
 
@@ -100,7 +108,7 @@ def _open(name: str, told: Told, folder: Path) -> ForeignRun:
 
 
 def _receive() -> Iterator[list[dict[str, Any]]]:
-    """Lines as they come, all that are there at once; END_S after their end this process ends, whatever it does."""
+    """Lines as they come, up to MOST_ROWS at once; END_S after their end this process ends, whatever it does."""
     lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
     def read() -> None:
@@ -117,7 +125,7 @@ def _receive() -> Iterator[list[dict[str, Any]]]:
     def batches() -> Iterator[list[dict[str, Any]]]:
         while True:
             batch = [lines.get()]
-            while not lines.empty():
+            while batch[-1] is not None and not lines.empty() and len(batch) < MOST_ROWS:
                 batch.append(lines.get())
             yield [line for line in batch if line is not None]
             if batch[-1] is None:

@@ -19,6 +19,9 @@ class TrackioRun:
     def __init__(self, run: Any) -> None:
         self._run = run
 
+    def sent(self) -> None:
+        """Not to be learned here: a Space or a server may hold the run."""
+
     def log(self, rows: Sequence[Row]) -> None:
         """Send rows."""
         for row in rows:

@@ -28,6 +28,9 @@ class WandbRun:
     def __init__(self, run: Any) -> None:
         self._run = run
 
+    def sent(self) -> None:
+        """Not to be learned here: offline, it cannot tell."""
+
     def log(self, rows: Sequence[Row]) -> None:
         """Send rows; wandb joins those of one step."""
         for row in rows:
