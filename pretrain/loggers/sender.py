@@ -61,11 +61,11 @@ class Notes:
         self._file = file
         stored = read_object(file) or {"id": f"{digest}-{secrets.token_hex(3)}", "sent": {}}
         id, sent = stored.get("id"), stored.get("sent")
-        if not (
-            isinstance(id, str) and isinstance(sent, dict) and all(isinstance(step, int) for step in sent.values())
-        ):
+        steps = sent.values() if isinstance(sent, dict) else [None]
+        if not isinstance(id, str) or not all(isinstance(step, int) for step in steps):
             raise ValueError(f"{file}: expected an id and the steps sent; remove the file to begin a new run")
-        self.id, self.sent = id, sent
+        self.id: str = id
+        self.sent: dict[str, int] = dict(sent or {})
         self._save()
 
     def new(self, rows: Sequence[Row]) -> list[Row]:
@@ -143,7 +143,7 @@ def main() -> None:
     except Exception as error:
         traceback.print_exc()
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        sys.exit(FAILED)
+        os._exit(FAILED)  # whatever threads the package has; ours still reads
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def test_a_fine_tuning_logs_its_epochs(tmp_path: Path) -> None:
     finish(tmp_path)
     record = fine_tune(tmp_path, LINEAR, tmp_path, QUIET)
     assert QUIET.logger == DEFAULT
-    assert _tensorboard(record.path) == dict.fromkeys(("linear/loss", "linear/top1", "linear/top5"), [3, 6, 9])
+    assert _tensorboard(record.path) == {f"linear/{name}": [3, 6, 9] for name in ("loss", "top1", "top5")}
 
 
 def test_the_commands_of_the_page_are_right() -> None:
