@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from ..loggers.names import FOREIGN
 from ..recipes.evaluation import named_protocol
 from ..records.record import Record
 from ..runtime.launch import launch_of
@@ -19,7 +20,7 @@ from ..specs.imported import Imported
 from ..specs.measurement import Evaluation, FineTuning
 from ..specs.run import Run, Stem
 from ..training.session import Session, resolve_device
-from .options import DataOption, DeviceOption, Name, RunsOption, WorkersOption, check_fields
+from .options import DataOption, DeviceOption, LoggerOption, Name, RunsOption, WorkersOption, check_fields
 from .own_data import FolderOption, SizeOption, data_root, known_names, own_folder
 from .parsing import resumable
 from .results import print_results
@@ -65,6 +66,7 @@ class EvaluateOptions(FileOptions):
     data: DataOption = Path("data")
     data_folder: FolderOption = None
     device: DeviceOption = "auto"
+    logger: LoggerOption = Session.logger
 
 
 @resumable
@@ -93,6 +95,8 @@ def measured(source: Path, options: EvaluateOptions) -> tuple[Record, dict[str, 
     if options.protocol == "probes":
         if options.variant or options.sweep or options.epochs:
             raise ValueError("variant, sweep and epochs are of --protocol linear, semi-1 or semi-10, not of probes")
+        if set(options.logger) & set(FOREIGN):
+            raise ValueError("probes have no curves; logger is of --protocol linear, semi-1 or semi-10")
         spec = Evaluation(run=run, linear_epochs=options.linear_epochs, split=options.split)
     else:
         if options.sweep and (options.protocol != "linear" or options.split == "validation"):
@@ -100,7 +104,8 @@ def measured(source: Path, options: EvaluateOptions) -> tuple[Record, dict[str, 
         spec = named_protocol(run, options.protocol, options.variant, options.data)
         spec = dataclasses.replace(spec, split=options.split, epochs=options.epochs or spec.epochs)
     root = data_root(run, options.data, options.data_folder)
-    done = _evaluated(runs, spec, root, options.device, options.workers, sweep=options.sweep)
+    session = Session(device=resolve_device(options.device), workers=options.workers, logger=options.logger)
+    done = _evaluated(runs, spec, root, session, sweep=options.sweep)
     of_file = Record(runs, run).results or {} if isinstance(run, Imported) else {}
     return done, {**of_file, **(done.results or {})}
 
@@ -153,10 +158,7 @@ def _given(options: FileOptions) -> list[str]:
     return [field.name for field in dataclasses.fields(FileOptions) if getattr(options, field.name) != field.default]
 
 
-def _evaluated(
-    runs: Path, spec: Evaluation | FineTuning, data: Path, device: str, workers: int, *, sweep: bool
-) -> Record:
-    session = Session(device=resolve_device(device), workers=workers)
+def _evaluated(runs: Path, spec: Evaluation | FineTuning, data: Path, session: Session, *, sweep: bool) -> Record:
     if isinstance(spec, FineTuning):
         from ..evaluate.finetune import fine_tune
         from ..evaluate.finetune import sweep as choose_and_fine_tune

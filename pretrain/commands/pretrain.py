@@ -24,7 +24,15 @@ from ..specs.own_data import OwnData
 from ..specs.run import PLUS, Run
 from ..specs.spec import DIGEST_LENGTH
 from ..training.session import Session
-from .options import CheckpointMinutesOption, DataOption, DeviceOption, RunsOption, WorkersOption, check_fields
+from .options import (
+    CheckpointMinutesOption,
+    DataOption,
+    DeviceOption,
+    LoggerOption,
+    RunsOption,
+    WorkersOption,
+    check_fields,
+)
 from .own_data import FolderOption, OwnFolder, SizeOption, data_root, known_names, own_folder
 from .parsing import described, parse_errors_in_one_line, parsed_by, resumable
 from .results import print_results
@@ -54,6 +62,7 @@ class PretrainOptions:
     ] = Session.online_every
     linear_epochs: Annotated[int, Range(1, 100_000), arg(help="epochs of those linear probes")] = Session.linear_epochs
     log_every: Annotated[int, Range(1), arg(help="steps a line of metrics.jsonl averages over")] = Session.log_every
+    logger: LoggerOption = Session.logger
     workers: WorkersOption = Session.workers
     memory_format: Annotated[
         Literal["auto", "channels-last", "contiguous"],
