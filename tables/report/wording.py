@@ -9,8 +9,9 @@ from typing import get_args
 
 from ...pretrain.recipes.scales import SHORT, Scale
 from ..claims.checked_claims import CheckedClaim
-from ..plan.plan import Plan, Step
-from ..render.amounts import amount, duration
+from ..plan.plan import GIGABYTE, Plan, Step
+from ..plan.plan import counted as counted_steps
+from ..render.amounts import amount, duration, size
 from ..results.cells import shown_parts
 from ..results.measurements import wall_time_s
 from ..results.number_provenance import NumberProvenance
@@ -203,30 +204,30 @@ def missing_sentence(plan: Plan) -> str:
         waiting = counted(plan.held_back, "measurement")
         held = f", but {waiting} held back by damaged records" if plan.held_back else ""
         return f"Nothing is missing{held}."
-    trainings = sum(step.spec.kind == "pretraining" for step in plan.steps)
     times = [(plan.gpu_hours, "GPU-hours"), (plan.cpu_hours, "core-hours")]
     cost = " and ".join(f"{amount(hours)} {name}" for hours, name in times if hours)
     return (
-        f"Missing: {counted(trainings, 'pretraining')} and {counted(len(plan.steps) - trainings, 'measurement')}, "
-        f"about {cost or 'no time'} and {amount(plan.disk_gb)} GB of disk. Hours: {plan.hours_are}."
+        f"Missing: {counted_steps(plan.steps)}, about {cost or 'no time'} and {size(GIGABYTE * plan.disk_gb)} of disk. "
+        f"Hours: {plan.hours_are}."
     )
 
 
 def missing(plan: Plan) -> SummaryTable:
     """One line for each method on each data set; every step is counted once."""
     return SummaryTable(
-        columns=("pretrainings", "measurements", "GPU-hours", "core-hours", "disk, GB", "tables"),
+        columns=("runs", "measurements", "GPU-hours", "core-hours", "disk", "tables"),
         lines=tuple((", ".join(kind), _summed(steps)) for kind, steps in plan.by_method_and_data().items()),
         total=_summed(plan.steps),
     )
 
 
 def _summed(steps: Sequence[Step]) -> tuple[str, ...]:
-    trainings = sum(step.spec.kind == "pretraining" for step in steps)
-    sums = [sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb")]
+    runs = sum(step.spec.kind == "pretraining" for step in steps)
+    hours = [amount(sum(getattr(step, name) for step in steps)) for name in ("gpu_hours", "cpu_hours")]
+    disk = size(GIGABYTE * sum(step.disk_gb for step in steps))
     tables = sorted({number for step in steps for number in step.tables})
     numbers = " ".join(map(str, tables))
-    return (str(trainings), str(len(steps) - trainings), *(amount(total) for total in sums), numbers)
+    return (str(runs), str(len(steps) - runs), *hours, disk, numbers)
 
 
 def counted(number: int, noun: str) -> str:
