@@ -35,7 +35,8 @@ def filling_command(table: Table) -> str:
         copies |= {spec.run.dataset: spec.run.copy}
         copies |= {COCO: spec.copy} if isinstance(spec, Detection) else {}
     precisions = {spec.run.precision for spec in table.specs} - {PRECISIONS[table.scale]}
-    seeds = max((len(cell.specs) for row in table.rows for cell in row.cells), default=1)
+    trained = (cell for row in table.rows for cell in row.cells if any(spec.run.epochs for spec in cell.specs))
+    seeds = max((len(cell.specs) for cell in trained), default=1)
     words = [f"compmod table {table.number} --scale {table.scale}"]
     words += [f"--seeds {seeds}"] if seeds > 1 else []
     words += [f"--copies {data}={copy}" for data, copy in copies.items() if copy]
