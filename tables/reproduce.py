@@ -10,7 +10,7 @@ import functools
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from ..pretrain.specs.performers import PERFORMS
 from ..pretrain.specs.run import Kind, Run
 from ..transfer.identity import check_finished_detection
 from ..transfer.spec import Detection
+from .display import displayed, named
+from .paper.cell_names import cell_names
 from .paper.table import Table
 from .workers import handled, side_by_side, stop
 
@@ -110,10 +112,12 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
         if Record(runs, spec).status != "done" and not wrong & {spec.data_name, spec.run.data_name}
     ]
     with handled(stop), _status_of_a_stop():
-        for number, done in enumerate(_all(missing, runs, data, device, workers), start=1):
+        names = cell_names(tables)
+        for number, done in enumerate(_all(missing, runs, data, device, workers, names), start=1):
             if done.failed:
                 failed[done.folder] = done.failed
-            name = f"{done.spec.run.label}, seed {done.spec.run.seed}, {done.spec.folder}"
+            run = done.spec.run
+            name = f"{named(run, names)}, seed {run.seed}, {done.spec.folder}"
             print(f"[{number}/{len(missing)}] {name}: {done.outcome}", file=sys.stderr, flush=True)
     if failed:
         numbers = ", ".join(str(table.number) for table in tables)
@@ -146,12 +150,14 @@ def _status_of_a_stop() -> Iterator[None]:
         raise
 
 
-def _all(missing: Iterable[Measurement], runs: Path, data: Path, device: str, workers: int) -> Iterator[Done]:
+def _all(
+    missing: Iterable[Measurement], runs: Path, data: Path, device: str, workers: int, names: Mapping[str, str]
+) -> Iterator[Done]:
     """The outcome of every measurement, once no other process works on it; `in_use` is set where another one did it."""
     work = functools.partial(_measure, runs=runs, data=data, device=device)
     left: list[Done] = []
     while missing or left:
-        for done in _side_by_side(_by_run(missing), work, workers):
+        for done in _side_by_side(_by_run(missing), work, workers, names):
             if done.in_use:
                 left.append(done)
             else:
@@ -185,7 +191,10 @@ def _in_use(done: Done, runs: Path) -> bool:
 
 
 def _side_by_side(
-    groups: Sequence[list[Measurement]], work: functools.partial[Iterator[Done]], workers: int
+    groups: Sequence[list[Measurement]],
+    work: functools.partial[Iterator[Done]],
+    workers: int,
+    names: Mapping[str, str],
 ) -> Iterator[Done]:
     """The outcomes of all groups as they come; one process does a group."""
     if workers == 1 or len(groups) < 2:
@@ -193,11 +202,14 @@ def _side_by_side(
             yield from work(group, quiet=False)
         return
     longest_first = sorted(groups, key=lambda group: -_length(group[0].run))
-    for group, outcome in side_by_side(longest_first, functools.partial(_listed, work), workers):
-        if isinstance(outcome, str):
-            yield from (_failure(spec, spec, outcome) for spec in group)
-        else:
-            yield from outcome
+    ended: set[str] = set()
+    with displayed(longest_first, ended, work.keywords["runs"], names):
+        for group, outcome in side_by_side(longest_first, functools.partial(_listed, work), workers):
+            ended.update(spec.digest for spec in group)
+            if isinstance(outcome, str):
+                yield from (_failure(spec, spec, outcome) for spec in group)
+            else:
+                yield from outcome
 
 
 def _length(run: Run) -> float:
