@@ -13,13 +13,14 @@ from tyro.conf import Positional, arg
 from ..recipes.evaluation import named_protocol
 from ..records.record import Record
 from ..runtime.launch import launch_of
-from ..specs.datasets import DATASETS, known
+from ..specs.datasets import known
 from ..specs.fields import Range
 from ..specs.imported import Imported
 from ..specs.measurement import Evaluation, FineTuning
 from ..specs.run import Run, Stem
 from ..training.session import Session, resolve_device
 from .options import DataOption, DeviceOption, Name, RunsOption, WorkersOption, check_fields
+from .own_data import FolderOption, SizeOption, data_root, known_names, own_folder
 from .parsing import resumable
 from .results import print_results
 
@@ -39,6 +40,7 @@ class FileOptions:
     ] = "imagenet"
     mean: Annotated[Channels | None, arg(metavar="R G B", help="of pixels in 0..1, in place of those")] = None
     std: Annotated[Channels | None, arg(metavar="R G B", help="deviation likewise")] = None
+    size: SizeOption = 0
     copy: Annotated[str, Name(), arg(help="a re-encoded copy of the data set, a folder below data")] = ""
     seed: Annotated[int, Range(0, 2**63 - 1), arg(help="of the probes")] = 0
     runs: RunsOption = Path("runs")
@@ -64,10 +66,11 @@ def evaluate_command(
     split: Annotated[Split, arg(help="validation: on a held-out fifth of the training images")] = "test",
     workers: WorkersOption = Session.workers,
     data: DataOption = Path("data"),
+    data_folder: FolderOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Measure a finished run or a file of weights: linear probe and 5-nn, or another protocol; again, it resumes."""
-    runs, run = _run(source, file, device)
+    runs, run = _run(source, file, data_folder, device)
     spec: Evaluation | FineTuning
     if protocol == "probes":
         if variant or sweep or epochs:
@@ -78,14 +81,14 @@ def evaluate_command(
             raise ValueError("sweep is of --protocol linear, and itself chooses on the validation split")
         spec = named_protocol(run, protocol, variant, data)
         spec = dataclasses.replace(spec, split=split, epochs=epochs or spec.epochs)
-    done = _evaluated(runs, spec, data, device, workers, sweep=sweep)
+    done = _evaluated(runs, spec, data_root(run, data, data_folder), device, workers, sweep=sweep)
     if launch_of(os.environ).rank == 0:
         of_file = Record(runs, run).results or {} if isinstance(run, Imported) else {}
         shown = {name: value for name, value in {**of_file, **(done.results or {})}.items() if name != "epochs"}
         print_results(done.path, {name: value for name, value in shown.items() if value != []})
 
 
-def _run(source: Path, options: FileOptions, device: str) -> tuple[Path, Run]:
+def _run(source: Path, options: FileOptions, data_folder: Path | None, device: str) -> tuple[Path, Run]:
     """The folder of the runs, and the run: that of a folder, or the one that stands for a file, which is imported."""
     if source.is_dir():
         if given := _given(options):
@@ -95,8 +98,8 @@ def _run(source: Path, options: FileOptions, device: str) -> tuple[Path, Run]:
     if not source.is_file():
         raise ValueError(f"no run or weights at {source}; expected the folder of a run, or a file of weights")
     if not options.dataset:
-        raise ValueError(f"a file of weights needs --dataset NAME; known: {', '.join(DATASETS)}")
-    settings = _settings(options)
+        raise ValueError(f"a file of weights needs --dataset NAME; {known_names()}")
+    settings = _settings(options, data_folder)
     from ..evaluate.shared_work import fails_together
     from ..runtime.distributed import first_says, processes, rank
     from ..weights.imported import import_weights, read_foreign
@@ -111,15 +114,17 @@ def _run(source: Path, options: FileOptions, device: str) -> tuple[Path, Run]:
     return options.runs, spec
 
 
-def _settings(options: FileOptions) -> dict[str, Any]:
+def _settings(options: FileOptions, data_folder: Path | None) -> dict[str, Any]:
     """The fields of the spec that the weights do not tell."""
     check_fields(options)
-    entry = known(options.dataset)
+    folder = own_folder(options.dataset, data_folder, options.size)
     if (options.mean is None) != (options.std is None):
         raise ValueError("mean and std go together; give both, or --normalise imagenet or dataset")
     if options.mean and options.normalise != "imagenet":
         raise ValueError("mean and std are in place of --normalise dataset; give one of them")
-    settings: dict[str, Any] = {"dataset": options.dataset, "copy": options.copy, "seed": options.seed}
+    own = folder.survey().own if folder else None
+    entry = own.entry(options.dataset) if own else known(options.dataset)
+    settings: dict[str, Any] = {"dataset": options.dataset, "copy": options.copy, "seed": options.seed, "own": own}
     if options.mean and options.std:
         settings |= {"mean": options.mean, "std": options.std}
     elif options.normalise == "dataset":

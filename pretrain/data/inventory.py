@@ -1,4 +1,4 @@
-"""Inventory: which files a data set needs below the data folder, and the state of those that are there."""
+"""Inventory: which files a data set needs below the data folder, their state, and the download of what is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..specs.datasets import known
-from .locate import layout, look
+from .locate import LAYOUT, cache_folder, class_folders_of, layout, look
 
 if TYPE_CHECKING:
     from ..specs.datasets import Dataset, Split
@@ -40,9 +40,38 @@ def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
         return [Holding(path=str(folder), found=found, expected=expected, checksum="not compared", ok=False)]
     if layout(entry, folder) == "cifar_stl":
         return _files(entry, folder, copy)
-    cache = root / ".compmod-cache" / (copy or entry.folder)
+    cache = cache_folder(entry, root, copy)
     splits: tuple[Split, ...] = ("train", "pretrain", "test") if entry.unlabelled_images else ("train", "test")
     return [_split(entry, folder, split, copy, cache) for split in splits]
+
+
+def download(dataset: str, root: Path) -> None:
+    """Fetch the official archive of a data set, compare its checksum, and unpack it below `root`.
+
+    Embedded data need no archive. Raises ValueError when a download fails or is not allowed.
+    """
+    entry = known(dataset)
+    if entry.reader == "digits":
+        return
+    if not entry.url and not entry.wordnet:
+        raise ValueError(
+            f"no archive of {entry.label} is known: get its images and lay them out as {class_folders_of(entry)} "
+            f"in {root / entry.folder}"
+        )
+    if not entry.url:
+        raise ValueError(
+            f"{entry.label} is not for others to hand out: get ILSVRC 2012 from https://image-net.org/download-images "
+            f"and lay it out as {LAYOUT} in {root / (entry.within or entry.folder)}"
+        )
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        download_and_extract_archive(entry.url, str(root), md5=entry.archive_md5)
+    except (OSError, RuntimeError) as error:  # no network, or another file under that address
+        raise ValueError(
+            f"could not download {entry.url}: {error}; fetch it elsewhere and unpack it in {root}"
+        ) from error
 
 
 def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:

@@ -111,7 +111,7 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def accuracy(self, images: Images | Files, device: torch.device, workers: int) -> dict[str, float]:
         """Shares of all images whose class is the first, or among the first five, on every process."""
-        dataset = self.spec.run.dataset_entry
+        dataset = self.spec.run.data
         own = images.take(np.arange(rank(), len(images), world()))
         labels_N = torch.from_numpy(own.labels).to(device)
         found_2 = torch.zeros(2, dtype=torch.float64, device=device)
@@ -152,7 +152,7 @@ def examples(
     images: Images | Files, spec: FineTuning, steps: range, device: torch.device, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's part of the batch of each step: views (N x 3 x S x S, normalised) and labels, on the device."""
-    dataset, seed = spec.run.dataset_entry, spec.run.seed
+    dataset, seed = spec.run.data, spec.run.seed
     view = Views(spec.augmentation, dataset, seed, 0)
     requests = _requests(len(images), spec, steps)
     if isinstance(images, Files):

@@ -32,7 +32,7 @@ def finished_backbone(runs: Path, run: Run) -> nn.Module:
     status = record.status
     if status != "done":
         raise ValueError(f"the run {record.path} is {status}, not done; finish it first: {_finishing(runs, run)}")
-    dataset = run.dataset_entry
+    dataset = run.data
     backbone = build_backbone(run.backbone, run.views[0].size or dataset.view_size, dataset)
     weights = read_encoder(record)
     try:

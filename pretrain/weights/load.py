@@ -77,11 +77,11 @@ def load_encoder(path: Path | str, *, stem: Stem | None = None) -> nn.Module:
     if (path / SPEC_FILE).is_file():
         path = path.resolve()
         run = Record.run_in(path)
-        return _ready(finished_backbone(path.parent, run), Preprocess.of(run.dataset_entry))
+        return _ready(finished_backbone(path.parent, run), Preprocess.of(run.data))
     if not (path / CONFIG).is_file():
         raise ValueError(f"no encoder at {path}; expected a run's folder, an exported folder or a file of weights")
     run = _exported_run(path / CONFIG)
-    return _ready(_exported(path / MODEL, run), Preprocess.of(run.dataset_entry))
+    return _ready(_exported(path / MODEL, run), Preprocess.of(run.data))
 
 
 def _ready(trunk: nn.Module, preprocess: Preprocess) -> nn.Module:
@@ -100,7 +100,7 @@ def _exported_run(config: Path) -> Run:
 
 
 def _exported(file: Path, run: Run) -> nn.Module:
-    trunk = build_backbone(run.backbone, run.views[0].size or run.dataset_entry.view_size, run.dataset_entry)
+    trunk = build_backbone(run.backbone, run.views[0].size or run.data.view_size, run.data)
     try:
         trunk.load_state_dict(safetensors.torch.load_file(file))
     except (OSError, SafetensorError, RuntimeError) as error:

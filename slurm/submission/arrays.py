@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.measurement import FineTuning, Work
 from ...pretrain.specs.run import KINDS, Kind, Run
 from ...tables.plan.plan import Plan, Step
@@ -121,7 +120,7 @@ def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
     spec = step.spec
     if spec.device == "cpu" or not cluster.gpus_per_node:
         nodes, gpus = 1, 0
-    elif DATASETS[step.run.dataset].large and spec.batch_size:
+    elif step.run.data.large and spec.batch_size:
         nodes, gpus = _shared(spec, cluster)
     else:
         nodes, gpus = 1, 1

@@ -204,10 +204,9 @@ def sample_views(run: Run) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]
     import torch
 
     from ...pretrain.data.load import load
-    from ...pretrain.specs.datasets import DATASETS
     from ...pretrain.views.augment import Views
 
-    dataset = DATASETS[run.dataset]
+    dataset = run.data
     images = load(run.dataset, "pretrain", Path())
     index = np.linspace(0, len(images) - 1, VIEWED).astype(np.int64)
     sources = images.pixels[index]

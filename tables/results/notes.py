@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ...pretrain.recipes.presets import recipes
 from ...pretrain.recipes.recipe import UNVERIFIED
-from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.specs.datasets import known
 from ...pretrain.specs.methods import METHODS
 from ..paper.table import Table
 from .cells import NAMED, STALE, UNKNOWN, CellResult
@@ -50,11 +50,12 @@ def _gaps(table: Table, cells: Sequence[CellResult]) -> Iterator[str]:
 
 def _unverified(table: Table) -> Iterator[str]:
     """Which methods have no recipe of their own for the data set that they are trained on here."""
-    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset) for spec in table.specs if spec.run.kind != "import")
+    specs = [spec for spec in table.specs if spec.run.kind != "import"]
+    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset, spec.run.own) for spec in specs)
     named = [
-        f"{METHODS[method].label} on {DATASETS[dataset].label}"
-        for method, dataset in pairs
-        if not recipes(method, dataset)[""].verified
+        f"{METHODS[method].label} on {own.entry(dataset).label if own else known(dataset).label}"
+        for method, dataset, own in pairs
+        if not recipes(method, dataset, own)[""].verified
     ]
     if named:
         yield f"Recipe {UNVERIFIED}: {', '.join(named)}."

@@ -178,4 +178,5 @@ def _stem(backbone: Backbone) -> tuple[str, ...]:
 
 
 def _statistics(run: Run) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return run.dataset_entry.mean, run.dataset_entry.std
+    dataset = run.data
+    return dataset.mean, dataset.std

@@ -50,7 +50,7 @@ def write_folder(record: Record, folder: Path) -> str:
     settings = {
         "library_name": "compmod",
         "library_version": __version__,
-        "preprocess": vars(Preprocess.of(run.dataset_entry)),
+        "preprocess": vars(Preprocess.of(run.data)),
         "spec": run.to_dict(),
     }
     folder.mkdir(exist_ok=True)
@@ -85,7 +85,7 @@ def push(folder: Path, repository: str, api: Any = None) -> str:
 
 def _card(record: Record, run: Run) -> str:
     lines = list(_results(record, run))
-    entry = run.dataset_entry
+    entry = run.data
     backbone = f"{run.backbone.name}, width {run.backbone.width}, stem {run.backbone.stem}"
     header: dict[str, Any] = {
         "library_name": "compmod",
@@ -142,7 +142,7 @@ def _card(record: Record, run: Run) -> str:
 def _loading(folder: str) -> str:
     return "\n".join(
         [
-            "from compmod.pretrain.weights.load import load_encoder",
+            "from compmod import load_encoder",
             f"encoder = load_encoder({folder!r})",
             "features = encoder(encoder.preprocess(image)[None])  # image: PIL, RGB",
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from compmod.slurm.submission.fitting import WAYS_OUT, fitting
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.task import Task
 from compmod.tables.build import build_table
-from compmod.tables.plan import memory
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.memory import GIBIBYTE, Demand, total_gib
 from compmod.tables.plan.plan import Plan, lacking
+from counted_memory import count_by
 from one_cell_tables import tiny_run
 from printing_slurm import PrintingSlurm
 
@@ -27,18 +26,11 @@ BIG = Cluster(name="big", gpus_per_node=8, gpu_memory_gb=80)
 @pytest.fixture(autouse=True)
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Demand]:
     """No figure is known, and a sample of any batch takes an eighth of a GiB, recomputed a sixteenth."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(memory, "SHIPPED", tmp_path / "none.json")
-    asked: list[Demand] = []
 
-    def count(demands: Iterable[Demand]) -> Iterator[tuple[Demand, int | None]]:
-        for demand in demands:
-            asked.append(demand)
-            share = demand.run.batch_size // demand.processes
-            yield demand, share * GIBIBYTE // (16 if demand.recompute else 8)
+    def count(demand: Demand) -> int:
+        return demand.run.batch_size // demand.processes * GIBIBYTE // (16 if demand.recompute else 8)
 
-    monkeypatch.setattr(memory, "_count", count)
-    return asked
+    return count_by(count, tmp_path, monkeypatch)
 
 
 @pytest.fixture
