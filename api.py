@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .pretrain.commands.evaluate import EvaluateOptions, measured
 from .pretrain.recipes.scales import Scale
 from .pretrain.specs.run import Precision
 from .tables.build import TABLES, build_table
@@ -18,6 +19,16 @@ from .tables.results.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def evaluate(source: Path | str, **options: Any) -> dict[str, Any]:
+    """The results of measuring a finished run's folder or a file of weights, as `compmod evaluate` stores them.
+
+    `options` are those of the command, such as protocol="semi-10" or data="data"; accuracies are shares from 0 to 1.
+    A finished measurement is read. Raises ValueError as the command does, and TypeError on an unknown option.
+    """
+    paths = {name: Path(options[name]) for name in ("data", "data_folder", "runs") if options.get(name) is not None}
+    return measured(Path(source), EvaluateOptions(**(options | paths)))[1]
 
 
 def table(

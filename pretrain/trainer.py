@@ -130,7 +130,14 @@ class Trainer(TrainingLoop[Run, Batch]):
     @contextmanager
     def _running(self) -> Iterator[None]:
         with (
-            Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
+            Monitor(
+                self.record,
+                self.run,
+                self.step,
+                self.total,
+                quiet=self.session.quiet,
+                loggers=self.session.logger,
+            ) as self.monitor,
             numerics(self.run.precision),
         ):
             yield

@@ -57,8 +57,8 @@ def test_a_run_is_pretrained_evaluated_and_loaded(tmp_path: Path) -> None:
     record = compmod.pretrain(run, runs=tmp_path, data=tmp_path, device="cpu", quiet=True)
     assert compmod.pretrain(run, runs=str(tmp_path), device="cpu", quiet=True).results == record.results
     found = compmod.evaluate(record.path, linear_epochs=1)
-    assert 0 <= found["linear"] <= 1
-    assert 0 <= found["knn"] <= 1
+    assert 0 <= found["linear/top1"] <= 1
+    assert 0 <= found["knn/top1"] <= 1
     encoder = compmod.load_encoder(record.path)
     assert not encoder.training
     assert torch.isfinite(encoder(torch.rand(2, 3, 16, 16))).all()

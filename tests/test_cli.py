@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from compmod import __version__
 from compmod.cli import COMMANDS, _imported, main
 from compmod.pretrain.commands.parsing import is_resumable
 from compmod.pretrain.recipes.presets import preset
@@ -53,8 +54,21 @@ def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_help_names_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main(arguments)
     said = capsys.readouterr()
-    assert all(f"compmod {name}" in said.out for name in COMMANDS)
+    assert all(f"\n  {name} " in said.out for name in COMMANDS)
     assert said.err == ""
+
+
+def test_the_version_names_the_commit_of_a_checkout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for state, commit in (
+        ({"commit": "0123456789abcdef", "dirty": False}, " (commit 0123456789ab)"),
+        ({"commit": "0123456789abcdef", "dirty": True}, " (commit 0123456789ab, with changes)"),
+        ({"commit": "unknown", "dirty": None}, ""),
+    ):
+        monkeypatch.setattr("compmod.cli.git_state", lambda state=state: state)
+        main(["--version"])
+        assert capsys.readouterr() == (f"compmod {__version__}{commit}\n", "")
 
 
 @pytest.mark.parametrize("command", ["demo", "evaluate", "table", "data", "pretrain"])
@@ -160,7 +174,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     "arguments, words",
     [
         (["pretain"], ["unknown command 'pretain'", *COMMANDS]),
-        (["--version"], ["unknown command '--version'", *COMMANDS]),
+        (["--verson"], ["unknown command '--verson'", *COMMANDS]),
         (["table"], ["N"]),
         (["table", "99"], ["unknown table 99; known: 1"]),
         (["table", "one"], ["unknown table 'one'", "1, 2, 3, 4, 5, 6, 7, "]),
@@ -260,7 +274,7 @@ def test_missing_data_says_where_it_was_looked_for_and_what_helps(
     arguments = ["--data", str(tmp_path), "--runs", str(tmp_path / "runs")]
     said = _refused(["pretrain", "simclr", "--dataset", "cifar10", *arguments], capsys)
     assert f"{tmp_path}/cifar-10-batches-py" in said
-    assert "compmod data cifar10" in said
+    assert f"'compmod data cifar10 --data {tmp_path}' downloads CIFAR-10" in said
 
 
 def test_a_mistake_found_before_training_leaves_no_run_folder(
@@ -278,8 +292,15 @@ def test_missing_data_that_may_not_be_fetched_is_listed_and_an_error(
         main(["data", "stl10", "--data", str(tmp_path), "--no-download"])
     said = capsys.readouterr()
     assert leave.value.code == 2
-    assert said.out.startswith(f"FAULTY {tmp_path}/stl10_binary: no such folder; expected the official STL-10 files;")
+    assert said.out == f"absent {tmp_path}/stl10_binary: no such folder; expected the official STL-10 files\n"
     assert said.err == f"error: stl10 is not complete: {tmp_path}/stl10_binary\n"
+
+
+def test_data_that_cannot_be_downloaded_says_in_one_line_what_to_put_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = _refused(["data", "imagenet", "--data", str(tmp_path)], capsys)
+    assert f"lay it out as train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG in {tmp_path}/imagenet" in said
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from ..files.printable import printable
-from .options import DataOption, Name
+from ..specs.datasets import DATASETS
+from .options import DataOption, Name, Values
 from .own_data import FolderOption, SizeOption, own_folder
 
 SHOWN = 20  # names of classes
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 
 def data_command(
-    name: Annotated[Positional[str], arg(help="data set", metavar="NAME")],
+    name: Annotated[
+        Positional[str], Values(tuple(DATASETS)), arg(help=f"data set: {', '.join(DATASETS)}", metavar="NAME")
+    ],
     data: DataOption = Path("data"),
     data_folder: FolderOption = None,
     size: SizeOption = 0,
     copy: Annotated[str, Name(), arg(help="name of a copy of it, a folder below the data folder")] = "",
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
-    """List the files of a data set, whether they are there, and whether their checksums are right."""
+    """Download a data set where that is allowed; list its files and whether their checksums are right."""
     if own := own_folder(name, data_folder, size):
         if copy:
             raise ValueError(f"{name} is data of your own and has no copies; leave out copy {copy!r}")
@@ -38,12 +40,13 @@ def data_command(
     from ..data.inventory import describe
     from ..data.inventory import download as fetch
 
-    faulty = _print_holdings(describe(name, data, copy))
-    if faulty and download and not copy:
-        print(f"downloading {name} to {data}", file=sys.stderr)
+    holdings = describe(name, data, copy)
+    if download and not copy and not all(holding.ok for holding in holdings):
+        if any(holding.checksum for holding in holdings):  # some of it is there
+            _print_holdings(holdings)
         fetch(name, data)
-        faulty = _print_holdings(describe(name, data, copy))
-    if faulty:
+        holdings = describe(name, data, copy)
+    if faulty := _print_holdings(holdings):
         raise ValueError(f"{name} is not complete: {', '.join(faulty)}")
 
 
@@ -67,6 +70,8 @@ def _survey_lines(survey: Survey) -> Iterator[str]:
 def _print_holdings(holdings: Sequence[Holding]) -> list[str]:
     """One line for every file or folder; returns the paths of those that are missing or wrong."""
     for holding in holdings:
-        words = f"{holding.found}; expected {holding.expected}; checksum {holding.checksum}"
-        print(f"{'ok    ' if holding.ok else 'FAULTY'} {holding.path}: {words}", flush=True)
+        state = "ok    " if holding.ok else "FAULTY" if holding.checksum else "absent"
+        words = [holding.found, f"expected {holding.expected}"]
+        words += [f"checksum {holding.checksum}"] if holding.checksum else []
+        print(f"{state} {holding.path}: {'; '.join(words)}", flush=True)
     return [holding.path for holding in holdings if not holding.ok]

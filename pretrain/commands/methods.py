@@ -20,6 +20,7 @@ from ..recipes.recipe import UNVERIFIED
 from ..specs.datasets import DATASETS
 from ..specs.methods import METHODS, Entry
 from ..specs.run import PLUS, Optimizer, Run
+from .options import Values
 
 Format = Literal["text", "md"]
 DEFAULT = "(default)"  # in place of the name of the preset that is used unless another is asked for
@@ -30,7 +31,9 @@ _NARROW = 36  # characters a cell of a text table, so that a row of nine fits a 
 
 
 def methods(
-    name: Annotated[Positional[str], arg(help="one method, for its presets", metavar="[NAME]")] = "",
+    name: Annotated[
+        Positional[str], Values(tuple(METHODS)), arg(help="one method, for its presets", metavar="[NAME]")
+    ] = "",
     format: Annotated[Format, arg(help="to read, or markdown")] = "text",
     page: Annotated[Path | None, arg(help="write the markdown into this file, and print nothing")] = None,
 ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, ParamSpec, TypeVar
 
 import tyro
@@ -18,6 +20,7 @@ from ..files.printable import printable
 from ..runtime.exit_status import BY_HAND, FAILED, MISTAKE
 from .options import check_call, is_mistake, with_path
 
+WIDTH = 80  # characters a line of text
 Parameters = ParamSpec("Parameters")
 Command = Callable[..., None]
 Declaring = TypeVar("Declaring", bound=Command)
@@ -34,20 +37,25 @@ def is_resumable(command: Command) -> bool:
     return bool(vars(command).get("resumable"))
 
 
-def parsed_by(parse: Callable[[Sequence[str]], Callable[[], None]], first: str) -> Callable[[Declaring], Declaring]:
-    """Declare that `parse` reads the command line in place of tyro; `first` says how that line begins."""
+def parsed_by(
+    parse: Callable[[Sequence[str]], Callable[[], None]], known: Mapping[str, Iterable[str]]
+) -> Callable[[Declaring], Declaring]:
+    """Declare that `parse` reads the command line in place of tyro.
+
+    `known` has the values of options that the signature does not tell; those under "" stand first, without an option.
+    """
 
     def declare(command: Declaring) -> Declaring:
-        vars(command).update(parse=parse, first=first)
+        vars(command).update(parse=parse, known=known)
         return command
 
     return declare
 
 
-def first_words(command: Command) -> list[str]:
-    """How the command line begins where the command has a parser of its own."""
-    first: str = vars(command).get("first", "")
-    return first.split()
+def known_values(command: Command) -> Mapping[str, Iterable[str]]:
+    """What `parsed_by` declared as `known`."""
+    known: Mapping[str, Iterable[str]] = vars(command).get("known", {})
+    return known
 
 
 def parsed(command: Command, arguments: Sequence[str], prog: str) -> Callable[[], None]:
@@ -57,9 +65,19 @@ def parsed(command: Command, arguments: Sequence[str], prog: str) -> Callable[[]
         return own(arguments)
     with parse_errors_in_one_line(known=f"those of {prog} --help"):
         call: Callable[[], None] = tyro.cli(
-            deferred(command), prog=prog, config=(FlagCreatePairsOff,), args=list(arguments)
+            deferred(command),
+            prog=prog,
+            description=described(command),
+            config=(FlagCreatePairsOff,),
+            args=list(arguments),
         )
     return call
+
+
+def described(command: Command, *more: str) -> str:
+    """The paragraphs of a command's docstring, but those about exceptions, and more, in lines of WIDTH."""
+    paragraphs = (*(inspect.getdoc(command) or "").split("\n\n"), *more)
+    return "\n\n".join(textwrap.fill(part, WIDTH) for part in paragraphs if not part.startswith("Raises "))
 
 
 @contextlib.contextmanager

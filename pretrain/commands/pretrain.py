@@ -14,20 +14,31 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from ..recipes.presets import recipes
 from ..recipes.scales import SCALES, Scale, scaled
 from ..runtime.launch import launch_of
+from ..specs.datasets import DATASETS
 from ..specs.fields import Range
 from ..specs.methods import METHODS
 from ..specs.own_data import OwnData
-from ..specs.run import Run
+from ..specs.run import PLUS, Run
 from ..specs.spec import DIGEST_LENGTH
 from ..training.session import Session
-from .options import CheckpointMinutesOption, DataOption, DeviceOption, RunsOption, WorkersOption, check_fields
+from .options import (
+    CheckpointMinutesOption,
+    DataOption,
+    DeviceOption,
+    LoggerOption,
+    RunsOption,
+    WorkersOption,
+    check_fields,
+)
 from .own_data import FolderOption, OwnFolder, SizeOption, data_root, known_names, own_folder
-from .parsing import parse_errors_in_one_line, parsed_by, resumable
+from .parsing import described, parse_errors_in_one_line, parsed_by, resumable
 from .results import print_results
 
 FIRST = "METHOD[+] --dataset NAME"  # how its command line begins
+NAMES = (*METHODS, *(name + PLUS for name, entry in METHODS.items() if entry.plus))  # that METHOD[+] may be
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +62,7 @@ class PretrainOptions:
     ] = Session.online_every
     linear_epochs: Annotated[int, Range(1, 100_000), arg(help="epochs of those linear probes")] = Session.linear_epochs
     log_every: Annotated[int, Range(1), arg(help="steps a line of metrics.jsonl averages over")] = Session.log_every
+    logger: LoggerOption = Session.logger
     workers: WorkersOption = Session.workers
     memory_format: Annotated[
         Literal["auto", "channels-last", "contiguous"],
@@ -104,12 +116,13 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
     if not size.isdecimal():
         raise ValueError(f"size must be a whole number of pixels, not {size!r}")
     own = own_folder(dataset, Path(folder) if folder else None, int(size))
+    recipe = _recipe(method, dataset, scale, _value(rest, "--preset"), own)
     with parse_errors_in_one_line(known="those of compmod pretrain METHOD --dataset NAME --help"):
         options = tyro.cli(
             PretrainOptions,
             prog=f"compmod pretrain {FIRST}",
-            description=f"{pretrain_command.__doc__} The defaults shown are those of {method} on {dataset}.",
-            default=PretrainOptions(run=_recipe(method, dataset, scale, _value(rest, "--preset"), own)),
+            description=_description(method, dataset, recipe),
+            default=PretrainOptions(run=recipe),
             config=(FlagCreatePairsOff,),
             registry=_OWN_IS_FOUND,
             args=list(rest),
@@ -118,7 +131,7 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
 
 
 @resumable
-@parsed_by(parse, FIRST)
+@parsed_by(parse, {"": NAMES, "--dataset": DATASETS})
 def pretrain_command(options: PretrainOptions) -> None:
     """Pretrain METHOD (or METHOD+, with CompMod) on a data set; the same command resumes a stopped run."""
     check_fields(options)
@@ -138,6 +151,19 @@ def pretrain_command(options: PretrainOptions) -> None:
     parts = [last, *(online[-1:] if isinstance(online, list) else [])]  # another person may have written the record
     print_results(
         record.path, {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
+    )
+
+
+def _description(method: str, dataset: str, recipe: Run) -> str:
+    """What `--help` says before the options: whose defaults these are, and the names that may stand in their place."""
+    presets = ", ".join(name or "(default)" for name in recipes(method, dataset, recipe.own))
+    without = [name for name, entry in METHODS.items() if not entry.plus]
+    return described(
+        pretrain_command,
+        f"The defaults shown are those of {method} on {dataset}.",
+        f"Methods: {', '.join(METHODS)}; each also with {PLUS}, except {' and '.join(without)}.",
+        f"Data sets: {', '.join(DATASETS)}.",
+        f"Presets of {method} on {dataset}: {presets}.",
     )
 
 

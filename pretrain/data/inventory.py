@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.fetch import fetch
 from ..specs.datasets import known
 from .locate import LAYOUT, cache_folder, class_folders_of, layout, look
 
@@ -23,7 +24,7 @@ class Holding:
     path: str
     found: str
     expected: str
-    checksum: str  # "ok", "wrong", or why none was compared
+    checksum: str  # "ok", "wrong", or why none was compared; "" for what is not there
     ok: bool
 
 
@@ -37,7 +38,7 @@ def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
         return [Holding(path="(scikit-learn)", found="embedded", expected=images, checksum="not a file", ok=True)]
     folder, found, expected = look(entry, root, copy)
     if expected:
-        return [Holding(path=str(folder), found=found, expected=expected, checksum="not compared", ok=False)]
+        return [Holding(path=str(folder), found=found, expected=expected, checksum="", ok=False)]
     if layout(entry, folder) == "cifar_stl":
         return _files(entry, folder, copy)
     cache = cache_folder(entry, root, copy)
@@ -48,7 +49,8 @@ def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
 def download(dataset: str, root: Path) -> None:
     """Fetch the official archive of a data set, compare its checksum, and unpack it below `root`.
 
-    Embedded data need no archive. Raises ValueError when a download fails or is not allowed.
+    Embedded data need no archive. Raises ValueError when a download fails, or, with what to put where, when there is
+    none.
     """
     entry = known(dataset)
     if entry.reader == "digits":
@@ -63,15 +65,17 @@ def download(dataset: str, root: Path) -> None:
             f"{entry.label} is not for others to hand out: get ILSVRC 2012 from https://image-net.org/download-images "
             f"and lay it out as {LAYOUT} in {root / (entry.within or entry.folder)}"
         )
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    root.mkdir(parents=True, exist_ok=True)
+    archive = root / entry.url.rpartition("/")[2]
     try:
-        download_and_extract_archive(entry.url, str(root), md5=entry.archive_md5)
-    except (OSError, RuntimeError) as error:  # no network, or another file under that address
+        fetch(entry.url, archive, entry.archive_md5)
+    except (OSError, ValueError) as error:  # no network, or another file under that address
         raise ValueError(
             f"could not download {entry.url}: {error}; fetch it elsewhere and unpack it in {root}"
         ) from error
+    from torchvision.datasets.utils import extract_archive
+
+    print(f"unpacking {archive} to {root / entry.folder}", file=sys.stderr, flush=True)
+    extract_archive(str(archive), str(root))
 
 
 def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:
@@ -84,7 +88,7 @@ def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:
         for file in files:
             path = folder / file.name
             there = path.is_file()
-            checksum = "not compared"
+            checksum = "not compared" if there else ""
             found = f"{path.stat().st_size:,} bytes" if there else "missing"
             if there and fault:
                 found = fault if fault.startswith(f"{path}:") else f"{found}, not all of {part} read"

@@ -46,7 +46,7 @@ def locate(entry: Dataset, root: Path, copy: str) -> Path:
     """The folder of the official files or of a copy. Raises ValueError, with what to do, when there is none."""
     folder, found, expected = look(entry, root, copy)
     if expected:
-        raise entry.fault(folder, found, expected)
+        raise entry.fault(folder, found, expected, f" --data {shlex.quote(str(root))}")
     return folder
 
 

@@ -37,7 +37,7 @@ def provenance(
         "digest": spec.digest,
         "seed": _seed(spec),
         "data_digest": data_digest,
-        "git": _git(PACKAGE_FOLDER),
+        "git": git_state(),
         "source": fingerprint(spec),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "hardware": _hardware(device),
@@ -54,8 +54,8 @@ def _seed(spec: Spec) -> int | None:
     return seed if seed is not None else getattr(getattr(spec, "run", None), "seed", None)
 
 
-def _git(folder: Path) -> dict[str, Any]:
-    """Commit and cleanness of the checkout that holds the source in `folder`; "unknown" where git tracks no such file.
+def git_state(folder: Path = PACKAGE_FOLDER) -> dict[str, Any]:
+    """Commit and cleanness of the checkout that holds this source; "unknown" where git tracks no such file.
 
     An installed copy may lie inside an unrelated checkout (a `.venv` in one), so git is asked whether it tracks it.
     """

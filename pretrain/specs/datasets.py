@@ -62,14 +62,17 @@ class Dataset:
     @property
     def advice(self) -> str:
         """What ends the error for a file that is not as it should be."""
+        return self._advice()
+
+    def fault(self, path: Path, found: str, expected: str, options: str = "") -> BadData:
+        """The error for a file that is not as it should be; `options` are those of the command that it advises."""
+        return BadData(f"{path}: found {found}; expected {expected}; {self._advice(options)}")
+
+    def _advice(self, options: str = "") -> str:
         if self.own:
             return "docs/data.md shows the layout of a folder of your own"
-        does = f"downloads {self.label} where it may and says what is missing" if self.url else "says what is missing"
-        return f"'compmod data {self.name}' {does}"
-
-    def fault(self, path: Path, found: str, expected: str) -> BadData:
-        """The error for a file that is not as it should be."""
-        return BadData(f"{path}: found {found}; expected {expected}; {self.advice}")
+        does = f"downloads {self.label}, or says what is wrong" if self.url else "says what to put where"
+        return f"'compmod data {self.name}{options}' {does}"
 
 
 DATASETS: dict[str, Dataset] = {

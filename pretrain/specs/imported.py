@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .datasets import DATASETS, Dataset
-from .fields import Whole
-from .own_data import Deviation, Mean
+from .fields import Positive, Share, Whole
 from .run import Kind, Run
 
 IMAGENET = DATASETS["imagenet"]
@@ -26,8 +25,8 @@ class Imported(Run):
     method: str = "supervised"  # a Run names one; whether labels were used, the weights do not tell
     epochs: Whole = 0
     weights: str  # SHA-256 of the file
-    mean: Mean = IMAGENET.mean  # per channel, of pixels in 0..1
-    std: Deviation = IMAGENET.std
+    mean: tuple[Share, Share, Share] = IMAGENET.mean  # per channel, of pixels in 0..1
+    std: tuple[Positive, Positive, Positive] = IMAGENET.std
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +47,7 @@ class Imported(Run):
 
     @property
     def data(self) -> Dataset:
-        """What is known of the data set, with the mean and deviation that the encoder expects."""
+        """As of a Run, with the mean and deviation that the encoder expects."""
         return replace(super().data, mean=self.mean, std=self.std)
 
     def stated(self) -> dict[str, Any]:

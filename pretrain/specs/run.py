@@ -23,6 +23,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core of a CPU
 # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool, and 3x3 with a border of 2 (solo-learn's CIFAR trunks, 34 px)
 Stem = Literal["small", "small-pool", "large", "small-padded"]
+
+
 Precision = Literal["float32", "tf32", "bfloat16", "float64"]
 
 
@@ -36,21 +38,21 @@ class Augmentation(Spec):
 
     size: Annotated[int, Range(0, cap=4096)] = 0  # side of the view in pixels; 0 = the data set's own view size
     jitter: Share = 0.8  # probability of colour jitter
-    brightness: Amount = 0.4
-    contrast: Amount = 0.4
-    saturation: Amount = 0.4
-    hue: Annotated[float, Range(0, 0.5)] = 0.1
-    grey: Share = 0.1  # probability
-    rotation: Share = 0.0  # probability
-    rotation_degrees: Amount = 15.0  # drawn from [-degrees, degrees]
-    crop: Share = 1.0  # probability; otherwise the whole image is resized to `size`
-    crop_min: Annotated[float, Range(ABOVE_ZERO, 1)] = 0.2  # smallest share of the image's area
-    crop_max: Annotated[float, Range(ABOVE_ZERO, 1)] = 1.0
-    flip: Share = 0.5  # probability
-    blur: Share = 0.0  # probability
-    blur_sigma_min: Positive = 0.1  # pixels
-    blur_sigma_max: Positive = 2.0
-    solarize: Share = 0.0  # probability
+    brightness: Amount = 0.4  # largest change of brightness by jitter
+    contrast: Amount = 0.4  # largest change of contrast by jitter
+    saturation: Amount = 0.4  # largest change of saturation by jitter
+    hue: Annotated[float, Range(0, 0.5)] = 0.1  # largest change of hue by jitter
+    grey: Share = 0.1  # probability of an image without colour
+    rotation: Share = 0.0  # probability of a rotation
+    rotation_degrees: Amount = 15.0  # largest angle, either way
+    crop: Share = 1.0  # probability of a random crop; otherwise the whole image is resized to `size`
+    crop_min: Annotated[float, Range(ABOVE_ZERO, 1)] = 0.2  # smallest share of the image's area in a crop
+    crop_max: Annotated[float, Range(ABOVE_ZERO, 1)] = 1.0  # largest share
+    flip: Share = 0.5  # probability of a flip, left to right
+    blur: Share = 0.0  # probability of a Gaussian blur
+    blur_sigma_min: Positive = 0.1  # its smallest standard deviation, pixels
+    blur_sigma_max: Positive = 2.0  # its largest, pixels
+    solarize: Share = 0.0  # probability of inverted bright pixels
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +67,7 @@ class Augmentation(Spec):
 class Backbone(Spec):
     """The network that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
-    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = "resnet18"
+    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = "resnet18"  # architecture
     width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
     stem: Stem = "small"
     zero_residual: bool = False  # residual branches start at zero, by the scale of the last batch norm of each
@@ -82,22 +84,23 @@ class Backbone(Spec):
 class Projector(Spec):
     """The MLP from representations to embeddings: `layers` linear layers, batch norm and ReLU between them."""
 
-    layers: Annotated[int, Range(1, cap=100)] = 3  # the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2
-    hidden: Width = 1024
-    out: Width = 64
+    # Linear layers: the paper's "3-layer MLP"; the published W-MSE-trainer rows used 2.
+    layers: Annotated[int, Range(1, cap=100)] = 3
+    hidden: Width = 1024  # units of the layers before the last
+    out: Width = 64  # units of the last: the width of an embedding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Spec):
     """Update rule and base learning rate."""
 
-    name: Literal["adam", "sgd", "lars", "larc"] = "adam"
-    lr: Positive = 3e-3
+    name: Literal["adam", "sgd", "lars", "larc"] = "adam"  # update rule
+    lr: Positive = 3e-3  # base learning rate, the peak of the schedule
     lr_batch: Whole = 0  # batch size that `lr` is quoted for; 0 = `lr` holds for any batch
-    weight_decay: Amount = 1e-6
-    momentum: Share = 0.9  # SGD, LARS and LARC
-    trust: Positive = 0.02  # LARS and LARC
-    clip: bool = True  # both: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
+    weight_decay: Amount = 1e-6  # added to the gradient, times the weight
+    momentum: Share = 0.9  # of SGD, LARS and LARC
+    trust: Positive = 0.02  # coefficient of the layer-wise rates of LARS and LARC
+    clip: bool = True  # LARS and LARC: clip the trust ratio so that the local rate never exceeds lr (solo-learn)
     vector_lr: Amount = 0.0  # rate of biases and batch norm, quoted as `lr` is; 0 = `lr` (Barlow Twins code)
     constant: Literal["none", "predictor"] = "none"  # the part that always keeps the peak rate (SimSiam, section 4.2)
 
@@ -110,12 +113,12 @@ class Optimizer(Spec):
 class Schedule(Spec):
     """Learning rate over time: linear warm-up, then steps or a cosine."""
 
-    kind: Literal["steps", "cosine"] = "steps"
-    warmup_steps: Whole = 500
+    kind: Literal["steps", "cosine"] = "steps"  # how the rate falls after warm-up
+    warmup_steps: Whole = 500  # updates over which the rate rises
     warmup_epochs: Amount = 0.0  # added to warmup_steps
     warmup_from: Amount = 0.0  # learning rate that warm-up starts from: the first step is already one step above
     drops: tuple[Amount, ...] = (50.0, 25.0)  # epochs before the end at which the rate falls (steps)
-    drop_factor: Positive = 0.2
+    drop_factor: Positive = 0.2  # of the rate, at each drop (steps)
     final: Share = 0.0  # rate at the end, as a share of the peak (cosine)
     moves: Literal["step", "epoch"] = "step"  # how often the cosine falls (MoCo and SimSiam code: once an epoch)
 
@@ -128,15 +131,16 @@ class Comprehensive(Spec):
     lambda2: Amount = 0.1  # weight of L_comp in the outer step; paper, Table 6
     order: Annotated[int, Range(1, cap=100)] = 4  # Taylor order; MEC's default
     squared_error: Positive = 64.0  # decoding error eps^2 of the coding length; MEC's default
-    scale: Literal["literal", "per_sample"] = "literal"
-    fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"
+    scale: Literal["literal", "per_sample"] = "literal"  # weight of the coding rate: as Eq. 6 and 7 print it, or MEC's
+    fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"  # of views, before g_xi; paper, Table 4
     alpha: Share | Literal["uniform"] = "uniform"  # mixup only: a fixed share of view 1, or one draw a batch
     flow: Literal["through", "stop"] = "through"  # does the gradient of L_mcr reach the trunk through h-hat?
-    warmup: Literal["auto", "on", "off"] = (
-        "auto"  # of the coding length's lambda; auto = on for embeddings wider than 64
-    )
-    warmup_epochs: Amount = 10.0
+    # Of the coding length's lambda; auto = on for embeddings wider than 64.
+    warmup: Literal["auto", "on", "off"] = "auto"
+    warmup_epochs: Amount = 10.0  # over which that lambda rises
+    # What g_xi learns from: the second level and L_comp (the paper), one sum of all losses, or L_comp alone.
     training: Literal["two-level", "joint", "comp-only"] = "two-level"
+    # How the gradient of the second level is computed: jvp and unrolled are exact, and none leaves it out.
     hypergradient: Literal["jvp", "unrolled", "finite-difference", "none"] = "jvp"
     virtual_lr: Amount | None = None  # step size of the virtual step; None = the current learning rate
     # Batch of the outer loss. "next" (jvp alone): its gradient comes with the next step, at the weights that the
@@ -159,13 +163,13 @@ class Comprehensive(Spec):
 class Run(Spec):
     """One pretraining. `method` is a key of METHODS, with "+" appended for CompMod around it."""
 
-    method: str
-    dataset: str
-    seed: Annotated[int, Range(0, cap=2**63 - 1)] = 0
+    method: str  # the first word of a command line
+    dataset: str  # what to train on
+    seed: Annotated[int, Range(0, cap=2**63 - 1)] = 0  # of initial weights, order and views
     copy: str = ""  # name of a re-encoded copy of the data set, a folder below the data root; "" = the official files
     train_images: Whole = 0  # pretrain and probe on this many training images, a seeded draw; 0 = all
-    epochs: Whole = 1000
-    batch_size: Annotated[int, Range(2, cap=10**6)] = 512
+    epochs: Whole = 1000  # passes over the training images
+    batch_size: Annotated[int, Range(2, cap=10**6)] = 512  # images an update, over all processes
     views: tuple[Augmentation, ...] = (Augmentation(), Augmentation())
     backbone: Backbone = Backbone()
     projector: Projector = Projector()
@@ -174,7 +178,7 @@ class Run(Spec):
     compmod: Comprehensive = Comprehensive()
     precision: Precision = "float32"  # float64: for comparisons, not for training
     norm_groups: Count = 1  # parts of the batch, one a process, with separate batch-norm statistics; 1 = none
-    options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings, by name
+    options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings; see compmod methods METHOD
     own: OwnData | None = None  # what was found in --data-folder, for images of the user's own
 
     def __post_init__(self) -> None:
@@ -215,7 +219,7 @@ class Run(Spec):
 
     @property
     def data(self) -> Dataset:
-        """What is known of the data set, with the mean and deviation that its trunk expects."""
+        """What is known of the data set, with the mean and deviation by which images are normalised for the trunk."""
         return self.own.entry(self.dataset) if self.own else known(self.dataset)
 
     @property

@@ -90,8 +90,13 @@ def named(word: str, entries: Iterable[JournalEntry]) -> JournalEntry:
 
 
 def _listed(entries: Sequence[JournalEntry]) -> str:
-    named = [f"{entry.digest} ({printable(entry.folder.rpartition('-')[0])})" for entry in entries[:LISTED]]
+    named = [f"{entry.digest} ({_described(entry)})" for entry in entries[:LISTED]]
     return ", ".join(named) + (f" and {len(entries) - LISTED} more" if len(entries) > LISTED else "")
+
+
+def _described(entry: JournalEntry) -> str:
+    """The method and data of what was submitted, its kind where it is a measurement, and its cell."""
+    return printable(" ".join(filter(None, (entry.folder.rpartition("-")[0], entry.cell))))
 
 
 def _shown(text: str) -> str:

@@ -18,6 +18,7 @@ from ...pretrain.files.stored_json import read_object
 from ...pretrain.records.files import FAILURE_FILE
 from ...pretrain.records.record import Record
 from ...pretrain.specs.measurement import Work
+from ...tables.paper.cell_names import cell_names
 from ...tables.paper.table import Table
 from ..clusters.squeue import Queued
 from ..submission import journal
@@ -45,6 +46,7 @@ class StatusReader:
         self.runs = Path(runs)
         self.schedulers = Schedulers(self.runs)
         self.wanted = wanted(tables)
+        self.names = cell_names(tables)
         self._done: set[str] = set()
 
     def read(self, *, ask: bool = True) -> Status:
@@ -83,7 +85,7 @@ class StatusReader:
         spec, tables = self.wanted[digest]
         status = statuses[digest]
         if status == "done":
-            return TaskStatus(spec=spec, tables=tables, state="done")
+            return TaskStatus(spec=spec, tables=tables, state="done", cell=self.names[spec.run.digest])
         trained = spec.kind == "pretraining" or statuses[spec.run.digest] == "done"
         judged = self._state(spec, status, entry, history, trained=trained)
         job = self.schedulers.job(entry) if entry and self.schedulers.live(entry) else None
@@ -91,6 +93,7 @@ class StatusReader:
             spec=spec,
             tables=tables,
             state=judged.state,
+            cell=self.names[spec.run.digest],
             kind=judged.kind,
             reason=judged.reason,
             entry=entry,

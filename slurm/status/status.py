@@ -40,6 +40,7 @@ class TaskStatus:
     spec: Work
     tables: tuple[int, ...]
     state: TaskState
+    cell: str = ""  # what tells its run from others of the same method and data, as `cell_names` has it
     kind: FailureKind | None = None  # of what failed
     reason: str = ""  # why it waits, or the line that says why it failed
     entry: JournalEntry | None = None  # its newest submission
@@ -96,6 +97,7 @@ def _task_json(task: TaskStatus) -> dict[str, Any]:
         "method": task.run.label,
         "data": task.run.data_label,
         "seed": task.run.seed,
+        "cell": task.cell,
         "tables": list(task.tables),
         "state": task.state,
         "failure": task.kind,

@@ -122,7 +122,8 @@ def _overview(status: Status, width: int) -> Table:
 
 def _running(tasks: Sequence[TaskStatus], wide: bool) -> Table:
     columns = ["epoch", "images/s", "left"] + (["for", "on"] if wide else [])
-    table = _table(f"{len(tasks)} running", "cyan", _work_columns(wide), columns, ["stopped"])
+    last = ["stopped"] if any(task.stops for task in tasks) else []
+    table = _table(f"{len(tasks)} running", "cyan", _work_columns(wide), columns, last)
     for task in sorted(tasks, key=lambda task: -(task.pace.share if task.pace else 0.0))[:ROWS]:
         pace = task.pace
         epoch = f"{pace.epoch:.{0 if pace.epochs >= 100 else 1}f}/{pace.epochs}" if pace else ""
@@ -132,7 +133,7 @@ def _running(tasks: Sequence[TaskStatus], wide: bool) -> Table:
             left = f"silent {units_of_time(pace.silent_s)}"
         more = [printable(task.elapsed), printable(task.nodes)] if wide else []
         stops = _counted(task.stops) if wide else f"{sum(task.stops.values())}x" if task.stops else ""
-        table.add_row(*_work(task, wide), epoch, rate, left, *more, stops)
+        table.add_row(*_work(task, wide), epoch, rate, left, *more, *([stops] if last else []))
     return _with_rest(table, len(tasks))
 
 
@@ -203,7 +204,9 @@ def _work(task: TaskStatus, wide: bool) -> list[str]:
         if wide
         else [digest[:6]]
     )
-    name = task.run.label if task.spec.kind == "pretraining" else f"{task.run.label} {task.spec.protocol}"
+    protocol = "" if task.spec.kind == "pretraining" else task.spec.protocol
+    cell = task.cell if wide else task.cell.replace("lambda", "λ").replace(",", "")
+    name = " ".join(filter(None, (task.run.label, cell, protocol)))
     return [*short, name, task.run.data_label, str(task.run.seed)]
 
 

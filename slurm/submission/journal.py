@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...pretrain.specs.measurement import Work
+from ...tables.plan.plan import Step
 from ..shared_files import (
     Field,
     Number,
@@ -57,6 +57,7 @@ class JournalEntry:
     submitted: float  # seconds since 1970
     logs: str  # folder of the log
     attempt: int = 1  # how often this spec was submitted so far
+    cell: str = ""  # what tells its run from others of the same method and data
 
     @property
     def log(self) -> Path:
@@ -74,27 +75,29 @@ _FIELDS: Mapping[str, Field] = {  # of a line; other people wrote it
     "submitted": Number(0, 1e11, whole=False),
     "logs": Text(),
     "attempt": Number(1, 1e9),
+    "cell": Text(),
 }
 
 
 def new_entries(
-    specs: Iterable[Work], job_ids: Iterable[str], runs: Path, *, cluster: str, where: str, logs: Path
+    steps: Iterable[Step], job_ids: Iterable[str], runs: Path, *, cluster: str, where: str, logs: Path
 ) -> list[JournalEntry]:
-    """Entries of specs that this user submits now."""
+    """Entries of steps of a plan that this user submits now."""
     before = entries(runs)
     return [
         JournalEntry(
-            digest=spec.digest,
-            folder=spec.folder,
+            digest=step.spec.digest,
+            folder=step.spec.folder,
             job_id=job_id,
             cluster=cluster,
             where=where,
             user=user(),
             submitted=time.time(),
             logs=str(logs),
-            attempt=before[spec.digest].attempt + 1 if spec.digest in before else 1,
+            attempt=before[step.spec.digest].attempt + 1 if step.spec.digest in before else 1,
+            cell=step.cell,
         )
-        for spec, job_id in zip(specs, job_ids, strict=True)
+        for step, job_id in zip(steps, job_ids, strict=True)
     ]
 
 
@@ -161,7 +164,7 @@ def _own(runs: Path) -> Path:
 
 
 def _entry(fields: dict[str, Any], where: str) -> JournalEntry:
-    return JournalEntry(**fields_of(fields, _FIELDS, where, optional=("attempt",)))
+    return JournalEntry(**fields_of(fields, _FIELDS, where, optional=("attempt", "cell")))
 
 
 def _remark(error: Unreadable, remarks: list[str] | None) -> None:

@@ -95,7 +95,11 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
     folder.mkdir()
     folder.chmod(Path(runs).stat().st_mode & 0o755 | 0o700)
     specs = [spec for job in jobs for spec in job.specs]
-    tasks = [Task.of(spec, runs, data, requeue=False, recompute=job.recompute) for job in jobs for spec in job.specs]
+    tasks = [
+        Task.of(spec, runs, data, requeue=False, recompute=job.recompute, logger=" ".join(job.logger))
+        for job in jobs
+        for spec in job.specs
+    ]
     numbers = [f"{PREFIX}{name}_{index}" for index in range(len(specs))]
     order = {number: dataclasses.asdict(task) for number, task in zip(numbers, tasks, strict=True)}
     slots, gpus = _slots(specs, cluster)
@@ -108,7 +112,8 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
         "python": cluster.python,
     }
     write_states(folder, dict.fromkeys(numbers, "PENDING"))
-    append(runs, new_entries(specs, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
+    steps = [step for job in jobs for step in job.steps]
+    append(runs, new_entries(steps, numbers, runs, cluster=cluster.name, where=socket.gethostname(), logs=folder))
     _start(
         folder, slots, json.dumps(plan).encode()
     )  # cut short before this, nothing is under way; after it, everything is in the journal

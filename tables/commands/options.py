@@ -7,13 +7,18 @@ from typing import Annotated, Literal, get_args
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from ...pretrain.commands.options import Values
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range, is_name
 from ...pretrain.specs.run import Precision
 from ..build import TABLES, build_table
 from ..paper.table import Table
 
-NumbersOption = Annotated[Positional[tuple[int, ...]], arg(metavar="[N...]", help="tables of the paper; none = all")]
+NumbersOption = Annotated[
+    Positional[tuple[int, ...]],
+    Values(tuple(map(str, TABLES))),
+    arg(metavar="[N...]", help="tables of the paper; none = all"),
+]
 ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
 SeedsOption = Annotated[int, Range(1, 1000), arg(help="number of seeds a cell")]
 PrecisionOption = Annotated[
@@ -21,7 +26,7 @@ PrecisionOption = Annotated[
 ]
 CopiesOption = Annotated[
     UseAppendAction[tuple[str, ...]],
-    arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data; repeatable"),
+    arg(metavar="DATA=COPY", help="a re-encoded copy in place of a data set, a folder below data"),
 ]
 
 

@@ -15,18 +15,19 @@ from ...pretrain.commands.options import RunsOption
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
 from ...pretrain.specs.run import Run
+from ..paper.cell_names import settings
 from ..plan.cost import measured_rates
 from ..plan.memory import DEFAULT_GPUS, default_processes, is_of_this_code, with_memory
-from ..plan.plan import Plan, Step, plan
-from ..render.amounts import amount, duration
+from ..plan.plan import GIGABYTE, Plan, Step, plan
+from ..render.amounts import amount, duration, size
 from ..results.other_precision import unused_runs
 from .options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
 
-HEADERS = ("method", "data", "tables", "pretrain", "measure", "state", "time", "disk, GB", "time is")
+HEADERS = ("method", "data", "tables", "runs", "measurements", "state", "time", "disk", "time is")
 MEMORY = "GPUs x GiB"
 MEMORY_NOTE = "Memory: of each GPU, counted without one, with an estimate for CUDA, NCCL and gaps."
 OLDER = "The counts are of other code than this; renew them by: python -m compmod.tables.plan.memory"
-TOTALS = ("table", "pretrain", "measure", "GPU-hours", "core-hours", "disk, GB")
+TOTALS = ("table", "runs", "measurements", "GPU-hours", "core-hours", "disk")
 
 
 def plan_command(
@@ -83,12 +84,14 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
 
 
 def _line(steps: Sequence[Step]) -> tuple[str, ...]:
-    pretrainings, measurements, _, _, disk_gb = _total(steps)
+    runs, measurements, _, _, disk = _total(steps)
     times = {"GPU": sum(step.gpu_hours for step in steps), "core": sum(step.cpu_hours for step in steps)}
     time = ", ".join(f"{duration(3_600 * hours)} {device}" for device, hours in times.items() if hours)
     run, bases = steps[0].run, dict.fromkeys(step.basis for step in steps)
     wanted = " ".join(map(str, sorted({number for step in steps for number in step.tables})))
-    return run.label, run.data_label, wanted, pretrainings, measurements, _states(steps), time, disk_gb, " ".join(bases)
+    several = settings(step.run for step in steps)
+    name = f"{run.label}, {several} settings" if several > 1 else " ".join(filter(None, (run.label, steps[0].cell)))
+    return name, run.data_label, wanted, runs, measurements, _states(steps), time, disk, " ".join(bases)
 
 
 def _memory(steps: Sequence[Step]) -> str:
@@ -119,10 +122,10 @@ def _reached(step: Step) -> str:
 
 
 def _total(steps: Sequence[Step]) -> tuple[str, str, str, str, str]:
-    pretrainings = sum(step.spec.kind == "pretraining" for step in steps)
-    sums = (sum(getattr(step, name) for step in steps) for name in ("gpu_hours", "cpu_hours", "disk_gb"))
-    gpu_hours, core_hours, disk_gb = (amount(total) for total in sums)
-    return str(pretrainings), str(len(steps) - pretrainings), gpu_hours, core_hours, disk_gb
+    runs = sum(step.spec.kind == "pretraining" for step in steps)
+    gpu_hours, core_hours = (amount(sum(getattr(step, name) for step in steps)) for name in ("gpu_hours", "cpu_hours"))
+    disk = size(GIGABYTE * sum(step.disk_gb for step in steps))
+    return str(runs), str(len(steps) - runs), gpu_hours, core_hours, disk
 
 
 def _aligned(headers: Sequence[str], lines: Sequence[Sequence[str]], text: tuple[int, ...]) -> str:

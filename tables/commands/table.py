@@ -12,8 +12,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from ...pretrain.commands.options import DataOption, DeviceOption, RunsOption, check_words
+from ...pretrain.commands.options import DataOption, DeviceOption, LoggerOption, RunsOption, Values, check_words
 from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line, resumable
+from ...pretrain.loggers.names import DEFAULT, chosen
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
 from ..build import TABLES
@@ -27,7 +28,9 @@ ALL = "all"
 
 @resumable
 def table_command(
-    number: Annotated[Positional[int | str], arg(metavar="N|all", help="number of the table, or all")],
+    number: Annotated[
+        Positional[int | str], Values((*map(str, TABLES), ALL)), arg(metavar="N|all", help="number of a table, or all")
+    ],
     scale: ScaleOption = "paper",
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
     format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
@@ -40,6 +43,7 @@ def table_command(
     device: DeviceOption = "auto",
     rows: Annotated[Path | None, arg(help="TOML: encoders that others trained, as further rows")] = None,
     workers: Annotated[int, Range(0, 1024), arg(help="runs trained at once; 0 = one, at scale demo one a core")] = 0,
+    logger: LoggerOption = DEFAULT,
 ) -> None:
     """Print tables of the paper, our numbers beside theirs; with `--run`, first run what is missing.
 
@@ -57,9 +61,11 @@ def table_command(
         from ..reproduce import run_tables
 
         resolve_device(device)  # one error where this machine lacks it, too
+        chosen(logger)  # one error where it is not installed
         runs.mkdir(parents=True, exist_ok=True)  # one error where the folder cannot be made, not one for every run
         try:
-            run_tables(tables, runs, data, device, workers=workers or (usable_cores() if scale == "demo" else 1))
+            at_once = workers or (usable_cores() if scale == "demo" else 1)
+            run_tables(tables, runs, data, device, workers=at_once, logger=logger)
         except ValueError as error:
             failure = error
     from ..render.render import render_all

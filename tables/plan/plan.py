@@ -6,7 +6,6 @@ Every one is in it once. `lacking` is a pure function of tables, progress and ra
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from ...pretrain.specs.measurement import Measurement, Work
 from ...pretrain.specs.run import Run
+from ..paper.cell_names import cell_names
 from ..paper.table import Table
 from ..results.results import Results
 from .cost import Basis, disk_bytes, predict
@@ -37,6 +37,7 @@ class Step:
     basis: Basis
     state: WorkState
     progress: float = 0.0  # share done by its newest checkpoint, 0 to 1
+    cell: str = ""  # what tells its run from others of the same method and data, as `cell_names` has it
     processes: int = 0  # that share it, a GPU each; 0 = not told
     memory_gib: float = 0.0  # that each of their GPUs needs; 0 = not predicted
 
@@ -85,15 +86,15 @@ class Plan:
 
     @property
     def hours_are(self) -> str:
-        """What the hours were predicted from, and of how many steps."""
+        """What the hours were predicted from, and of how many runs and measurements."""
         known = ", ".join(name for name in (self.rates.gpu, self.rates.cpu) if name)
         meanings: dict[Basis, str] = {
             "measured": f"by rates measured on {known}",
             "scaled": f"scaled from other methods measured on {known}",
             "default": f"by default figures, not measured, for {DEFAULT_GPU}, or one core for digits",
         }
-        count = Counter(step.basis for step in self.steps)
-        return "; ".join(f"{count[basis]} {words}" for basis, words in meanings.items() if count[basis])
+        of = {basis: [step for step in self.steps if step.basis == basis] for basis in meanings}
+        return "; ".join(f"{counted(of[basis])} {words}" for basis, words in meanings.items() if of[basis])
 
     def to_json(self) -> str:
         """Every step and the totals, for other programs."""
@@ -108,6 +109,13 @@ class Plan:
             "steps": [_step_json(step) for step in self.steps],
         }
         return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def counted(steps: Sequence[Step]) -> str:
+    """How many of them are runs, and how many measurements, in words."""
+    runs = sum(step.spec.kind == "pretraining" for step in steps)
+    parts = ((runs, "run"), (len(steps) - runs, "measurement"))
+    return " and ".join(f"{count:,} {noun}{'s'[: count != 1]}" for count, noun in parts if count) or "nothing"
 
 
 def plan(tables: Sequence[Table], runs: Results | Path, rates: Rates) -> Plan:
@@ -150,13 +158,16 @@ def lacking(
             continue
         measurements.setdefault(spec.run.digest, []).append((spec, of_spec))
         numbers.setdefault(spec.run.digest, {}).update(dict.fromkeys(of_spec))
-    steps = []
+    steps: list[Step] = []
+    names = cell_names(tables)
     for digest, waiting in measurements.items():
         run, below = waiting[0][0].run, progress.get(digest, NOT_RUN)
         needs = () if below.state == "done" else (digest,)
         if needs:
-            steps.append(_step(run, (), tuple(numbers[digest]), below, rates))
-        steps += [_step(spec, needs, of, progress.get(spec.digest, NOT_RUN), rates) for spec, of in waiting]
+            steps.append(_step(run, (), tuple(numbers[digest]), below, rates, names[digest]))
+        steps += [
+            _step(spec, needs, of, progress.get(spec.digest, NOT_RUN), rates, names[digest]) for spec, of in waiting
+        ]
     return Plan(
         tables=tuple(dict.fromkeys(table.number for table in tables)),
         steps=tuple(steps),
@@ -178,7 +189,9 @@ def _wanted(tables: Iterable[Table]) -> list[tuple[Measurement, tuple[int, ...]]
     return [(spec, tuple(numbers[digest])) for digest, spec in specs.items()]
 
 
-def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], progress: Progress, rates: Rates) -> Step:
+def _step(
+    spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], progress: Progress, rates: Rates, cell: str
+) -> Step:
     prediction = predict(spec, rates)
     share = min(1.0, progress.updates / spec.updates) if spec.updates else 0.0
     hours = prediction.hours * (1 - share)
@@ -193,6 +206,7 @@ def _step(spec: Work, needs: tuple[str, ...], tables: tuple[int, ...], progress:
         basis=prediction.basis,
         state=progress.state,
         progress=share,
+        cell=cell,
     )
 
 
@@ -214,6 +228,7 @@ def _step_json(step: Step) -> dict[str, Any]:
         "method": step.run.label,
         "data": step.run.data_label,
         "seed": step.run.seed,
+        "cell": step.cell,
         "needs": list(step.needs),
         "tables": list(step.tables),
         "state": step.state,

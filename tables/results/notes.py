@@ -11,6 +11,7 @@ from ...pretrain.specs.methods import METHODS
 from ..paper.table import Table
 from .cells import NAMED, STALE, UNKNOWN, CellResult
 from .comparability import condition_warnings, content_warnings
+from .gaps import gap_sentence
 from .results import Results
 from .verdict import method_note
 
@@ -44,14 +45,14 @@ def _gaps(table: Table, cells: Sequence[CellResult]) -> Iterator[str]:
     """Which rows have no runs and why, and what filling the table costs."""
     for reason in dict.fromkeys(result.cell.why_empty for result in cells if result.cell.why_empty):
         yield f"not run, {reason}: {_rows(result for result in cells if result.cell.why_empty == reason)}."
-    if any(state != "done" for result in cells for state in result.seed_results.states):
-        yield f"To fill it: `compmod table {table.number} --scale {table.scale} --run`; {table.cost}."
+    if sentence := gap_sentence(table, cells):
+        yield sentence
 
 
 def _unverified(table: Table) -> Iterator[str]:
     """Which methods have no recipe of their own for the data set that they are trained on here."""
-    specs = [spec for spec in table.specs if spec.run.kind != "import"]
-    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset, spec.run.own) for spec in specs)
+    runs = [spec.run for spec in table.specs if spec.run.kind != "import"]
+    pairs = dict.fromkeys((run.base_method, run.dataset, run.own) for run in runs)
     named = [
         f"{METHODS[method].label} on {own.entry(dataset).label if own else known(dataset).label}"
         for method, dataset, own in pairs

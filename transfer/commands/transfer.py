@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ...pretrain.commands.options import CheckpointMinutesOption, DeviceOption, Folder, RunsOption, WorkersOption
+from ...pretrain.commands.options import (
+    CheckpointMinutesOption,
+    DeviceOption,
+    Folder,
+    LoggerOption,
+    RunsOption,
+    WorkersOption,
+)
 from ...pretrain.commands.parsing import resumable
 from ...pretrain.commands.results import print_results
 from ...pretrain.records.record import Record
@@ -54,6 +61,7 @@ def transfer_command(
     device: DeviceOption = "auto",
     checkpoint_minutes: CheckpointMinutesOption = Session.checkpoint_minutes,
     workers: WorkersOption = Session.workers,
+    logger: LoggerOption = Session.logger,
 ) -> None:
     """Fine-tune Mask R-CNN on a trunk; print box and mask AP; the same command resumes a stopped fine-tuning."""
     from ..data.coco import read_folder
@@ -75,7 +83,7 @@ def transfer_command(
         _start(gpus, sys.argv[1:])
     from ..fine_tune import transfer
 
-    session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers)
+    session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers, logger=logger)
     done = transfer(runs, spec, coco or Path(), session, source if digest else None)
     if launch_of(os.environ).rank == 0:
         print_results(done.path, done.results or {})

@@ -1,68 +1,45 @@
-"""The overview of commands: derived from their signatures, so that it cannot differ from them."""
+"""The overview of commands: derived from their docstrings, so that it cannot differ from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+import inspect
 
 import pytest
-from compmod.cli import main
-from compmod.pretrain.commands.options import Folder
-from compmod.pretrain.commands.parsing import parsed_by
-from compmod.pretrain.commands.usage import WIDTH, usage
-from tyro.conf import Positional, arg
+from compmod.cli import COMMANDS, GROUPS, _imported, main
+from compmod.pretrain.commands.parsing import WIDTH
+from compmod.pretrain.commands.usage import summary, usage
+from paths import ROOT
 
 
-def _paint(
-    picture: Annotated[Positional[Path], arg(metavar="PICTURE")],
-    colour: Literal["red", "blue"] | None = None,
-    *,
-    brush: int,
-    output: Annotated[Path, Folder(), arg(aliases=("-o",))] = Path("out"),
-    dry_run: bool = False,
-    varnish: bool = True,
-) -> None:
-    """Paint a picture.
+def _paint() -> None:
+    """Paint
+    a picture.
 
     More on painting.
     """
 
 
-def test_an_option_stands_as_it_is_declared() -> None:
-    assert usage({"paint": _paint}).split("\n\n")[1] == (
-        "  compmod paint PICTURE [--colour red|blue] --brush N [-o DIR] [--dry-run] [--no-varnish]\n"
-        "      Paint a picture."
-    )
-
-
-@dataclass
-class _Size:
-    width: int
-
-
-@dataclass
-class _Options:
-    size: Annotated[_Size, arg(name="")]
-    weight: Annotated[float, arg(help="in kg")] = 1.0
-
-
-def _parse(arguments: Sequence[str]) -> Callable[[], None]:
-    raise ValueError(arguments)
-
-
-@parsed_by(_parse, "THING --of NAME")
-def _weigh(options: _Options) -> None:
+def _weigh() -> None:
     """Weigh a thing."""
 
 
-def test_a_command_with_a_parser_of_its_own_shows_its_first_words_and_the_fields_of_its_options() -> None:
-    assert "  compmod weigh THING --of NAME [any field of _Size] [--weight X]\n" in usage({"weigh": _weigh})
+def test_a_command_stands_in_its_group_with_its_first_sentence_and_no_options() -> None:
+    said = usage({"art": {"paint": _paint}, "trade": {"weigh": _weigh}}).split("\n\n")
+    assert said[1:3] == ["art:\n  paint  Paint a picture.", "trade:\n  weigh  Weigh a thing."]
 
 
-def test_a_long_line_breaks_between_options_only(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_described_by_one_sentence(name: str) -> None:
+    said = summary(_imported(name))
+    assert said.endswith(".")
+    assert len(inspect.cleandoc(said)) < 2 * WIDTH
+
+
+def test_the_overview_fits_a_terminal_of_eighty_columns_and_stands_on_its_page(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     main(["--help"])
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= WIDTH
-    assert all(line.count("[") == line.count("]") for line in lines)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= WIDTH
+    assert all(f"\n{group}:\n" in said for group in GROUPS)
+    assert f"```text\n{said}```\n" in (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), "put it there"

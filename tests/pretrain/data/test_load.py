@@ -1,9 +1,13 @@
 """Data sets: the entries, the splits, image-folder copies and what is said when files are wrong."""
 
+import dataclasses
+import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -257,7 +261,7 @@ def test_official_tiny_imagenet_must_be_whole(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no such folder; expected the official STL-10 files; 'compmod data stl10'"):
+    with pytest.raises(ValueError, match=r"no such folder; expected the official STL-10 files; 'compmod data stl10 --"):
         load("stl10", "train", tmp_path)
 
 
@@ -336,8 +340,37 @@ def test_notes_in_another_encoding_name_their_file(tmp_path: Path) -> None:
 
 def test_a_download_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
-        raise OSError("no route")
+        raise URLError(OSError("no route"))
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fail)
-    with pytest.raises(ValueError, match=r"could not download https://.*no route; fetch it elsewhere"):
-        download("cifar10", tmp_path)
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(ValueError, match=r"could not download https://.*.gz: no route; fetch it elsewhere"):
+        download("cifar10", tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_tells_its_size_and_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny-imagenet-200").mkdir()
+    source = tmp_path / "tiny.tar.gz"
+    with tarfile.open(source, "w:gz") as archive:
+        archive.add(tmp_path / "tiny-imagenet-200", "tiny-imagenet-200")
+    md5 = hashlib.md5(source.read_bytes()).hexdigest()
+    entry = dataclasses.replace(DATASETS["tiny_imagenet"], url=source.as_uri(), archive_md5=md5)
+    monkeypatch.setitem(DATASETS, "tiny_imagenet", entry)
+    root = tmp_path / "data"
+    download("tiny_imagenet", root)
+    assert sorted(path.name for path in root.iterdir()) == ["tiny-imagenet-200", "tiny.tar.gz"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"downloading {source.as_uri()} to {root}/tiny.tar.gz",
+        f"it has {source.stat().st_size} bytes",
+        f"unpacking {root}/tiny.tar.gz to {root}/tiny-imagenet-200",
+    ]
+    source.unlink()
+    download("tiny_imagenet", root)  # the archive is there already
+    monkeypatch.setitem(DATASETS, "tiny_imagenet", dataclasses.replace(entry, archive_md5="0" * 32))
+    source.write_bytes(b"another")
+    with pytest.raises(ValueError, match="it is not the official file; fetch it elsewhere"):
+        download("tiny_imagenet", root)
+    assert hashlib.md5((root / "tiny.tar.gz").read_bytes()).hexdigest() == md5  # what was there stays
+    assert not list(root.glob("*.part"))

@@ -134,13 +134,21 @@ def test_a_digest_that_is_too_short_is_no_digest(runs: Path, capsys: pytest.Capt
 
 def test_a_beginning_of_several_digests_lists_them(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = JournalEntry(
-        digest="abcdef", folder="a-b-abcdef", job_id="1", cluster="c", where="c", user="a", submitted=1.0, logs="l"
+        digest="abcdef",
+        folder="a-b-abcdef",
+        job_id="1",
+        cluster="c",
+        where="c",
+        user="a",
+        submitted=1.0,
+        logs="l",
+        cell="M(z)",
     )
     second = JournalEntry(
         digest="abcdee", folder="a-c-abcdee", job_id="2", cluster="c", where="c", user="a", submitted=1.0, logs="l"
     )
     journal.append(runs, [first, second])
-    assert "the beginning of 2 digests: abcdef (a-b), abcdee (a-c)" in _mistake(capsys, "logs", "abcde")
+    assert "the beginning of 2 digests: abcdef (a-b M(z)), abcdee (a-c)" in _mistake(capsys, "logs", "abcde")
 
 
 def test_logs_without_any_journal_say_so(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from compmod.slurm.status.read import StatusReader
 from compmod.slurm.status.status import Status, TaskState, TaskStatus
 from compmod.slurm.status.terminal import ROWS, SILENT_S, console, shown, units_of_time, watch
 from compmod.slurm.submission.journal import JournalEntry
+from compmod.tables.build import build_table
 from paths import GOLDEN as GOLDEN_FOLDER
 from rich.console import Console
 
@@ -170,3 +171,19 @@ def test_watching_shows_what_changes_and_asks_slurm_seldom(tmp_path: Path, monke
         watch(Changing([], tmp_path), screen)
     assert "1 running" in file.getvalue()
     assert asked == {True: 1, False: 3}
+
+
+@pytest.mark.parametrize(
+    "width, named", [(80, "SimCLR+ λ1=0.001 λ2=0.1 "), (120, "SimCLR+ lambda1=0.001, lambda2=0.1 ")]
+)
+def test_runs_of_one_method_and_data_are_told_apart_by_their_cells(width: int, named: str) -> None:
+    table = build_table(6, "paper")
+    reader = StatusReader([table], Path("none"))
+    pace = Pace(epoch=250.4, epochs=1000, images_per_second=4512.3, seconds_left=7_500.0)
+    tasks = tuple(
+        _task(spec.run, "running", (6,), pace=pace, cell=reader.names[spec.run.digest]) for spec in table.specs[:4]
+    )
+    text = _text(Status(numbers=(6,), tasks=tasks), width)
+    assert named in text
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import FOLDER, JournalEntry, append, entries, history, new_entries, submitting
+from compmod.tables.plan.plan import Step
 from one_cell_tables import tiny_run
 
 ENTRY = JournalEntry(
@@ -64,10 +65,15 @@ def test_fields_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_second_submission_of_a_spec_is_its_second_attempt(tmp_path: Path) -> None:
+    costs = {"gpu_hours": 0.0, "cpu_hours": 0.0, "disk_gb": 0.0}
+    step = Step(
+        spec=tiny_run(), needs=(), tables=(7,), measured=False, basis="default", state="not run", cell="M(z)", **costs
+    )
     for attempt in (1, 2):
-        (entry,) = new_entries([tiny_run()], ["7"], tmp_path, cluster="big", where="private", logs=tmp_path)
+        (entry,) = new_entries([step], ["7"], tmp_path, cluster="big", where="private", logs=tmp_path)
         append(tmp_path, [entry])
         assert entry.attempt == attempt
+        assert entries(tmp_path)[entry.digest].cell == "M(z)"
 
 
 def test_the_log_is_that_of_the_first_process() -> None:
