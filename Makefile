@@ -75,7 +75,7 @@ bench: $(BENCH_VENV)/.installed ## what a step, a view, a probe cost beside publ
 # The published packages, in an environment of their own that sees the packages of .venv.
 $(BENCH_VENV)/.installed: tests/benchmarks/requirements.txt $(STAMP)
 	$(BIN)/python -m venv --clear $(BENCH_VENV)
-	$(BIN)/python -c 'import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path("purelib")!r})")' \
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> $$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@

@@ -13,9 +13,13 @@ The public names of this folder, imported when they are first used: a spec, a re
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers and editors
+    from .data.own_folder import own_data as own_data
     from .evaluate.finetune import fine_tune as fine_tune
     from .evaluate.probe import evaluate as evaluate_run  # noqa: F401  # public under this name
     from .methods.base import Method as Method
@@ -28,6 +32,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .specs.measurement import Evaluation as Evaluation
     from .specs.measurement import FineTuning as FineTuning
     from .specs.methods import METHODS as METHODS
+    from .specs.own_data import OwnData as OwnData
     from .specs.run import Augmentation as Augmentation
     from .specs.run import Backbone as Backbone
     from .specs.run import Comprehensive as Comprehensive
@@ -49,6 +54,7 @@ _HOME = {  # public name: its module below this folder, and its name there
     "FineTuning": "specs.measurement:FineTuning",
     "METHODS": "specs.methods:METHODS",
     "Method": "methods.base:Method",
+    "OwnData": "specs.own_data:OwnData",
     "Optimizer": "specs.run:Optimizer",
     "Projector": "specs.run:Projector",
     "Record": "records.record:Record",
@@ -59,6 +65,7 @@ _HOME = {  # public name: its module below this folder, and its name there
     "evaluate_run": "evaluate.probe:evaluate",  # `evaluate` is a folder
     "fine_tune": "evaluate.finetune:fine_tune",
     "finished_backbone": "networks.encoder:finished_backbone",
+    "own_data": "data.own_folder:own_data",
     "preset": "recipes.presets:preset",
     "scaled": "recipes.scales:scaled",
     "train": "trainer:train",
@@ -74,3 +81,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
+
+
+class _Callable(ModuleType):
+    """This folder, also as the function that `compmod pretrain` is."""
+
+    def __call__(self, run: Run, *, runs: Path | str = "runs", data: Path | str = "data", **session: Any) -> Record:
+        """Train `run` into its folder below `runs`, or resume it, and return its record.
+
+        `data` holds the data sets; `session` has fields of Session, such as device="cpu" or recompute=True. Raises
+        ValueError on a wrong one, and where the data are missing or others than those that the run began with.
+        """
+        from .trainer import train
+        from .training.session import Session
+
+        return train(run, Path(runs), Path(data), Session(**session))
+
+
+sys.modules[__name__].__class__ = _Callable

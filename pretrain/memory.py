@@ -31,7 +31,6 @@ from .data.images import Images
 from .files.stored_json import parse_json
 from .records.record import Record
 from .runtime.settings import numerics, own_settings
-from .specs.datasets import DATASETS
 from .specs.run import Run
 from .specs.spec import Spec
 from .trainer import Trainer
@@ -133,13 +132,13 @@ class _Count:
 
 
 def _images(run: Run) -> int:
-    entry = DATASETS[run.dataset]
+    entry = run.data
     return run.train_images or entry.train_images + entry.unlabelled_images
 
 
 def _sides(run: Run) -> list[int]:
     """Sides of a sample's views in pixels."""
-    return [view.size or DATASETS[run.dataset].view_size for view in run.views]
+    return [view.size or run.data.view_size for view in run.views]
 
 
 def _batch(run: Run, count: int) -> Batch:
@@ -156,13 +155,13 @@ def _batch(run: Run, count: int) -> Batch:
 
 def _images_bytes(run: Run) -> int:
     """Images that lie on the device from start to end, and their labels."""
-    size = DATASETS[run.dataset].size  # 0 = they stay on disk
+    size = run.data.size  # 0 = they stay on disk
     return _images(run) * (3 * size**2 + torch.int64.itemsize) if size else 0
 
 
 def _views_bytes(run: Run, count: int) -> int:
     """The most that making the views of `count` images takes: the views, and the work on those of one size."""
-    entry, alike = DATASETS[run.dataset], Counter(_sides(run))
+    entry, alike = run.data, Counter(_sides(run))
     made = working = 0
     for number, (view, side) in enumerate(zip(run.views, _sides(run), strict=True)):
         source = entry.size or side

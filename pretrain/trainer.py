@@ -34,7 +34,6 @@ from .records.record import Record
 from .runtime.copies import Flag
 from .runtime.distributed import broadcast_, first_says, processes, rank, world
 from .runtime.settings import numerics, own_settings
-from .specs.datasets import DATASETS
 from .specs.measurement import Evaluation
 from .specs.run import Run
 from .training import checkpoint
@@ -49,7 +48,7 @@ from .training.session import Session, resolve_device
 from .views.batch import Batch
 from .views.batches import feed
 
-CHECKED_EVERY = 10  # steps between copies of the flag that every loss was finite, from devices other than the CPU
+CHECKED_EVERY = 10  # steps between looks at whether every loss was finite, on a GPU as it was at the look before
 
 
 @own_settings()
@@ -70,6 +69,8 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
     if first_says(record.status == "done"):
         check_finished(record, Present(data))
         return record
+    if spec.kind != "pretraining":
+        raise ValueError(f"{record.path} is of weights that others trained, and is not to be trained again")
     build_method(spec, _view_size(spec))  # names a wrong option before any data is read
     if spec.batch_size % world():
         raise ValueError(f"batch_size {spec.batch_size} cannot be shared equally by {world()} processes")
@@ -89,7 +90,7 @@ def _train(record: Record, spec: Run, data: Path, session: Session) -> Record:
 def _images(spec: Run, data: Path) -> tuple[Images | Files, dict[str, str]]:
     """What a run trains on, and the digests of all that this is drawn from."""
     forget_images(spec)
-    images = read(spec.dataset, "pretrain", data, copy=spec.copy)
+    images = read(spec.data, "pretrain", data, copy=spec.copy)
     contents = pretraining_digests(images)
     if spec.train_images:
         images = subset(images, spec.train_images, spec.seed)
@@ -129,7 +130,14 @@ class Trainer(TrainingLoop[Run, Batch]):
     @contextmanager
     def _running(self) -> Iterator[None]:
         with (
-            Monitor(self.record, self.run, self.step, self.total, quiet=self.session.quiet) as self.monitor,
+            Monitor(
+                self.record,
+                self.run,
+                self.step,
+                self.total,
+                quiet=self.session.quiet,
+                loggers=self.session.logger,
+            ) as self.monitor,
             numerics(self.run.precision),
         ):
             yield
@@ -173,7 +181,7 @@ class Trainer(TrainingLoop[Run, Batch]):
 
     def _after_step(self) -> bool:
         self.monitor.advance(self.run.batch_size)
-        if not self.finite.seen(send=self.device.type == "cpu" or self.step % CHECKED_EVERY == 0):
+        if (self.device.type == "cpu" or self.step % CHECKED_EVERY == 0) and not self.finite.seen():
             raise self.diverged()
         if self.step % self.session.log_every == 0 or self.step == self.total:
             self._log()
@@ -288,4 +296,4 @@ class Trainer(TrainingLoop[Run, Batch]):
 
 
 def _view_size(run: Run) -> int:
-    return run.views[0].size or DATASETS[run.dataset].view_size
+    return run.views[0].size or run.data.view_size

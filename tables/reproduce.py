@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..pretrain.data.identity import Present, check_finished
+from ..pretrain.loggers.names import DEFAULT, LoggerName
 from ..pretrain.records.record import InUse, Record
 from ..pretrain.runtime.exit_status import BY_HAND
 from ..pretrain.specs.measurement import Measurement, Work
@@ -33,7 +34,14 @@ FAILURES = (ValueError, RuntimeError, ArithmeticError, OSError)  # of a run; any
 
 
 def reproduce(
-    spec: Work, runs: Path, data: Path, device: str = "auto", *, quiet: bool = False, recompute: bool = False
+    spec: Work,
+    runs: Path,
+    data: Path,
+    device: str = "auto",
+    *,
+    quiet: bool = False,
+    recompute: bool = False,
+    logger: tuple[LoggerName, ...] = DEFAULT,
 ) -> Record:
     """Do what `spec` lacks and return its record: a pretraining, or a measurement and the pretraining that it needs.
 
@@ -46,7 +54,7 @@ def reproduce(
         return record
     from ..pretrain.training.session import Session, resolve_device
 
-    session = Session(device=resolve_device(device), quiet=quiet, recompute=recompute)
+    session = Session(device=resolve_device(device), quiet=quiet, recompute=recompute, logger=logger)
     lacking = [part for part in dict.fromkeys([spec.run, spec]) if Record(runs, part).status != "done"]
     for part in lacking:
         record = performer(part.kind)(runs=runs, spec=part, data=data, session=session)
@@ -91,7 +99,15 @@ def run_table(table: Table, runs: Path, data: Path, device: str = "auto", *, wor
     run_tables([table], runs, data, device, workers=workers)
 
 
-def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "auto", *, workers: int = 1) -> None:
+def run_tables(
+    tables: Sequence[Table],
+    runs: Path,
+    data: Path,
+    device: str = "auto",
+    *,
+    workers: int = 1,
+    logger: tuple[LoggerName, ...] = DEFAULT,
+) -> None:
     """Do the work that `tables` lack, with one line of progress a measurement on standard error.
 
     The data of finished work are compared with those below `data`, where these exist, and no work runs on data that
@@ -111,9 +127,10 @@ def run_tables(tables: Sequence[Table], runs: Path, data: Path, device: str = "a
         for spec in unique.values()
         if Record(runs, spec).status != "done" and not wrong & {spec.data_name, spec.run.data_name}
     ]
+    work = functools.partial(_measure, runs=runs, data=data, device=device, logger=logger)
     with handled(stop), _status_of_a_stop():
         names = cell_names(tables)
-        for number, done in enumerate(_all(missing, runs, data, device, workers, names), start=1):
+        for number, done in enumerate(_all(missing, work, runs, workers, names), start=1):
             if done.failed:
                 failed[done.folder] = done.failed
             run = done.spec.run
@@ -151,10 +168,13 @@ def _status_of_a_stop() -> Iterator[None]:
 
 
 def _all(
-    missing: Iterable[Measurement], runs: Path, data: Path, device: str, workers: int, names: Mapping[str, str]
+    missing: Iterable[Measurement],
+    work: functools.partial[Iterator[Done]],
+    runs: Path,
+    workers: int,
+    names: Mapping[str, str],
 ) -> Iterator[Done]:
     """The outcome of every measurement, once no other process works on it; `in_use` is set where another one did it."""
-    work = functools.partial(_measure, runs=runs, data=data, device=device)
     left: list[Done] = []
     while missing or left:
         for done in _side_by_side(_by_run(missing), work, workers, names):
@@ -222,13 +242,15 @@ def _listed(work: functools.partial[Iterator[Done]], group: list[Measurement]) -
     return list(work(group, quiet=True))
 
 
-def _measure(group: list[Measurement], *, runs: Path, data: Path, device: str, quiet: bool) -> Iterator[Done]:
+def _measure(
+    group: list[Measurement], *, runs: Path, data: Path, device: str, quiet: bool, logger: tuple[LoggerName, ...]
+) -> Iterator[Done]:
     """Pretrain the run that all of `group` share, then measure one after another; where the run fails, all fail."""
     start, run = time.perf_counter(), group[0].run
     try:
         if Record(runs, run).status == "running":  # its lock tells the same, but only after the data are read
             raise InUse(run.folder)
-        reproduce(run, runs, data, device, quiet=quiet)
+        reproduce(run, runs, data, device, quiet=quiet, logger=logger)
     except InUse:
         yield from (Done(spec, in_use=run) for spec in group)
         return
@@ -237,7 +259,7 @@ def _measure(group: list[Measurement], *, runs: Path, data: Path, device: str, q
         return
     for spec in group:
         try:
-            reproduce(spec, runs, data, device, quiet=quiet)
+            reproduce(spec, runs, data, device, quiet=quiet, logger=logger)
             yield Done(spec, time.perf_counter() - start)
         except InUse:
             yield Done(spec, in_use=spec)

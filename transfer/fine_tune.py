@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..pretrain.data.identity import check_run
 from ..pretrain.files.whole_file import write_whole
+from ..pretrain.loggers.loggers import Loggers
 from ..pretrain.networks.encoder import encoder_checksum, finished_backbone
 from ..pretrain.records.record import Record
 from ..pretrain.runtime.distributed import any_says, average_, broadcast_, first_says, processes, rank, world
@@ -151,11 +152,19 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
         self.optimizer = build_optimizer(self.model, self.detector)
         self.averages = Averages()  # of the losses
         self.losses: dict[str, float] = {}  # of the last line
+        self.curve: list[tuple[int, dict[str, float]]] = []  # the losses of all lines, with their steps
         self.detections: list[dict[str, Any]] = []  # on the validation images, after training
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        with numerics(self.detector.precision), torch.random.fork_rng(), utils.events.EventStorage():
+        with (
+            Loggers(self.session.logger, self.record, self.step) as self.loggers,
+            numerics(self.detector.precision),
+            torch.random.fork_rng(),
+            utils.events.EventStorage(),
+        ):
+            for step, losses in self.curve:
+                self.loggers.log_again(self.spec.kind, step, losses)
             yield
 
     def _batches(self, steps: range) -> Iterator[list[dict[str, Any]]]:
@@ -200,6 +209,8 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
         if any_says(not self._finite(), "cpu"):  # each process has a loss of its own
             raise self.diverged()
         self.losses = self.averages.take().values()
+        self.curve.append((self.step, self.losses))
+        self.loggers.log(self.spec.kind, self.step, self.losses)
         if rank() == 0 and not self.session.quiet:
             losses = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in self.losses.items())
             now = f"step {self.step} of {self.total}: {losses}"
@@ -233,6 +244,7 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
             "optimizer": self.optimizer.state_dict(),
             **self.averages.state(),
             "losses": self.losses,
+            "curve": self.curve,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -240,6 +252,7 @@ class DetectorTrainer(TrainingLoop[Detection, list[dict[str, Any]]]):
         checkpoint.restore_optimizer(self.optimizer, state["optimizer"])
         self.averages.restore(state, self.device)
         self.losses = dict(state["losses"])
+        self.curve = list(state.get("curve", []))  # checkpoints of before had none
 
     def _outcome(self) -> Outcome:
         results: dict[str, Any] = {

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from ..files.printable import printable
 from ..specs.datasets import DATASETS
 from .options import DataOption, Name, Values
+from .own_data import FolderOption, SizeOption, own_folder
+
+SHOWN = 20  # names of classes
 
 if TYPE_CHECKING:
     from ..data.inventory import Holding
+    from ..data.own_folder import Survey
 
 
 def data_command(
@@ -20,12 +26,19 @@ def data_command(
         Positional[str], Values(tuple(DATASETS)), arg(help=f"data set: {', '.join(DATASETS)}", metavar="NAME")
     ],
     data: DataOption = Path("data"),
+    data_folder: FolderOption = None,
+    size: SizeOption = 0,
     copy: Annotated[str, Name(), arg(help="name of a copy of it, a folder below the data folder")] = "",
     download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
 ) -> None:
     """Download a data set where that is allowed; list its files and whether their checksums are right."""
-    from ..data.download import download as fetch
+    if own := own_folder(name, data_folder, size):
+        if copy:
+            raise ValueError(f"{name} is data of your own and has no copies; leave out copy {copy!r}")
+        print("\n".join(_survey_lines(own.survey())), flush=True)
+        return
     from ..data.inventory import describe
+    from ..data.inventory import download as fetch
 
     holdings = describe(name, data, copy)
     if download and not copy and not all(holding.ok for holding in holdings):
@@ -35,6 +48,23 @@ def data_command(
         holdings = describe(name, data, copy)
     if faulty := _print_holdings(holdings):
         raise ValueError(f"{name} is not complete: {', '.join(faulty)}")
+
+
+def _survey_lines(survey: Survey) -> Iterator[str]:
+    """What is in a folder of the user's own, all of whose images were decoded."""
+    own = survey.own
+    for files in (survey.train, survey.test):
+        if files:
+            counts = Counter(files.labels.tolist())
+            each = f" in {len(counts)} classes of {min(counts.values()):,} to {max(counts.values()):,}"
+            part = "train" if files is survey.train else own.test
+            yield f"ok     {files.folder / part}: {len(files):,} images{each if own.classes else ' without labels'}"
+    more = f", ... ({len(survey.names) - SHOWN:,} more)" if len(survey.names) > SHOWN else ""
+    yield f"classes  {printable(', '.join(survey.names[:SHOWN])) or 'none'}{more}"
+    yield f"size     {f'{own.size} x {own.size} pixels, in memory' if own.size else 'as they are, on disk'}"
+    yield f"mean     {', '.join(map(str, own.mean))}"
+    yield f"std      {', '.join(map(str, own.std))}"
+    yield f"digest   {own.contents} (SHA-256 over names and content of all images)"
 
 
 def _print_holdings(holdings: Sequence[Holding]) -> list[str]:

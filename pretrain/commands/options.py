@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from tyro.conf import arg
 
 from ..files.printable import is_plain
+from ..loggers.names import LoggerName
 from ..specs.fields import ABOVE_ZERO, Range, is_name
 
 MISTAKES = (
@@ -64,6 +65,13 @@ DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to comp
 RunsOption = Annotated[Path, Folder(), arg(help="folder of the runs; on a cluster, every node must see it")]
 DataOption = Annotated[Path, Folder(), arg(help="folder of the data sets; on a cluster, every node must see it")]
 CheckpointMinutesOption = Annotated[float, Range(ABOVE_ZERO), arg(help="time between checkpoints")]
+LoggerOption = Annotated[
+    tuple[LoggerName, ...],
+    arg(
+        help="where curves are shown beside metrics.jsonl, one or several; all but the first "
+        "in the list are packages to install"
+    ),
+]
 WorkersOption = Annotated[int, Range(-1, 1024), arg(help="processes that decode large images; -1 = one a core")]
 
 

@@ -12,16 +12,30 @@ from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, arg
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from ..files.stored_json import parse_object, read_regular, shortened
+from ..files.stored_toml import parse_toml
 from ..recipes.presets import recipes
 from ..recipes.scales import SCALES, Scale, scaled
 from ..runtime.launch import launch_of
 from ..specs.datasets import DATASETS
 from ..specs.fields import Range
 from ..specs.methods import METHODS
+from ..specs.own_data import OwnData
 from ..specs.run import PLUS, Run
+from ..specs.spec import DIGEST_LENGTH
 from ..training.session import Session
-from .options import CheckpointMinutesOption, DataOption, DeviceOption, RunsOption, WorkersOption, check_fields
+from .options import (
+    CheckpointMinutesOption,
+    DataOption,
+    DeviceOption,
+    LoggerOption,
+    RunsOption,
+    WorkersOption,
+    check_fields,
+)
+from .own_data import FolderOption, OwnFolder, SizeOption, data_root, known_names, own_folder
 from .parsing import described, parse_errors_in_one_line, parsed_by, resumable
 from .results import print_results
 
@@ -36,8 +50,13 @@ class PretrainOptions:
     run: Annotated[Run, arg(name="")]  # its fields are options without a prefix
     scale: Annotated[Scale, arg(help="recipe to start from; every option changes one field of it")] = "paper"
     preset: Annotated[str, arg(help="another of its recipes, of those that compmod methods METHOD lists")] = ""
+    spec: Annotated[
+        Path | None, arg(help="in place of METHOD --dataset NAME: a spec.json, as every run leaves one, or TOML")
+    ] = None
     runs: RunsOption = Path("runs")
     data: DataOption = Path("data")
+    data_folder: FolderOption = None
+    size: SizeOption = 0
     device: DeviceOption = "auto"
     checkpoint_minutes: CheckpointMinutesOption = Session.checkpoint_minutes
     checkpoint_epochs: Annotated[
@@ -48,6 +67,7 @@ class PretrainOptions:
     ] = Session.online_every
     linear_epochs: Annotated[int, Range(1, 100_000), arg(help="epochs of those linear probes")] = Session.linear_epochs
     log_every: Annotated[int, Range(1), arg(help="steps a line of metrics.jsonl averages over")] = Session.log_every
+    logger: LoggerOption = Session.logger
     workers: WorkersOption = Session.workers
     memory_format: Annotated[
         Literal["auto", "channels-last", "contiguous"],
@@ -64,26 +84,41 @@ class PretrainOptions:
     ] = Session.recompute
 
 
+_OWN_IS_FOUND = ConstructorRegistry()  # Run.own, which --data-folder decides: shown, and not to be typed
+
+
+@_OWN_IS_FOUND.primitive_rule
+def _own(field: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[OwnData | None] | None:
+    if field.type != OwnData | None:
+        return None
+
+    def typed(words: list[str]) -> OwnData:
+        raise ValueError("own is what --data-folder holds; it cannot be given")
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="(as found)",
+        instance_from_str=typed,
+        is_instance=lambda own: own is None or isinstance(own, OwnData),
+        str_from_instance=lambda own: [own.contents[:DIGEST_LENGTH] if own else "none"],
+    )
+
+
 def parse(arguments: Sequence[str]) -> Callable[[], None]:
     """The call that the words after `compmod pretrain` ask for. Raises ValueError, in one line, on a mistake."""
     method, rest = (arguments[0], arguments[1:]) if arguments and not arguments[0].startswith("-") else ("", arguments)
-    dataset, scale = _value(rest, "--dataset"), _value(rest, "--scale") or "paper"
-    if "-h" not in rest and "--help" not in rest:
-        if not method:
-            known = ", ".join(METHODS)
-            raise ValueError(f"pretrain needs a METHOD before its options; known: {known}, each also with '+'")
-        if not dataset:
-            raise ValueError(f"pretrain needs --dataset NAME; known: {', '.join(DATASETS)}")
     if other := _value(rest, "--method"):
         raise ValueError(f"the method is the first word, for its recipe depends on it: compmod pretrain {other} ...")
-    method, dataset = method or "simclr", dataset or "digits"
+    file = _value(rest, "--spec")
+    run = _of_file(Path(file), method, rest) if file else _of_recipe(method, rest)
     with parse_errors_in_one_line(known="those of compmod pretrain METHOD --dataset NAME --help"):
         options = tyro.cli(
             PretrainOptions,
             prog=f"compmod pretrain {FIRST}",
-            description=_description(method, dataset),
-            default=PretrainOptions(run=_recipe(method, dataset, scale, _value(rest, "--preset"))),
+            description=_description(run),
+            default=PretrainOptions(run=run),
             config=(FlagCreatePairsOff,),
+            registry=_OWN_IS_FOUND,
             args=list(rest),
         )
     return functools.partial(pretrain_command, options)
@@ -94,11 +129,15 @@ def parse(arguments: Sequence[str]) -> Callable[[], None]:
 def pretrain_command(options: PretrainOptions) -> None:
     """Pretrain METHOD (or METHOD+, with CompMod) on a data set; the same command resumes a stopped run."""
     check_fields(options)
+    from ..data.identity import check_no_other_images
     from ..trainer import train
 
     names = {field.name for field in dataclasses.fields(Session)}
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name in names}
-    record = train(options.run, options.runs, options.data, Session(**given))
+    root = data_root(options.run, options.data, options.data_folder)
+    if options.run.own:
+        check_no_other_images(options.run, options.runs)
+    record = train(options.run, options.runs, root, Session(**given))
     if launch_of(os.environ).rank:
         return
     results = record.results or {}
@@ -109,9 +148,45 @@ def pretrain_command(options: PretrainOptions) -> None:
     )
 
 
-def _description(method: str, dataset: str) -> str:
+def _of_recipe(method: str, rest: Sequence[str]) -> Run:
+    """The Run of the words METHOD, --dataset, --scale and --preset; for --help, without them, that of an example."""
+    dataset, scale = _value(rest, "--dataset"), _value(rest, "--scale") or "paper"
+    if "-h" not in rest and "--help" not in rest:
+        if not method:
+            known = ", ".join(METHODS)
+            raise ValueError(f"pretrain needs a METHOD before its options; known: {known}, each also with '+'")
+        if not dataset:
+            raise ValueError(f"pretrain needs --dataset NAME; {known_names()}")
+    method, dataset = method or "simclr", dataset or "digits"
+    folder, size = _value(rest, "--data-folder"), _value(rest, "--size") or "0"
+    if not size.isdecimal():
+        raise ValueError(f"size must be a whole number of pixels, not {size!r}")
+    own = own_folder(dataset, Path(folder) if folder else None, int(size))
+    return _recipe(method, dataset, scale, _value(rest, "--preset"), own)
+
+
+def _of_file(file: Path, method: str, rest: Sequence[str]) -> Run:
+    """The Run in a file of JSON or TOML. Raises ValueError where it holds none, or words beside it ask for another."""
+    beside = [option for option in ("--dataset", "--scale", "--preset", "--size") if _value(rest, option)]
+    if given := [*([method] if method else []), *beside]:
+        raise ValueError(f"{file} says all that a recipe says; leave out {', '.join(given)}")
+    content = read_regular(file)
+    if content is None:
+        raise ValueError(f"{file}: no such file; expected a spec.json, as every run leaves one, or the same in TOML")
+    found = parse_toml(content, file) if file.suffix == ".toml" else parse_object(content, file)
+    try:
+        run = Run.from_dict(found)
+    except ValueError as error:
+        raise ValueError(f"{file}: {shortened(str(error))}") from error
+    if run.kind != "pretraining":
+        raise ValueError(f"{file}: describes weights that others trained; expected a pretraining")
+    return run
+
+
+def _description(run: Run) -> str:
     """What `--help` says before the options: whose defaults these are, and the names that may stand in their place."""
-    presets = ", ".join(name or "(default)" for name in recipes(method, dataset))
+    method, dataset = run.method, run.dataset
+    presets = ", ".join(name or "(default)" for name in recipes(method, dataset, run.own))
     without = [name for name, entry in METHODS.items() if not entry.plus]
     return described(
         pretrain_command,
@@ -122,22 +197,24 @@ def _description(method: str, dataset: str) -> str:
     )
 
 
-def _recipe(method: str, dataset: str, scale: str, preset: str) -> Run:
-    """The Run whose fields are the defaults. Raises ValueError on a name that is not known."""
+def _recipe(method: str, dataset: str, scale: str, preset: str, own: OwnFolder | None) -> Run:
+    """The Run whose fields are the defaults. Raises ValueError on a name that is not known, or on faulty images."""
     known = next((name for name in SCALES if name == scale), None)
     if known is None:
         raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
     if known == "demo" and dataset != "digits":
         raise ValueError(f"scale demo is for --dataset digits, not {dataset!r}; for it use --scale paper or short")
-    return scaled(method, dataset, "demo" if dataset == "digits" else known, preset)
+    Run(method=method, dataset="digits")  # an unknown method is named before all images are read
+    of_own = own.survey().own if own else None
+    return scaled(method, dataset, "demo" if dataset == "digits" else known, preset, of_own)
 
 
 def _value(arguments: Sequence[str], option: str) -> str:
     """Value of the last `--option VALUE` or `--option=VALUE`, as tyro reads it; "" when it is not there."""
     value = ""
     for argument, following in pairwise([*arguments, ""]):
-        if argument == option:
+        if argument.replace("_", "-") == option:
             value = following
-        elif argument.startswith(option + "="):
+        elif argument.partition("=")[0].replace("_", "-") == option and "=" in argument:
             value = argument.partition("=")[2]
     return value

@@ -9,7 +9,9 @@ imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.util
 import io
 import os
 import stat
@@ -54,6 +56,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_LIBRARY = "image*.so"  # torchvision's of image formats, loaded in milliseconds; image_stable.so from 0.29 on
 _RGB = 3  # torchvision's ImageReadMode.RGB
 _BASELINE, _SCAN = 0xC0, 0xDA  # markers of a JPEG: a baseline frame and a scan
 _TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})  # also restart intervals, comments, applications
@@ -107,10 +110,8 @@ def to_tensor(image: Image.Image, path: Path) -> Tensor:
     file = getattr(image, "fp", None)
     content = file.getvalue() if isinstance(file, io.BytesIO) else b""
     if _is_plain_jpeg(content, image.size) and (decode := _jpeg_decoder()):
-        try:
+        with contextlib.suppress(RuntimeError):  # truncated or damaged: Pillow finds the same, and says how far it came
             return decode(torch.frombuffer(bytearray(content), dtype=torch.uint8), _RGB, False)
-        except RuntimeError:  # truncated or damaged: Pillow finds the same, and its error says how far it came
-            pass
     return torch.from_numpy(np.array(to_rgb(image, path))).permute(2, 0, 1)
 
 
@@ -264,12 +265,14 @@ def _jpeg_decoder() -> Callable[[Tensor, int, bool], Tensor] | None:
     """
     import torch
 
-    try:
-        import torchvision.io  # noqa: F401  # seconds; adds its operations to torch.ops
-
-        return getattr(torch.ops.image, "decode_jpeg", None)
-    except ImportError:
-        return None
+    package = importlib.util.find_spec("torchvision")
+    for library in Path(package.origin).parent.glob(_LIBRARY) if package and package.origin else ():
+        with contextlib.suppress(OSError):  # made for another torch
+            torch.ops.load_library(library)
+    if not hasattr(torch.ops.image, "decode_jpeg"):
+        with contextlib.suppress(ImportError):
+            import torchvision.io  # noqa: F401  # seconds; adds its operations to torch.ops
+    return getattr(torch.ops.image, "decode_jpeg", None)
 
 
 def _ends_whole(file: IO[bytes], kind: str | None) -> bool:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..records.files import RESULTS_FILE
 from ..records.record import Record
-from ..specs.datasets import DATASETS, Split
+from ..specs.datasets import Dataset, Split, known
 from ..specs.measurement import Evaluation, FineTuning, Measurement, Work
 from ..specs.run import Run
-from .load import load
+from .load import read
 from .locate import is_there
 
 if TYPE_CHECKING:
@@ -34,25 +35,25 @@ class Present:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._digests: dict[tuple[str, str, Split], str] = {}
+        self._digests: dict[tuple[Dataset, str, Split], str] = {}
         self._folders: dict[Path, Mapping[str, str]] = {}
 
-    def digest(self, dataset: str, copy: str, split: Split) -> str:
+    def digest(self, dataset: str | Dataset, copy: str, split: Split) -> str:
         """SHA-256 of a whole split; "" where the data are absent. Raises ValueError where they are faulty."""
-        entry = DATASETS[dataset]
+        entry = known(dataset)
         if split == "pretrain" and not entry.unlabelled_images:
             split = "train"  # the same images
-        key = (dataset, copy, split)
+        key = (entry, copy, split)
         if key not in self._digests:
             there = is_there(entry, self.root, copy)
-            self._digests[key] = _read(dataset, split, self.root, copy).digest if there else ""
+            self._digests[key] = read(entry, split, self.root, copy=copy).digest if there else ""
         return self._digests[key]
 
     def of_labelled(self, spec: Evaluation | FineTuning) -> dict[str, str]:
         """The digests of the labelled splits that a measurement draws from."""
         run = spec.run
         splits: tuple[Split, ...] = ("train", "test") if spec.split == "test" else ("train",)
-        return {split: self.digest(run.dataset, run.copy, split) for split in splits}
+        return {split: self.digest(run.data, run.copy, split) for split in splits}
 
     def of_folder(self, folder: Path, read: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
         """The digests of a folder that `read` reads, by split."""
@@ -62,8 +63,10 @@ class Present:
 
 
 def pretraining_digests(images: Images | Files) -> dict[str, str]:
-    """What a pretraining notes of its images, given whole: their digest and that of the labelled ones."""
+    """What a pretraining notes of its images, given whole: their digest and that of the labelled ones, if any."""
     labelled = images.labels >= 0
+    if not labelled.any():
+        return {"pretrain": images.digest}
     train = images.digest if labelled.all() else images.take(labelled.nonzero()[0]).digest
     return {"pretrain": images.digest, "train": train}
 
@@ -103,10 +106,10 @@ def check_finished(record: Record, present: Present) -> None:
     Where they are absent, the result stays readable: nothing contradicts it. Embedded data come with the code.
     """
     run = record.spec.run
-    if not DATASETS[run.dataset].folder:
+    if not run.data.folder:
         return
     before = recorded_in(record)
-    now = {split: present.digest(run.dataset, run.copy, split) for split in before if split in _SPLITS}  # type: ignore[arg-type]
+    now = {split: present.digest(run.data, run.copy, split) for split in before if split in _SPLITS}  # type: ignore[arg-type]
     compare(record.path, run.data_name, before, now)
 
 
@@ -126,27 +129,39 @@ def check_run(runs: Path, measured: Measurement, now: Mapping[str, str], renamed
             compare(other.path, measured.data_name, before, now, renamed)
 
 
+def check_no_other_images(run: Run, runs: Path) -> None:
+    """Raise ValueError where the same run is unfinished on other images of the user's own: none is begun anew unasked.
+
+    A finished one is reported on standard error, and stays beside this one.
+    """
+    for folder in sorted(runs.glob(f"{run.method}-{run.dataset}-*")):
+        try:
+            record = Record.open(folder)
+        except ValueError:  # damaged, so it tells nothing
+            continue
+        other = record.spec
+        if not isinstance(other, Run) or not other.own or not run.own or replace(other, own=run.own) != run:
+            continue
+        before, now = {"pretrain": other.own.contents}, {"pretrain": run.own.contents}
+        if record.status != "done":
+            compare(folder, run.data_name, before, now, "--dataset OTHER")
+        elif before != now:
+            print(f"{folder} is this run on other images of {run.data_name}; it stays as it is", file=sys.stderr)
+
+
 _SPLITS = ("pretrain", "train", "test")
-
-
-def _read(dataset: str, split: Split, root: Path, copy: str) -> Images | Files:
-    if not DATASETS[dataset].large:
-        return load(dataset, split, root, copy=copy)
-    from .imagenet import load_files
-
-    return load_files(dataset, split, root, copy=copy)
 
 
 def _of_an_older_record(spec: Work, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The digests of what was used, where that was a whole split; those of large images were made otherwise."""
     run = spec.run
-    if DATASETS[run.dataset].large or spec.kind == "detection":
+    if run.data.large or spec.kind == "detection":
         return {}
     used = provenance.get("data_digest")
     if isinstance(spec, Run):
         if run.train_images:
             return {}
-        return {"pretrain": used} | ({} if DATASETS[run.dataset].unlabelled_images else {"train": used})
+        return {"pretrain": used} | ({} if run.data.unlabelled_images else {"train": used})
     if spec.split != "test":
         return {}
     drawn = run.train_images or spec.share < 1

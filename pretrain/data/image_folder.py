@@ -21,6 +21,7 @@ from .class_names import CLASS_NAMES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
     from ..specs.datasets import Dataset
 
@@ -37,7 +38,7 @@ def read(
 
     listed = listing(dataset, split, folder, whole=whole)
     paths = [path for path, _ in listed]
-    pixels = _cached(dataset, paths, folder, cache / split)
+    pixels = cached(dataset, paths, folder, cache / split)
     return pixels, np.array([label for _, label in listed], dtype=np.int64)
 
 
@@ -168,7 +169,7 @@ def _ordered(dataset: Dataset, order: Path, images: list[tuple[Path, int]]) -> l
     return [by_name[name] for name in lines]
 
 
-def _cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> NDArray[Any]:
+def cached(dataset: Dataset, paths: list[Path], folder: Path, cache: Path) -> NDArray[Any]:
     """Decoded images, from the cache if it was made from files of these names, sizes and times.
 
     The times include that of the change: unpacking an archive sets back the time of modification, but not this one.
@@ -259,9 +260,22 @@ def decode(dataset: Dataset, paths: list[Path]) -> NDArray[Any]:
             image = read_rgb(paths[index])
         except BadData as error:
             raise BadData(f"{error}; {dataset.advice}") from error
+        if dataset.own:
+            image = fitted(image, side)
         if image.size != (side, side):
             raise dataset.fault(paths[index], f"{image.width} x {image.height} pixels", f"{side} x {side}")
         pixels[index] = np.asarray(image).transpose(2, 0, 1)
 
     in_threads(one, range(len(paths)), os.cpu_count() or 1)
     return pixels
+
+
+def fitted(image: Image.Image, side: int) -> Image.Image:
+    """The largest square in the middle of an RGB image, resized (bicubic, Pillow's whole numbers) to `side` pixels."""
+    from PIL import Image
+
+    width, height = image.size
+    short = min(width, height)
+    left, top = (width - short) // 2, (height - short) // 2
+    middle = image.crop((left, top, left + short, top + short))
+    return middle.resize((side, side), Image.Resampling.BICUBIC)

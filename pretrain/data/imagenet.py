@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from ..specs.datasets import Dataset, Split, known
 from .class_names import CLASS_NAMES
 from .image_folder import SUFFIXES, class_folders, keep, kept
-from .locate import locate
+from .locate import cache_folder, locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def _spread(count: int) -> list[int]:
     return [position * (count - 1) // (SAMPLED - 1) for position in range(SAMPLED)]
 
 
-def load_files(dataset: str, split: Split, root: Path, *, copy: str = "") -> Files:
+def load_files(dataset: str | Dataset, split: Split, root: Path, *, copy: str = "") -> Files:
     """The images of a split of a large data set, in the order of their labels and names.
 
     `pretrain` and `train` are the same; `test` is the validation images. `copy` names a folder below `root` that holds
@@ -107,17 +107,23 @@ def load_files(dataset: str, split: Split, root: Path, *, copy: str = "") -> Fil
         raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
     entry = known(dataset)
     if not entry.large:
-        raise ValueError(f"{dataset} is held in memory; read it by data.load")
+        raise ValueError(f"{entry.name} is held in memory; read it by data.load")
     part: Split = "test" if split == "test" else "train"
-    cache = root / ".compmod-cache" / (copy or entry.folder) / f"{entry.name}-{part}"
+    cache = cache_folder(entry, root, copy) / f"{entry.name}-{part}"
     return listing(entry, part, locate(entry, root, copy).absolute(), whole=not copy, cache=cache)
 
 
 def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: Path | None = None) -> Files:
-    """Every image of a split; checks names and counts. Without `whole` it may be a part; `cache` is a folder."""
+    """Every image of a split; checks names and counts. Without `whole` it may be a part; `cache` is a folder.
+
+    Where the data set has no classes, the images are in train/ itself, and their label is -1.
+    """
     import numpy as np
 
-    part = "val" if split == "test" else "train"
+    if not entry.classes:
+        names = [os.fsencode(f"train/{image}") for image in _images(entry, folder / "train")]
+        return Files(folder, np.array(names), np.full(len(names), -1, dtype=np.int64))
+    part = entry.test_folder if split == "test" else "train"
     train = _classes(entry, folder / "train", whole=whole)
     classes = train if part == "train" else _classes(entry, folder / part, whole=whole)
     if differing := sorted(set(train) ^ set(classes)):

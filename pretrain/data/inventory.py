@@ -1,4 +1,4 @@
-"""Inventory: which files a data set needs below the data folder, and the state of those that are there."""
+"""Inventory: which files a data set needs below the data folder, their state, and the download of what is missing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.fetch import fetch
 from ..specs.datasets import known
-from .locate import layout, look
+from .locate import LAYOUT, cache_folder, class_folders_of, layout, look
 
 if TYPE_CHECKING:
     from ..specs.datasets import Dataset, Split
@@ -40,9 +41,41 @@ def describe(dataset: str, root: Path, copy: str = "") -> list[Holding]:
         return [Holding(path=str(folder), found=found, expected=expected, checksum="", ok=False)]
     if layout(entry, folder) == "cifar_stl":
         return _files(entry, folder, copy)
-    cache = root / ".compmod-cache" / (copy or entry.folder)
+    cache = cache_folder(entry, root, copy)
     splits: tuple[Split, ...] = ("train", "pretrain", "test") if entry.unlabelled_images else ("train", "test")
     return [_split(entry, folder, split, copy, cache) for split in splits]
+
+
+def download(dataset: str, root: Path) -> None:
+    """Fetch the official archive of a data set, compare its checksum, and unpack it below `root`.
+
+    Embedded data need no archive. Raises ValueError when a download fails, or, with what to put where, when there is
+    none.
+    """
+    entry = known(dataset)
+    if entry.reader == "digits":
+        return
+    if not entry.url and not entry.wordnet:
+        raise ValueError(
+            f"no archive of {entry.label} is known: get its images and lay them out as {class_folders_of(entry)} "
+            f"in {root / entry.folder}"
+        )
+    if not entry.url:
+        raise ValueError(
+            f"{entry.label} is not for others to hand out: get ILSVRC 2012 from https://image-net.org/download-images "
+            f"and lay it out as {LAYOUT} in {root / (entry.within or entry.folder)}"
+        )
+    archive = root / entry.url.rpartition("/")[2]
+    try:
+        fetch(entry.url, archive, entry.archive_md5)
+    except (OSError, ValueError) as error:  # no network, or another file under that address
+        raise ValueError(
+            f"could not download {entry.url}: {error}; fetch it elsewhere and unpack it in {root}"
+        ) from error
+    from torchvision.datasets.utils import extract_archive
+
+    print(f"unpacking {archive} to {root / entry.folder}", file=sys.stderr, flush=True)
+    extract_archive(str(archive), str(root))
 
 
 def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:

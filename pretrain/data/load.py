@@ -10,15 +10,15 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..specs.datasets import Reader, Split, known
+from ..specs.datasets import Dataset, Reader, Split, known
 from .images import Images
-from .locate import layout, locate
+from .locate import cache_folder, layout, locate
 
 if TYPE_CHECKING:
     from .imagenet import Files
 
 
-def load(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images:
+def load(dataset: str | Dataset, split: Split, root: Path, *, copy: str = "") -> Images:
     """A split of a data set, whole in memory.
 
     `pretrain` is what self-supervised learning sees (STL-10: with the unlabelled images), `train` the labelled images
@@ -31,24 +31,25 @@ def load(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(get_args(Split))}")
     entry = known(dataset)
     if entry.large:
-        raise ValueError(f"{dataset} stays on disk; list it by imagenet.load_files, read it by loader.batches")
+        raise ValueError(f"{entry.name} stays on disk; list it by imagenet.load_files, read it by loader.batches")
     if entry.reader == "digits":
         if copy:
-            raise ValueError(f"{dataset} is embedded and has no copies; leave out copy {copy!r}")
+            raise ValueError(f"{entry.name} is embedded and has no copies; leave out copy {copy!r}")
         return Images(*_reader("digits").render("test" if split == "test" else "train"))
     if not entry.unlabelled_images and split == "pretrain":
         split = "train"  # the same images, so they share a cache
     folder = locate(entry, root, copy)
-    cache = root / ".compmod-cache" / (copy or entry.folder)
+    cache = cache_folder(entry, root, copy)
     pixels, labels = _reader(layout(entry, folder)).read(entry, split, folder, whole=not copy, cache=cache)
     return Images(pixels, labels, np.arange(len(labels)))
 
 
-def read(dataset: str, split: Split, root: Path, *, copy: str = "") -> Images | Files:
+def read(dataset: str | Dataset, split: Split, root: Path, *, copy: str = "") -> Images | Files:
     """A split of any data set: its images in memory, or, of a large one, the list of its files."""
-    if not known(dataset).large:
+    entry = known(dataset)
+    if not entry.large:
         return load(dataset, split, root, copy=copy)
-    files: Files = _reader("imagenet").load_files(dataset, split, root, copy=copy)
+    files: Files = _reader(entry.reader).load_files(entry, split, root, copy=copy)
     return files
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +14,32 @@ if TYPE_CHECKING:
 MOVES_NO_NUMBER = "finds the data's files, and the data's digest stands beside every number"
 
 ARCHIVES = (".tar.gz", ".zip")
+CACHE = ".compmod-cache"
 LAYOUT = "train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG"  # of ImageNet, one folder a class
 
 
 def class_folders_of(entry: Dataset) -> str:
     """How a data set without an archive is laid out, in words."""
-    return LAYOUT if entry.wordnet else f"train/CLASS/*.png and {'val' if entry.large else 'test'}/CLASS/*.png"
+    test = entry.test_folder if entry.large or entry.own else "test"
+    return LAYOUT if entry.wordnet else f"train/CLASS/*.png and {test}/CLASS/*.png"
 
 
 def layout(entry: Dataset, folder: Path) -> Reader:
     """The reader of a folder that `locate` gives: the data set's own of its official files, else of class folders."""
-    return entry.reader if entry.large or folder.name == entry.folder else "image_folder"
+    return entry.reader if entry.large or entry.own or folder.name == entry.folder else "image_folder"
+
+
+def cache_folder(entry: Dataset, root: Path, copy: str) -> Path:
+    """Where what was read of a data set is kept, three levels below a folder that can be written if there is one.
+
+    That is the data root; of a folder of the user's own, which is often for reading alone, else the user's own cache.
+    """
+    if not entry.own:
+        return root / CACHE / (copy or entry.folder)
+    if not os.access(root, os.W_OK):
+        below = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = Path(below) / "compmod" / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return root / CACHE / f"{entry.size or 'any'}-px"
 
 
 def locate(entry: Dataset, root: Path, copy: str) -> Path:

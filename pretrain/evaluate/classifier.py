@@ -22,7 +22,6 @@ from ..optim import LARS
 from ..runtime.distributed import broadcast_, rank, share, total, world
 from ..runtime.gradients import mean_gradients
 from ..runtime.randomness import generator, permutation
-from ..specs.datasets import DATASETS
 from ..specs.measurement import FineTuning
 from ..views.augment import Views
 from ..views.crops import RandomCrops
@@ -112,7 +111,7 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def accuracy(self, images: Images | Files, device: torch.device, workers: int) -> dict[str, float]:
         """Shares of all images whose class is the first, or among the first five, on every process."""
-        dataset = DATASETS[self.spec.run.dataset]
+        dataset = self.spec.run.data
         own = images.take(np.arange(rank(), len(images), world()))
         labels_N = torch.from_numpy(own.labels).to(device)
         found_2 = torch.zeros(2, dtype=torch.float64, device=device)
@@ -153,7 +152,7 @@ def examples(
     images: Images | Files, spec: FineTuning, steps: range, device: torch.device, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's part of the batch of each step: views (N x 3 x S x S, normalised) and labels, on the device."""
-    dataset, seed = DATASETS[spec.run.dataset], spec.run.seed
+    dataset, seed = spec.run.data, spec.run.seed
     view = Views(spec.augmentation, dataset, seed, 0)
     requests = _requests(len(images), spec, steps)
     if isinstance(images, Files):

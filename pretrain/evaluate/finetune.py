@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from ..data.identity import Present, check_finished, check_run
+from ..loggers.loggers import Loggers
 from ..networks.encoder import encoder_checksum, finished_backbone
 from ..recipes.evaluation import SWEPT
 from ..records.record import Record
 from ..runtime.distributed import first_says, processes, rank
 from ..runtime.settings import numerics, own_settings
-from ..specs.datasets import DATASETS
 from ..specs.measurement import FineTuning
 from ..training import checkpoint
 from ..training.divergence import NonFiniteLoss, all_finite
@@ -110,14 +110,18 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
         dtype = torch.float64 if spec.precision == "float64" else torch.float32
         self.memory_format = session.layout(self.device.type, spec.precision, spec.run.backbone.width)
         layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
-        classifier = Classifier(backbone, DATASETS[spec.run.dataset].classes, spec)
+        classifier = Classifier(backbone, spec.run.data.classes, spec)
         self.classifier = classifier.to(self.device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
         self.optimizer = self.classifier.optimizer()
         self.loss = torch.zeros((), dtype=torch.float64, device=self.device)  # summed over the epoch's steps
         self.epochs: list[dict[str, float]] = []  # the figures of every epoch
 
-    def _running(self) -> AbstractContextManager[None]:
-        return numerics(self.spec.precision)
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        with Loggers(self.session.logger, self.record, self.step) as self.loggers, numerics(self.spec.precision):
+            for number, row in enumerate(self.epochs, start=1):
+                self.loggers.log_again(self.spec.kind, number * self.per_epoch, row)
+            yield
 
     def _batches(self, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
         return examples(self.images.train, self.spec, steps, self.device, self.session.loader_workers)
@@ -139,6 +143,7 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
         loss = float(self.loss) / self.per_epoch
         row = {"loss": loss, **self.classifier.accuracy(self.images.test, self.device, self.session.loader_workers)}
         self.epochs.append(row)
+        self.loggers.log(self.spec.kind, self.step, row)
         self.loss.zero_()
         if rank() == 0 and not self.session.quiet:
             figures = ", ".join(f"{name} {value:.4f}" for name, value in row.items())
@@ -189,6 +194,7 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
             "split": drawn,
             "train_images": len(train),
             "epochs": self.epochs,
+            **self.spec.run.stated(),
         }
         made_by = {
             "encoder_sha256": self.encoder,

@@ -41,7 +41,7 @@ def labelled(spec: FineTuning, root: Path) -> Labelled:
     Validation images are a fifth of the labelled share: a user with few labels has few to choose settings by.
     """
     run = spec.run
-    train = labelled_images(run.dataset, run.copy, run.train_images, run.seed, root)
+    train = labelled_images(run.data, run.copy, run.train_images, run.seed, root)
     drawn = "all"
     if spec.lists:
         assert isinstance(train, Files), "the lists are of images on disk"
@@ -50,7 +50,7 @@ def labelled(spec: FineTuning, root: Path) -> Labelled:
         train, drawn = train.take(balanced(train.labels, train.groups, spec.share, run.seed)), "seeded draw"
     if spec.split == "validation":
         return Labelled(*validation_split(train, run.seed), drawn)
-    return Labelled(train, read(run.dataset, "test", root, copy=run.copy), drawn)
+    return Labelled(train, read(run.data, "test", root, copy=run.copy), drawn)
 
 
 def listed(files: Files, list_path: Path, checksum: str) -> Files:

@@ -20,7 +20,6 @@ from ..records.provenance import provenance
 from ..records.record import Record
 from ..runtime.distributed import first_says, processes, rank, total, world
 from ..runtime.settings import own_settings
-from ..specs.datasets import DATASETS
 from ..specs.measurement import Evaluation
 from ..specs.run import Run
 from ..training.session import Session, resolve_device
@@ -42,7 +41,7 @@ def probe(
     the accuracies that one process gives: they share the features, then the first one trains the linear probe while
     the others look for neighbours. Raises ValueError on all of them where one cannot read the images, or has others.
     """
-    dataset = DATASETS[spec.run.dataset]
+    dataset = spec.run.data
     with fails_together():
         train, test = splits(spec, root)
         contents = split_digests(spec, root)
@@ -137,14 +136,16 @@ def _evaluate(runs: Path, spec: Evaluation, data: Path, session: Session) -> Rec
                     "processes": world(),
                 },
             )
-            record.finish(results, made_of)
+            record.finish(results | spec.run.stated(), made_of)
         first_says(None)  # it is finished
     return record
 
 
 def probe_due(run: Run, epoch: int, every: int) -> bool:
     """Whether to probe after this epoch, where that is done every so many epochs, and 0 says only after the last."""
-    if DATASETS[run.dataset].large:  # a pass over its images takes as long as training on them
+    if not run.data.classes:  # a user's own images without labels
+        return False
+    if run.data.large:  # a pass over its images takes as long as training on them
         return False
     remaining = run.epochs - epoch
     every = min(every, max(1, run.epochs // 3))  # a short run is looked at thrice

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..data.imagenet import Files
 from ..data.images import Images, subset, validation_split
 from ..data.load import read
-from ..specs.datasets import DATASETS
+from ..specs.datasets import Dataset
 from ..specs.measurement import Evaluation
 from ..specs.run import Run
 
@@ -20,7 +20,7 @@ def splits(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files
 
 def forget_images(run: Run) -> None:
     """Read the images anew when next asked for: others may lie there since this process last read them."""
-    if DATASETS[run.dataset].folder:
+    if run.data.folder:
         _read.cache_clear()
 
 
@@ -31,12 +31,12 @@ def split_digests(spec: Evaluation, root: Path) -> dict[str, str]:
 
 def _read_spec(spec: Evaluation, root: Path) -> tuple[Images | Files, Images | Files, dict[str, str]]:
     run = spec.run
-    return _read(run.dataset, run.copy, run.train_images, run.seed, spec.split, Path(root))
+    return _read(run.data, run.copy, run.train_images, run.seed, spec.split, Path(root))
 
 
 @functools.lru_cache(maxsize=1)  # a pretraining probes itself every few epochs, and reading a copy can take minutes
 def _read(
-    dataset: str, copy: str, train_images: int, seed: int, split: str, root: Path
+    dataset: Dataset, copy: str, train_images: int, seed: int, split: str, root: Path
 ) -> tuple[Images | Files, Images | Files, dict[str, str]]:
     whole = read(dataset, "train", root, copy=copy)
     contents, train = {"train": whole.digest}, _drawn(whole, train_images, seed)
@@ -46,7 +46,7 @@ def _read(
     return train, test, contents | {"test": test.digest}
 
 
-def labelled_images(dataset: str, copy: str, train_images: int, seed: int, root: Path) -> Images | Files:
+def labelled_images(dataset: Dataset, copy: str, train_images: int, seed: int, root: Path) -> Images | Files:
     """The labelled images of those that a run trains on."""
     return _drawn(read(dataset, "train", root, copy=copy), train_images, seed)
 

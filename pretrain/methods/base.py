@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from ..networks.build import build_backbone
 from ..networks.heads import mlp, projector_widths
-from ..specs.datasets import DATASETS
 from ..specs.fields import described, fault
 from ..specs.run import Run
 from ..views.batch import Batch
@@ -59,7 +58,7 @@ class Method(nn.Module):
 
     def __init__(self, run: Run, size: int, *, projector: nn.Module | None = None) -> None:
         super().__init__()
-        self.backbone = build_backbone(run.backbone, size, DATASETS[run.dataset])
+        self.backbone = build_backbone(run.backbone, size, run.data)
         head = run.projector
         self.projector = projector or mlp(projector_widths(self.backbone.features, head.layers, head.hidden, head.out))
         self.embedding_width = head.out

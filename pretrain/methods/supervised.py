@@ -20,7 +20,9 @@ class Supervised(Method):
 
     def __init__(self, run: Run, size: int) -> None:
         super().__init__(run, size, projector=nn.Identity())
-        self.dataset = DATASETS[run.dataset]
+        self.dataset = run.data
+        if not self.dataset.classes:
+            raise ValueError(f"the images of {self.dataset.label} have no labels, which supervised training needs")
         self.projector = nn.Linear(self.backbone.features, self.dataset.classes)
         self.embedding_width = self.dataset.classes
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from ..files.regular_file import open_regular
 from ..records.record import Record
 from ..runtime.settings import own_settings
-from ..specs.datasets import DATASETS
 from ..specs.run import Run
 from .build import build_backbone
 
@@ -32,12 +31,8 @@ def finished_backbone(runs: Path, run: Run) -> nn.Module:
     record = Record(runs, run)
     status = record.status
     if status != "done":
-        words = ["compmod", "pretrain", run.method, "--dataset", run.dataset, "--seed", str(run.seed)]
-        command = shlex.join([*words, "--runs", str(runs)])
-        raise ValueError(
-            f"the run {record.path} is {status}, not done; finish it first: {command}, and the other settings it has"
-        )
-    dataset = DATASETS[run.dataset]
+        raise ValueError(f"the run {record.path} is {status}, not done; finish it first: {_finishing(runs, run)}")
+    dataset = run.data
     backbone = build_backbone(run.backbone, run.views[0].size or dataset.view_size, dataset)
     weights = read_encoder(record)
     try:
@@ -46,6 +41,14 @@ def finished_backbone(runs: Path, run: Run) -> nn.Module:
         file, reason = record.path / ENCODER, " ".join(str(error).split())
         raise ValueError(f"cannot read {file}: {reason}; expected the weights of a {run.backbone.name}") from error
     return backbone
+
+
+def _finishing(runs: Path, run: Run) -> str:
+    """The command that finishes a run."""
+    given = ("evaluate", "FILE") if run.kind == "import" else ("pretrain", run.method)
+    words = ["compmod", *given, "--dataset", run.dataset, "--seed", str(run.seed), "--runs", str(runs)]
+    file = f" FILE with {run.label}" if run.kind == "import" else ""
+    return f"{shlex.join(words)},{file} and the other settings it has"
 
 
 def encoder_checksum(record: Record) -> str:

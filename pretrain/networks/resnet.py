@@ -11,13 +11,21 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from ..specs.run import Backbone
+from ..specs.run import Backbone, Stem
 from .batch_norm import BatchNorm
 from .recomputation import Recomputable
 
+STEMS: dict[Stem, tuple[int, int, int]] = {  # kernel, stride and border of the first convolution
+    "small": (3, 1, 1),
+    "small-pool": (3, 1, 1),
+    "small-padded": (3, 1, 2),  # solo-learn's (da Costa et al., JMLR 2022, code, methods/base.py)
+    "large": (7, 2, 3),
+}
+POOLED: tuple[Stem, ...] = ("small-pool", "large")
 _STAGES = {
     "resnet10": ("basic", (1, 1, 1, 1)),  # one block a stage, for the demo; not in torchvision
     "resnet18": ("basic", (2, 2, 2, 2)),  # He et al., CVPR 2016, Table 1
+    "resnet34": ("basic", (3, 4, 6, 3)),
     "resnet50": ("bottleneck", (3, 4, 6, 3)),
 }
 
@@ -47,13 +55,14 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, channels_in: int, width: int, stride: int) -> None:
+    def __init__(self, channels_in: int, width: int, stride: int, inner: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, width, 1, bias=False)
-        self.bn1 = BatchNorm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = BatchNorm(width)
-        self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
+        own = width * inner
+        self.conv1 = nn.Conv2d(channels_in, own, 1, bias=False)
+        self.bn1 = BatchNorm(own)
+        self.conv2 = nn.Conv2d(own, own, 3, stride, 1, bias=False)
+        self.bn2 = BatchNorm(own)
+        self.conv3 = nn.Conv2d(own, width * self.expansion, 1, bias=False)
         self.bn3 = BatchNorm(width * self.expansion)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(channels_in, width * self.expansion, stride)
@@ -86,20 +95,22 @@ class ResNet(Recomputable):
     def __init__(self, spec: Backbone, width: int, channels: int = 3) -> None:
         super().__init__()
         kind, depths = _STAGES[spec.name]
-        block: type[BasicBlock | Bottleneck] = BasicBlock if kind == "basic" else Bottleneck
-        large = spec.stem == "large"
-        kernel, stride, padding = (7, 2, 3) if large else (3, 1, 1)
+        kernel, stride, padding = STEMS[spec.stem]
         self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
         self.bn1 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.Identity() if spec.stem == "small" else nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if spec.stem in POOLED else nn.Identity()
         channels = width
         for stage, depth in enumerate(depths):
             stage_width = width * 2**stage
-            blocks = []
+            blocks: list[BasicBlock | Bottleneck] = []
             for position in range(depth):
-                blocks.append(block(channels, stage_width, 2 if stage and position == 0 else 1))
-                channels = stage_width * block.expansion
+                stride = 2 if stage and position == 0 else 1
+                if kind == "basic":
+                    blocks.append(BasicBlock(channels, stage_width, stride))
+                else:
+                    blocks.append(Bottleneck(channels, stage_width, stride, spec.inner))
+                channels = stage_width * blocks[-1].expansion
             self.add_module(f"layer{stage + 1}", Stage(*blocks))
         self.features = channels
         for module in self.modules():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..specs.datasets import DATASETS
+from ..specs.own_data import OwnData
 from ..specs.run import Comprehensive, Run
 from . import digits, imagenet, imagenet100
 from . import small_images as small
@@ -25,28 +26,30 @@ RECIPES: dict[str, Callable[[str, Run], dict[str, Recipe]]] = {  # by data set; 
 }
 
 
-def preset(method: str, dataset: str, variant: str = "") -> Run:
+def preset(method: str, dataset: str, variant: str = "", own: OwnData | None = None) -> Run:
     """The Run that `method` (with or without "+") uses on `dataset`; `variant` names another of its recipes.
+
+    `own` describes a data set of the user's, whose name `dataset` then is.
 
     Raises ValueError on an unknown name.
     """
-    known = recipes(method, dataset)
+    known = recipes(method, dataset, own)
     if variant not in known:
         names = ", ".join(name for name in known if name)
         raise ValueError(f"unknown preset {variant!r} of {method} on {dataset}; known: {names or 'the default alone'}")
-    run = known[variant].applied(Run(method=method, dataset=dataset))
+    run = known[variant].applied(Run(method=method, dataset=dataset, own=own))
     return replace(run, compmod=comprehensive_preset(run)) if run.plus else run
 
 
-def recipes(method: str, dataset: str) -> dict[str, Recipe]:
+def recipes(method: str, dataset: str, own: OwnData | None = None) -> dict[str, Recipe]:
     """The recipes of `method` on `dataset` by variant; "" is the default's. Raises ValueError as `preset` does."""
-    run = Run(method=method, dataset=dataset)  # checks both names before anything else
+    run = Run(method=method, dataset=dataset, own=own)  # checks both names before anything else
     return RECIPES.get(dataset, _default)(run.base_method, run)
 
 
 def _default(method: str, run: Run) -> dict[str, Recipe]:
     """For a data set without recipes of its own: those of one that has images of the same size."""
-    entry = DATASETS[run.dataset]
+    entry = run.data
     if entry.large:
         other, recipe = "imagenet", imagenet.recipes(method, run)[""]
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, get_args
 
+from ..specs.own_data import OwnData
 from ..specs.run import Precision, Run
 from .presets import preset
 
@@ -21,11 +22,14 @@ PRECISIONS: dict[Scale, Precision] = {"paper": "float32", "short": "float32", "d
 BRIEF = "brief"  # the digits recipe of ablations, where a table has many runs of one method
 
 
-def scaled(method: str, dataset: str, scale: Scale, variant: str = "") -> Run:
-    """The Run of `method` on `dataset` at `scale`, by its recipe `variant`; at `demo` every data set becomes digits."""
+def scaled(method: str, dataset: str, scale: Scale, variant: str = "", own: OwnData | None = None) -> Run:
+    """The Run of `method` on `dataset` at `scale`, by its recipe `variant`; at `demo` every data set becomes digits.
+
+    `own` is as of `preset`.
+    """
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
-    run = preset(method, "digits" if scale == "demo" else dataset, variant)
+    run = preset(method, "digits", variant) if scale == "demo" else preset(method, dataset, variant, own)
     run = replace(run, precision=PRECISIONS[scale])
     if scale != "short":
         return run

@@ -19,10 +19,10 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from ..specs.datasets import DATASETS
+from ..specs.datasets import Dataset
 from ..specs.measurement import Work
 from ..specs.methods import METHODS
 from ..specs.performers import PERFORMS
@@ -48,6 +48,7 @@ _STRING_OR_COMMENT = re.compile(
     r"|#[^\n]*",
     re.DOTALL,
 )
+_parse = lru_cache(maxsize=1)(ast.parse)  # the imports of a file are looked for right after its definitions
 _IN_STRING = "\0"  # a line break; no source holds this character
 
 
@@ -77,6 +78,15 @@ def changed(recorded: Mapping[str, str], spec: Spec) -> tuple[str, ...]:
     return tuple(file for file, hashes in _hashes(*subject).items() if not known.issuperset(hashes))
 
 
+def code_digest(spec: Spec, *others: str) -> str:
+    """One hash of all definitions that determine the number of `spec`, and of those of `others`.
+
+    The others are modules of this package, named from below it, such as "pretrain.trainer".
+    """
+    parts = {part for hashes in _hashes(*_subject(spec)).values() for part in hashes}
+    return _hash(repr(sorted(parts.union(*(_definitions(f"{NAME}.{other}") for other in others)))))
+
+
 def is_of_files(recorded: Mapping[str, str]) -> bool:
     """Whether a fingerprint is of an older form, which had a hash a file, and tells nothing of the files of today."""
     return any("/" in name for name in recorded)
@@ -94,7 +104,7 @@ def remember_sources() -> None:
 
 def essences(text: str) -> dict[str, list[str]]:
     """The definitions of a Python source by name, each without imports, comments, docstrings and blank lines."""
-    tree, lines = ast.parse(text), text.splitlines()
+    tree, lines = _parse(text), text.splitlines()
     for first, last in (*_docstrings(tree), *_import_lines(tree)):
         lines[first - 1 : last] = [""] * (last - first + 1)
     named: dict[str, list[str]] = {}
@@ -121,9 +131,19 @@ def _name(node: ast.stmt) -> str:
 
 def _import_lines(tree: ast.Module) -> Iterator[tuple[int, int]]:
     """First and last line of every import, wherever it stands, and of what only a type checker runs."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_for_types(node):
             yield node.lineno, node.end_lineno or node.lineno  # type: ignore[attr-defined]
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All of a module but its expressions; of what only a type checker runs, the `if` alone."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not _is_for_types(node):
+            waiting += [part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.expr)]
 
 
 def _is_for_types(node: ast.AST) -> bool:
@@ -146,29 +166,28 @@ def _docstrings(node: ast.AST) -> Iterator[tuple[int, int]]:
         yield string.lineno, last
 
 
-def _subject(spec: Spec) -> tuple[Kind | None, str, bool, str]:
+def _subject(spec: Spec) -> tuple[Kind | None, str, bool, Dataset | None]:
     """What of a spec selects the code: its kind, and method, "+" and data set of the run."""
     if not isinstance(spec, Work):
-        return None, "", False, ""
+        return None, "", False, None
     run = spec.run
-    return spec.kind, run.base_method, run.plus, run.dataset
+    return spec.kind, run.base_method, run.plus, run.data
 
 
 @cache
-def _named(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, str]:
+def _named(kind: Kind | None, method: str, plus: bool, entry: Dataset | None) -> dict[str, str]:
     named: dict[str, set[str]] = {}
-    for hashes in _hashes(kind, method, plus, dataset).values():
+    for hashes in _hashes(kind, method, plus, entry).values():
         for name, part in hashes:
             named.setdefault(name, set()).add(part)
     return {name: " ".join(sorted(parts)) for name, parts in sorted(named.items())}
 
 
 @cache
-def _hashes(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[str, frozenset[tuple[str, str]]]:
+def _hashes(kind: Kind | None, method: str, plus: bool, entry: Dataset | None) -> dict[str, frozenset[tuple[str, str]]]:
     """The files that determine a number, in order, and the hashes of their definitions; last, the data set's entry."""
-    if kind is None:
+    if kind is None or entry is None:
         return {}
-    entry = DATASETS[dataset]
     roots = [f"{NAME}.{PERFORMS[kind].partition(':')[0]}"]
     if kind != "detection":  # which reads COCO
         roots.append(f"{NAME}.pretrain.data.{entry.reader}")
@@ -180,7 +199,7 @@ def _hashes(kind: Kind | None, method: str, plus: bool, dataset: str) -> dict[st
         modules |= _closure([f"{NAME}.{TWO_LEVELS}"], without="", large=large)
     of_files = {_path_name(module): _definitions(module) for module in modules}
     settings = repr([(field.name, getattr(entry, field.name)) for field in dataclasses.fields(entry)])
-    key = f"DATASETS[{dataset}]"
+    key = f"DATASETS[{entry.name}]"
     return {file: of_files[file] for file in sorted(of_files)} | {key: frozenset([(key, _hash(settings))])}
 
 
@@ -209,18 +228,14 @@ def _counts(module: str, *, large: bool) -> bool:
 def _imported(module: str) -> tuple[str, ...]:
     """The modules that a module imports: those of this package and of its own."""
     own = (NAME, module.partition(".")[0])
-    waiting: list[ast.AST] = [ast.parse(_text(module))]
     names = []
-    while waiting:
-        node = waiting.pop()
+    for node in _statements(_parse(_text(module))):
         if isinstance(node, ast.ImportFrom):
             folder = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*folder, *(node.module.split(".") if node.module else [])])
             names += [f"{base}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        if not _is_for_types(node):
-            waiting += ast.iter_child_nodes(node)
     named = (name if _path(name) else name.rpartition(".")[0] for name in names if name.partition(".")[0] in own)
     return tuple(name for name in named if _path(name))
 

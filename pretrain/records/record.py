@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ..files.stored_json import parse_object, read_object, shortened
 from ..files.whole_file import write_whole
+from ..specs import imported  # noqa: F401  # so that a stored one is known
 from ..specs.measurement import Work
 from ..specs.run import Run
 from ..specs.spec import Spec

@@ -61,20 +61,17 @@ class HostCopy:
 
 
 class Flag:
-    """A boolean of the device, true at first, that the host looks at without waiting."""
+    """A boolean of the device, true at first, that the host looks at late, so that it hardly waits."""
 
     def __init__(self, device: torch.device) -> None:
         self.value = torch.ones((), dtype=torch.bool, device=device)
         self._copy: HostCopy | None = None
 
-    def seen(self, *, send: bool) -> bool:
-        """What it was when it was sent last, once that has arrived, else true; `send` it now unless it is on its way.
+    def seen(self) -> bool:
+        """What it was at the call before, true at the first call; on the CPU what it is.
 
-        On the CPU it arrives at once.
+        It is the same in all processes that call at the same steps, for no process asks whether its copy has arrived.
         """
-        if self._copy is None and send:
-            self._copy = HostCopy(self.value)
-        if self._copy is None or not self._copy.arrived():
-            return True
-        value, self._copy = bool(self._copy.values()), None
-        return value
+        before, self._copy = self._copy, HostCopy(self.value)
+        looked_at = self._copy if self.value.device.type == "cpu" else before
+        return looked_at is None or bool(looked_at.values())

@@ -15,7 +15,7 @@ from typing import Literal
 from ..files.bad_data import BadData
 
 Split = Literal["pretrain", "train", "test"]
-Reader = Literal["digits", "cifar_stl", "image_folder", "imagenet"]  # a module of pretrain/data/
+Reader = Literal["digits", "cifar_stl", "image_folder", "imagenet", "own_folder"]  # a module of pretrain/data/
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,11 @@ class Dataset:
     within: str = ""  # folder of a larger set that has these classes among its own; read where `folder` is missing
     url: str = ""  # of the official archive; "" = embedded, or not to be handed out by others
     archive_md5: str = ""
+    test_folder: str = "val"  # beside train/, of images that stay on disk and of a user's own
+    contents: str = ""  # SHA-256 of all images of a user's own folder, which is then the data root itself; "" = others
 
     def __post_init__(self) -> None:
-        if (self.reader == "imagenet") != self.large:
+        if not self.own and (self.reader == "imagenet") != self.large:
             raise ValueError(f"{self.name}: reader='imagenet' and size=0 (images of any size) go together")
         if (self.reader == "digits") == bool(self.folder):
             raise ValueError(f"{self.name}: folder must name where the files are below the data folder")
@@ -51,6 +53,11 @@ class Dataset:
     def large(self) -> bool:
         """Whether images are of any size and stay on disk."""
         return not self.size
+
+    @property
+    def own(self) -> bool:
+        """Whether the images are the user's own, described by `specs/own_data.py`."""
+        return self.reader == "own_folder"
 
     @property
     def advice(self) -> str:
@@ -62,6 +69,8 @@ class Dataset:
         return BadData(f"{path}: found {found}; expected {expected}; {self._advice(options)}")
 
     def _advice(self, options: str = "") -> str:
+        if self.own:
+            return "docs/data.md shows the layout of a folder of your own"
         does = f"downloads {self.label}, or says what is wrong" if self.url else "says what to put where"
         return f"'compmod data {self.name}{options}' {does}"
 
@@ -175,8 +184,10 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def known(dataset: str) -> Dataset:
-    """The entry of a data set. Raises ValueError, listing what is known, for any other name."""
+def known(dataset: str | Dataset) -> Dataset:
+    """The entry of a data set, by its name or itself. Raises ValueError, listing what is known, for any other name."""
+    if isinstance(dataset, Dataset):
+        return dataset
     if dataset not in DATASETS:
         raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
     return DATASETS[dataset]

@@ -7,5 +7,6 @@ PERFORMS: dict[Kind, str] = {  # module and function, called with runs, spec, da
     "probes": "pretrain.evaluate.probe:evaluate",
     "linear": "pretrain.evaluate.finetune:fine_tune",
     "fine-tuning": "pretrain.evaluate.finetune:fine_tune",
+    "import": "pretrain.weights.imported:import_again",
     "detection": "transfer.fine_tune:fine_tune_detector",
 }

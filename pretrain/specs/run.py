@@ -10,17 +10,18 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from .datasets import DATASETS
+from .datasets import Dataset, known
 from .fields import ABOVE_ZERO, Amount, Count, Positive, Range, Share, Whole, Width, is_name
 from .methods import METHODS
+from .own_data import OwnData, check_own_name
 from .spec import Spec
 
 PLUS = "+"  # appended to a method's name: CompMod around it
-Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection"]  # linear: over a frozen backbone
+# linear: over a frozen backbone; import: weights that others trained, in place of a pretraining
+Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection", "import"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core of a CPU
-
-
+Stem = Literal["small", "small-pool", "large", "small-padded"]  # the last: solo-learn's CIFAR trunks
 Precision = Literal["float32", "tf32", "bfloat16", "float64"]
 
 
@@ -63,11 +64,17 @@ class Augmentation(Spec):
 class Backbone(Spec):
     """The network that is kept after training. `pixels` is no network: its features are the image itself (a floor)."""
 
-    name: Literal["resnet10", "resnet18", "resnet50", "pixels"] = "resnet18"  # architecture
+    name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = "resnet18"  # architecture
     width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
-    stem: Literal["small", "small-pool", "large"] = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool
+    stem: Stem = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool, 3x3 with a border of 2 (34 px)
     zero_residual: bool = False  # residual branches start at zero, by the scale of the last batch norm of each
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
+    inner: Annotated[int, Range(1, cap=64)] = 1  # a bottleneck's own channels over the stage's; 2 in wide_resnet50_2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.inner != 1 and self.name != "resnet50":
+            raise ValueError(f"Backbone.inner {self.inner} is of bottlenecks, which {self.name} has none of; use 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +176,7 @@ class Run(Spec):
     precision: Precision = "float32"  # float64: for comparisons, not for training
     norm_groups: Count = 1  # parts of the batch, one a process, with separate batch-norm statistics; 1 = none
     options: tuple[tuple[str, int | float | str], ...] = ()  # the method's own settings; see compmod methods METHOD
+    own: OwnData | None = None  # what was found in --data-folder, for images of the user's own
 
     def __post_init__(self) -> None:
         if isinstance(self.options, tuple):  # a switch is 1 or 0, so that True and 1 are one experiment
@@ -176,8 +184,10 @@ class Run(Spec):
         super().__post_init__()
         if self.base_method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}, each also with '+'")
-        if self.dataset not in DATASETS:
-            raise ValueError(f"unknown data set {self.dataset!r}; known: {', '.join(DATASETS)}")
+        if self.own is None:
+            known(self.dataset)
+        else:
+            check_own_name(self.dataset)
         if not self.plus and self.compmod != Comprehensive():
             raise ValueError(f"compmod settings need a method with '+', such as {self.method + PLUS!r}")
         entry = METHODS[self.base_method]
@@ -195,12 +205,19 @@ class Run(Spec):
             raise ValueError(f"Optimizer.lr {self.optimizer.lr} at a batch of {self.batch_size} is not finite")
         if not is_name(self.copy):
             raise ValueError(f"Run.copy must be the name of a folder below the data folder, not {self.copy!r}")
+        if self.own and self.copy:
+            raise ValueError(f"{self.dataset} is data of your own and has no copies; leave out copy {self.copy!r}")
         object.__setattr__(self, "options", tuple(sorted((str(key), value) for key, value in self.options)))
 
     @property
     def run(self) -> Run:
         """The pretraining itself: a measurement names another one here."""
         return self
+
+    @property
+    def data(self) -> Dataset:
+        """What is known of the data set, with the mean and deviation by which images are normalised for the trunk."""
+        return self.own.entry(self.dataset) if self.own else known(self.dataset)
 
     @property
     def kind(self) -> Kind:
@@ -215,7 +232,11 @@ class Run(Spec):
     @property
     def device(self) -> Device:
         """What the work is meant for: embedded images are small enough for a CPU."""
-        return "gpu" if DATASETS[self.dataset].folder else "cpu"
+        return "gpu" if self.data.folder else "cpu"
+
+    def stated(self) -> dict[str, Any]:
+        """What the results of a measurement say of the run, beside its spec: nothing of one that was trained here."""
+        return {}
 
     @property
     def updates(self) -> int:
@@ -225,14 +246,14 @@ class Run(Spec):
     @property
     def images_per_epoch(self) -> int:
         """Training images that an epoch sees, without those of the incomplete last batch."""
-        dataset = DATASETS[self.dataset]
+        dataset = self.data
         images = self.train_images or dataset.train_images + dataset.unlabelled_images
         return images // self.batch_size * self.batch_size
 
     @property
     def labelled_images(self) -> int:
         """Labelled training images that a measurement may use."""
-        everything = DATASETS[self.dataset].train_images
+        everything = self.data.train_images
         return min(self.train_images or everything, everything)
 
     @property
@@ -258,7 +279,7 @@ class Run(Spec):
     @property
     def data_name(self) -> str:
         """The data set and the copy, whole."""
-        return DATASETS[self.dataset].label + (f" (copy: {self.copy})" if self.copy else "")
+        return self.data.label + (f" (copy: {self.copy})" if self.copy else "")
 
     @property
     def data_label(self) -> str:

@@ -139,10 +139,17 @@ class TrainingLoop(abc.ABC, Generic[SpecType, BatchType]):
     def _save_or_stop(self, *, due: bool) -> None:
         stopped = self.shared_stop.asked(last=self.step == self.total)
         minutes = (time.monotonic() - self.saved) / 60
+        fault = ""
         if rank() == 0 and (stopped or due or minutes >= self.session.checkpoint_minutes):
-            self._save()
+            try:
+                self._save()
+            except NonFiniteLoss as error:
+                if world() == 1:
+                    raise
+                fault = str(error)  # the others are at the next step: all raise together, at their next check
         if stopped:
-            first_says(None)  # it is saved
+            if fault := first_says(fault):
+                raise NonFiniteLoss(fault)
             raise self._interrupted()
 
     def _interrupted(self) -> Interrupted:

@@ -1,4 +1,4 @@
-"""Monitor: what a running pretraining tells: metrics.jsonl, TensorBoard, a progress bar with images/s and time left."""
+"""Monitor: what a running pretraining tells: metrics.jsonl, loggers, a progress bar with images/s and time left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -17,6 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..files.stored_json import read_lines
 from ..files.whole_file import write_whole
+from ..loggers.loggers import Loggers
+from ..loggers.names import DEFAULT
 from ..records.files import METRICS_FILE
 from ..records.record import Record
 from ..runtime.distributed import rank
@@ -25,6 +28,7 @@ from .averages import Means
 
 MOVES_NO_NUMBER = "shows progress and logs"
 
+NO_VALUES = {"kind", "step", "epoch", "images_per_second"}  # of a line: loggers get the others
 PLAIN_EVERY_S = 30.0  # without a terminal: seconds between lines
 
 
@@ -71,9 +75,19 @@ class Monitor:
     A line is written, after those before it, once its numbers are on the host; at the latest in `flush` and at the end.
     """
 
-    def __init__(self, record: Record, run: Run, step: int, total: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        record: Record,
+        run: Run,
+        step: int,
+        total: int,
+        *,
+        quiet: bool = False,
+        loggers: Collection[str] = DEFAULT,
+    ) -> None:
         self.record, self.run, self.total, self.start = record, run, total, step
         self.writes = rank() == 0  # the other processes of a run tell nothing
+        self.names = loggers
         self.quiet = quiet or not self.writes
         self.step = step
         self.last: dict[str, float | None] = {}
@@ -83,11 +97,9 @@ class Monitor:
 
     def __enter__(self) -> Self:
         self.file = open(self.record.path / METRICS_FILE if self.writes else os.devnull, "a")
-        self.board = None
-        if self.writes:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(self.record.path / "tensorboard"), purge_step=self.start)
+        self.loggers = Loggers(self.names, self.record, self.start)
+        if self.loggers.may_lack_rows:
+            self._log_again()
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -103,6 +115,13 @@ class Monitor:
         self.task = self.bar.add_task(name, total=self.total, completed=self.start, now="")
         return self
 
+    def _log_again(self) -> None:
+        """Give loggers the lines of earlier processes: those before a checkpoint are not made again."""
+        for _, line in read_lines(self.record.path / METRICS_FILE):
+            if line is not None and isinstance(kind := line.get("kind"), str) and _is_up_to(line, self.start):
+                numbers = {name: v for name, v in line.items() if name not in NO_VALUES and isinstance(v, int | float)}
+                self.loggers.log_again(kind, line["step"], numbers)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -110,8 +129,7 @@ class Monitor:
             self._write(wait=True)
         finally:
             self.bar.stop()
-            if self.board:
-                self.board.close()
+            self.loggers.close(finished=kind is None)
             self.file.close()
 
     def advance(self, images: int) -> None:
@@ -138,6 +156,7 @@ class Monitor:
     def flush(self) -> int:
         """Force metrics.jsonl, with all that was logged, to disk; its length in bytes."""
         self._write(wait=True)
+        self.loggers.flush()
         os.fsync(self.file.fileno())
         return self.file.tell()
 
@@ -152,9 +171,7 @@ class Monitor:
                 self.last = {key: safe[key] for key in values}  # for the results, which are JSON too
             self.file.write(json.dumps(safe) + "\n")
             self.file.flush()
-            if self.board:
-                for key, value in values.items():
-                    self.board.add_scalar(key if "/" in key else f"{kind}/{key}", value, step)
+            self.loggers.log(kind, step, values)
 
     def _tell(self, row: dict[str, Any]) -> None:
         now = f"loss {row['loss']:.3f}  {row['images_per_second']:,.0f} images/s"

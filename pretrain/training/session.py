@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from ..loggers.names import DEFAULT, LoggerName, chosen
 from ..runtime.launch import cores_here, usable_cores
 from ..specs.fields import Amount, Count, Range, Share, Whole, check_fields
 
@@ -36,9 +37,11 @@ class Session:
         int, Range(-1, cap=4096)
     ] = -1  # processes that decode large images; -1 = a core's each, shared with the run's other processes
     quiet: bool = False
+    logger: tuple[LoggerName, ...] = DEFAULT  # where curves are shown; metrics.jsonl is written in any case
 
     def __post_init__(self) -> None:
         check_fields(self)
+        chosen(self.logger)
         if self.compile and self.recompute:  # a compiler decides by itself what it keeps
             raise ValueError("compile and recompute exclude each other; give one of the two")
 

@@ -7,6 +7,8 @@ lies between two kept values is not computed at all.
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,14 @@ from ..networks.batch_norm_kernels import normalised, slope_sums, through_statis
 from .kept import ADDITIONS, CONVOLUTIONS, RELUS, KeptActivations, Statistics
 
 _SHAPE_ONLY = (Tensor.dim, Tensor.size)  # a deferred tensor answers these without its value
+
+
+@functools.cache
+def load_rules_of_torch() -> None:
+    """Load PyTorch's own rules, as its first dual tensor does, without its warning that they use torch.jit.script."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is")  # a DeprecationWarning, a FutureWarning from 2.14 on
+        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
 
 
 class FusedRules(TorchFunctionMode):

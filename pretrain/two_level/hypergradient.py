@@ -25,7 +25,7 @@ from torch.autograd import forward_ad
 
 from ..runtime.distributed import total, world
 from ..runtime.gradients import mean_gradients
-from .forward_mode import FusedRules, dual
+from .forward_mode import FusedRules, dual, load_rules_of_torch
 from .kept import KeptActivations, eager
 
 Parameters = Mapping[str, Tensor]
@@ -119,6 +119,7 @@ def jacobian_vector_product(
 
     `kept` holds results of an earlier call of `network` at the same parameters, which are then not computed again.
     """
+    load_rules_of_torch()
     with torch.no_grad(), eager(), forward_ad.dual_level(), FusedRules(kept):
         duals = {name: forward_ad.make_dual(p.detach(), tangents[name]) for name, p in parameters.items()}
         outputs = [forward_ad.unpack_dual(dual(output)) for output in network(duals)]

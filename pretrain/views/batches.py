@@ -15,7 +15,6 @@ from ..data.imagenet import Files
 from ..data.images import Images
 from ..runtime.copies import send
 from ..runtime.randomness import uniform
-from ..specs.datasets import DATASETS
 from ..specs.run import Run
 from .augment import Views, make_views, make_views_of_crops
 from .batch import Batch
@@ -62,7 +61,7 @@ def _inputs(
     images: Images | Files, run: Run, steps: range, device: torch.device, workers: int
 ) -> Iterator[tuple[tuple[Tensor, ...], Tensor, Tensor]]:
     """Views, samples and labels of every step."""
-    dataset = DATASETS[run.dataset]
+    dataset = run.data
     views = [Views(view, dataset, run.seed, number) for number, view in enumerate(run.views)]
     requests = training_requests(len(images), run.batch_size, run.seed, steps)
     if isinstance(images, Files):

@@ -30,7 +30,6 @@ from .requests import Request
 
 ONLY_LARGE_IMAGES = "reads images that stay on disk"
 
-DECODER = "torchvision.io"  # of JPEGs; seconds to import, once for all workers
 PREFETCH = 2  # batches a worker keeps ready
 # The signals that schedulers, Ctrl-C and a closing terminal send to a whole job.
 _JOB_SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
@@ -126,7 +125,7 @@ def _context() -> ForkServerContext:
     Forking this process instead could hang: it may hold a CUDA context and threads of NCCL or Gloo.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, DECODER])
+    context.set_forkserver_preload([__name__])
     # A process that starts now inherits the blocked signals. The tracker starts first: its start unblocks them.
     for start in (resource_tracker.ensure_running, forkserver.ensure_running):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _JOB_SIGNALS)

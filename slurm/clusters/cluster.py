@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ...pretrain.files.printable import printable
+from ...pretrain.files.stored_toml import sections
 from ...pretrain.files.whole_file import write_whole
 from ..shared_files import blocked, read_regular
 
@@ -178,17 +178,7 @@ def clusters(file: Path | None = None) -> dict[str, Cluster]:
     except FileNotFoundError:
         return dict(CLUSTERS)
     try:
-        document = tomllib.loads(content.decode())
-        if others := sorted(set(document) - {SECTION}):
-            raise ValueError(f"unknown section {others[0]!r}; expected [{SECTION}.NAME]")
-        entries = document.get(SECTION, {})
-        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-            raise ValueError(f"expected sections [{SECTION}.NAME]")
-        return CLUSTERS | {name: _read(name, entry) for name, entry in entries.items()}
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except RecursionError:
-        raise ValueError(f"{file}: nested too deep") from None
+        return CLUSTERS | {name: _read(name, entry) for name, entry in sections(content, SECTION).items()}
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

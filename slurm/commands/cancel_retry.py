@@ -10,8 +10,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ...pretrain.commands.options import DataOption, RunsOption
+from ...pretrain.commands.options import DataOption, LoggerOption, RunsOption
 from ...pretrain.files.printable import printable
+from ...pretrain.loggers.names import DEFAULT
 from ...pretrain.records.files import RESULTS_FILE
 from ...tables.commands.options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built
 from ...tables.commands.table import ALL, numbers
@@ -79,6 +80,7 @@ def retry_command(
     gpus: GpusOption = -1,
     recompute: RecomputeOption = False,
     too_large: TooLargeOption = "refuse",
+    logger: LoggerOption = DEFAULT,
     cluster: Annotated[str, arg(help="cluster to submit to; default: the one where each failed")] = "",
 ) -> None:
     """Submit again what failed or was lost, of tables (none = all) or digests, with the measurements that need it."""
@@ -86,7 +88,7 @@ def retry_command(
     from ..submission.arrays import Wish
     from ..submission.submit import submit
 
-    wish = Wish(nodes, gpus, recompute, too_large)
+    wish = Wish(nodes, gpus, recompute, too_large, logger)
     if cluster:
         cluster_named(cluster)  # an unknown one is an error whether or not something failed
     of_tables, beginnings = _parted(words)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ...pretrain.commands.options import DataOption, RunsOption
+from ...pretrain.commands.options import DataOption, LoggerOption, RunsOption
 from ...pretrain.files.printable import printable
+from ...pretrain.loggers.names import DEFAULT
 from ...tables.commands.options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
 from ...tables.commands.plan import plan_text
 from ...tables.plan.plan import Step
@@ -37,6 +38,7 @@ def submit_command(
     gpus: GpusOption = -1,
     recompute: RecomputeOption = False,
     too_large: TooLargeOption = "refuse",
+    logger: LoggerOption = DEFAULT,
     hardware: Annotated[str, arg(help="GPU whose speed sets the time limits; default: the one most runs used")] = "",
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
@@ -48,7 +50,7 @@ def submit_command(
     from ..submission.arrays import Wish
     from ..submission.submit import submit
 
-    wish = Wish(nodes, gpus, recompute, too_large)
+    wish = Wish(nodes, gpus, recompute, too_large, logger)
     where = cluster_named(cluster)
     tables = built(numbers, scale, seeds, copies, precision)
     if unused := unused_runs(tables, runs):

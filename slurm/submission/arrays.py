@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.loggers.names import DEFAULT, LoggerName
 from ...pretrain.specs.measurement import FineTuning, Work
 from ...pretrain.specs.run import KINDS, Kind, Run
 from ...tables.plan.plan import Plan, Step
@@ -48,6 +48,7 @@ class Job:
     corresponds: int | None = None
     after: tuple[str, ...] = ()  # numbers of jobs submitted earlier, all of which must succeed first
     recompute: bool = False  # whether its tasks compute activations again, for want of memory
+    logger: tuple[LoggerName, ...] = DEFAULT
 
     @property
     def specs(self) -> tuple[Work, ...]:
@@ -72,6 +73,7 @@ class Wish:
     gpus_per_node: int = -1  # -1 = as the cluster says
     recompute: bool = False  # less memory, more time
     too_large: Literal["refuse", "skip", "submit"] = "refuse"  # what becomes of what does not fit a GPU
+    logger: tuple[LoggerName, ...] = DEFAULT  # of every job, measurements too
 
     def __post_init__(self) -> None:
         if self.nodes < 0 or self.gpus_per_node < -1:
@@ -113,6 +115,7 @@ def arrange(
             continue
         limits = resources(steps[0], cluster, wish)
         jobs.append(Job(kind=steps[0].spec.kind, steps=steps, resources=limits, after=after))
+    jobs = [replace(job, logger=wish.logger) for job in jobs]
     return Arranged(jobs=tuple(jobs), under_way=under_way, waiting=tuple(waiting))
 
 
@@ -121,7 +124,7 @@ def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
     spec = step.spec
     if spec.device == "cpu" or not cluster.gpus_per_node:
         nodes, gpus = 1, 0
-    elif DATASETS[step.run.dataset].large and spec.batch_size:
+    elif step.run.data.large and spec.batch_size:
         nodes, gpus = _shared(spec, cluster)
     else:
         nodes, gpus = 1, 1

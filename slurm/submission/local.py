@@ -95,7 +95,11 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
     folder.mkdir()
     folder.chmod(Path(runs).stat().st_mode & 0o755 | 0o700)
     specs = [spec for job in jobs for spec in job.specs]
-    tasks = [Task.of(spec, runs, data, requeue=False, recompute=job.recompute) for job in jobs for spec in job.specs]
+    tasks = [
+        Task.of(spec, runs, data, requeue=False, recompute=job.recompute, logger=" ".join(job.logger))
+        for job in jobs
+        for spec in job.specs
+    ]
     numbers = [f"{PREFIX}{name}_{index}" for index in range(len(specs))]
     order = {number: dataclasses.asdict(task) for number, task in zip(numbers, tasks, strict=True)}
     slots, gpus = _slots(specs, cluster)

@@ -26,6 +26,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
 from ...pretrain.files.printable import printable
+from ...pretrain.loggers.names import chosen
 from ...tables.paper.table import Table
 from ...tables.plan.cost import measured_rates
 from ...tables.plan.plan import Plan, plan
@@ -70,6 +71,8 @@ def submit(
     runs = Path(runs).resolve()
     rates = measured_rates(runs, hardware)
     wish = wish or Wish()
+    if not cluster.python:  # else the jobs look what is installed there
+        chosen(wish.logger)
     remarks: list[str] = []
     if dry_run:
         planned = fitting(plan(tables, runs, rates), cluster, wish, remarks, dry_run=True)
@@ -203,6 +206,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list
             "warning_s": warning_s(job.resources.minutes, cluster),
             "requeue": cluster.requeue,
             "recompute": job.recompute,
+            "logger": " ".join(job.logger),
         }
         file = store([Task.of(spec, runs, data, **settings) for spec in job.specs], folder)
         text = sbatch_text(job, cluster, folder, dependency(job, jobs, numbers), file)

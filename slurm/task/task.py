@@ -21,6 +21,7 @@ from typing import Any
 
 from ...pretrain.files.stored_json import parse_json
 from ...pretrain.files.whole_file import write_whole
+from ...pretrain.loggers.names import DEFAULT, chosen
 from ...pretrain.records.files import CHECKPOINTS_FOLDER, newest_updates
 from ...pretrain.records.record import Record
 from ...pretrain.runtime.exit_status import INTERRUPTED
@@ -52,6 +53,7 @@ class Task:
     warning_s: int = 0
     requeue: bool = True
     recompute: bool = False
+    logger: str = " ".join(DEFAULT)  # names with spaces between
 
     @classmethod
     def from_fields(cls, fields: Any, where: object) -> Task:
@@ -60,7 +62,7 @@ class Task:
             raise ValueError(f"{where}: a task is an object with a spec")
         if unknown := sorted(set(fields) - set(_FIELDS) - {"spec"}):
             raise ValueError(f"{where}: unknown field {unknown[0]!r}; known: spec, {', '.join(_FIELDS)}")
-        return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where, optional=("recompute",)))
+        return cls(spec=fields["spec"], **fields_of(fields, _FIELDS, where, optional=("recompute", "logger")))
 
     @classmethod
     def of(cls, spec: Work, runs: Path, data: Path, **settings: Any) -> Task:
@@ -121,7 +123,14 @@ class Task:
                 raise ValueError(f"{trained.path} is {trained.status}, and this measures it once it is done")
         if rank == 0 and not _until(lambda: record.status != "running", OTHER_S):
             raise ValueError(f"{record.path} has been in use by another process for {OTHER_S / 60:.0f} minutes")
-        reproduce(self.decoded(), Path(self.runs), Path(self.data), self.device, recompute=self.recompute)
+        reproduce(
+            self.decoded(),
+            Path(self.runs),
+            Path(self.data),
+            self.device,
+            recompute=self.recompute,
+            logger=chosen(self.logger.split()),
+        )
 
     def _stopped(self, record: Record, seconds: float) -> None:
         """After a signal: note it, and queue the job again unless it makes no progress."""
@@ -188,6 +197,7 @@ _FIELDS: Mapping[str, Field] = {
     "warning_s": Number(0, 1e8),
     "requeue": Flag(),
     "recompute": Flag(),
+    "logger": Text("[a-z]+( [a-z]+)*"),
 }
 
 

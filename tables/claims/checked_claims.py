@@ -51,6 +51,7 @@ class CheckedClaim:
     verdict: ClaimVerdict
     detail: str
     summary: str  # the detail in a line: counts, what fails, or else what is closest to failing
+    compared: int  # comparisons that have their numbers; with none, nothing of the claim has run
 
 
 def check_printed() -> tuple[CheckedClaim, ...]:
@@ -142,6 +143,7 @@ def _checked_claim(claim: Claim, evidence: Evidence, setting: str) -> CheckedCla
         verdict=verdict,
         detail="; ".join([*first, *_states(evidence.decided, IN_DETAIL), *_missing(missing, IN_DETAIL), *stale]),
         summary="; ".join([*warning, *worst, *_missing(missing, IN_SUMMARY), *stale]),
+        compared=len(evidence.decided),
     )
 
 

@@ -104,8 +104,7 @@ def _memory_notes(steps: Sequence[Step]) -> list[str]:
     notes = [MEMORY_NOTE]
     if unknown := sum(step.processes > 0 and not step.memory_gib for step in steps):
         notes.append(f"It is not known of {unknown} run{'s'[: unknown != 1]}: --count-memory counts it, seconds a run.")
-    known = any(step.memory_gib for step in steps)
-    return [*notes, OLDER] if known and not is_of_this_code() else notes
+    return notes if is_of_this_code(step.run for step in steps if step.memory_gib) else [*notes, OLDER]
 
 
 def _states(steps: Sequence[Step]) -> str:

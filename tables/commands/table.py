@@ -12,12 +12,14 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from ...pretrain.commands.options import DataOption, DeviceOption, RunsOption, Values, check_words
+from ...pretrain.commands.options import DataOption, DeviceOption, LoggerOption, RunsOption, Values, check_words
 from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line, resumable
+from ...pretrain.loggers.names import DEFAULT, chosen
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
 from ..build import TABLES
 from ..paper.table import Format
+from ..results.added_rows import read_rows, with_rows
 from ..results.other_precision import unused_runs
 from .options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built
 
@@ -39,13 +41,18 @@ def table_command(
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
     device: DeviceOption = "auto",
+    rows: Annotated[Path | None, arg(help="TOML: encoders that others trained, as further rows")] = None,
     workers: Annotated[int, Range(0, 1024), arg(help="runs trained at once; 0 = one, at scale demo one a core")] = 0,
+    logger: LoggerOption = DEFAULT,
 ) -> None:
     """Print tables of the paper, our numbers beside theirs; with `--run`, first run what is missing.
 
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
     tables = built(numbers(number), scale, seeds, copies, precision)
+    if rows:
+        added = read_rows(rows, runs)
+        tables = [with_rows(table, added) for table in tables]
     failure: ValueError | None = None
     if unused := unused_runs(tables, runs):
         print(unused, file=sys.stderr, flush=True)
@@ -54,9 +61,11 @@ def table_command(
         from ..reproduce import run_tables
 
         resolve_device(device)  # one error where this machine lacks it, too
+        chosen(logger)  # one error where it is not installed
         runs.mkdir(parents=True, exist_ok=True)  # one error where the folder cannot be made, not one for every run
         try:
-            run_tables(tables, runs, data, device, workers=workers or (usable_cores() if scale == "demo" else 1))
+            at_once = workers or (usable_cores() if scale == "demo" else 1)
+            run_tables(tables, runs, data, device, workers=at_once, logger=logger)
         except ValueError as error:
             failure = error
     from ..render.render import render_all

@@ -9,7 +9,6 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
-from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.measurement import Evaluation, FineTuning, Measurement, Work
 from ...pretrain.specs.run import Device, Run
 from ...transfer.spec import Detection
@@ -116,7 +115,7 @@ def _checkpoint_bytes(run: Run) -> float:
 
 def _online_seconds(run: Run) -> float:
     """Probes while training: the trainer does not count their time, and so a measured rate lacks it."""
-    if DATASETS[run.dataset].large or not run.epochs:
+    if run.data.large or not run.epochs:
         return 0.0
     return online_probes(run.epochs) * _probe_seconds(run, ONLINE_EPOCHS)
 
@@ -143,17 +142,17 @@ def _fine_tuning_seconds(spec: FineTuning) -> float:
     train, test = _labelled(spec.run)
     passes = spec.share * train * (PASSES if spec.backbone_lr else 1) + test
     seconds = passes * _forward_seconds(spec.run, spec.precision)
-    if DATASETS[spec.run.dataset].large:
+    if spec.run.data.large:
         seconds = max(seconds, (spec.share * train + test) / LOADED_IMAGES_PER_S)
     return spec.epochs * seconds
 
 
 def _labelled(run: Run) -> tuple[int, int]:
     """Labelled training images and test images."""
-    return run.labelled_images, DATASETS[run.dataset].test_images
+    return run.labelled_images, run.data.test_images
 
 
 def _forward_seconds(run: Run, precision: str) -> float:
     """Seconds of one image through the trunk."""
-    size = DATASETS[run.dataset].view_size
+    size = run.data.view_size
     return forward_operations(run.backbone, size) / operations_per_second(run.device, run.backbone, precision)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 
 from ...pretrain.recipes.presets import preset
-from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.methods import METHODS
 from ...pretrain.specs.run import Backbone, Device, Projector, Run
 from .network_size import forward_operations
@@ -46,7 +45,7 @@ UNMEASURED, UNMEASURED_PLUS = 1.0, 3.0  # where METHODS has no cost yet: that of
 
 def view_sizes(run: Run) -> tuple[int, ...]:
     """Sides of a sample's views in pixels."""
-    own = DATASETS[run.dataset].view_size
+    own = run.data.view_size
     return tuple(view.size or own for view in run.views)
 
 
@@ -72,7 +71,7 @@ def default_images_per_second(run: Run) -> float:
     device, backbone, size, precision = trunk_key(run)
     operations = relative_cost(run) * SIMCLR_VIEWS * PASSES * forward_operations(_one_trunk(backbone), size)
     rate = operations_per_second(device, backbone, precision) / operations if operations else float("inf")
-    return min(rate, LOADED_IMAGES_PER_S) if DATASETS[run.dataset].large else rate
+    return min(rate, LOADED_IMAGES_PER_S) if run.data.large else rate
 
 
 def relative_cost(run: Run) -> float:
@@ -96,7 +95,7 @@ def _relative_cost(method: str, training: str, backbone: Backbone, sizes: tuple[
 @functools.cache
 def _one_trunk(backbone: Backbone) -> Backbone:
     """A pair of trunks as one: METHODS' figure for the method that has a pair is relative to one trunk."""
-    return Backbone(name=backbone.name, width=backbone.width, stem=backbone.stem)
+    return Backbone(name=backbone.name, width=backbone.width, stem=backbone.stem, inner=backbone.inner)
 
 
 def operations_per_second(device: Device, backbone: Backbone, precision: str) -> float:

@@ -56,7 +56,7 @@ def alike(spec: Work) -> tuple[Any, ...]:
     """What decides the time of a measurement: all of its settings, and of its run only trunk and data."""
     run = spec.run
     settings = tuple(getattr(spec, part.name) for part in fields(spec) if part.name != "run")
-    return type(spec).__name__, trunk_key(run), run.dataset, run.copy, run.train_images, settings
+    return type(spec).__name__, trunk_key(run), run.data, run.copy, run.train_images, settings
 
 
 def measured_rates(runs: Path, hardware: str = "") -> Rates:

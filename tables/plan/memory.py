@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import subprocess
@@ -22,17 +21,12 @@ from pathlib import Path
 from ...pretrain.files.stored_json import parse_object, read_object
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.recipes.scales import EPOCH_OPTIONS
-from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.records.fingerprint import code_digest
 from ...pretrain.specs.run import Comprehensive, Optimizer, Run, Schedule
-from ...pretrain.specs.spec import DIGEST_LENGTH
 from .plan import Plan, Step
 
-PACKAGE = Path(__file__).resolve().parents[2]
 SHIPPED = Path(__file__).with_name("memory.json")
-COUNTED = (  # what decides how much memory a step takes
-    *("pretrain/networks", "pretrain/methods", "pretrain/training", "pretrain/two_level", "pretrain/views"),
-    *("pretrain/runtime", "pretrain/trainer.py", "pretrain/optim.py", "pretrain/memory.py"),
-)
+ALSO_COUNTED = "pretrain.memory", "pretrain.training.session"  # what decides memory and moves no number
 DEFAULT_GPUS = 8  # that share a pretraining on large images where nothing else is known: one node, as papers use
 GIBIBYTE = 2**30
 
@@ -56,6 +50,11 @@ class Demand:
         again = "-recompute" if self.recompute else ""
         return f"{_essential(self.run).digest}-{self.processes}{again}"
 
+    @property
+    def kept_key(self) -> str:
+        """The same, for the code that is here alone."""
+        return f"{self.key}-{_code(self.run)}"
+
     def __str__(self) -> str:
         run = self.run
         return f"{run.label}, {run.data_label}, batch {run.batch_size}, {run.precision}, {self.processes} processes" + (
@@ -74,13 +73,18 @@ def peaks(demands: Iterable[Demand], *, count: bool = True) -> dict[Demand, floa
     What is not known yet is counted now, which takes seconds a demand, and is kept; not so without `count`.
     """
     wanted = [demand for demand in dict.fromkeys(demands) if demand.run.device == "gpu" and demand.run.epochs]
-    known = _known()
+    shipped, kept = _read(SHIPPED), _read(_kept())
+    known = {
+        demand.key: kept.get(demand.kept_key, shipped.get(demand.key))
+        for demand in wanted
+        if demand.kept_key in kept or demand.key in shipped
+    }
     lacking = {demand.key: demand for demand in wanted if demand.key not in known}
     if lacking and count:
         print(f"counting the memory of {len(lacking)} runs; kept in {_kept()}", file=sys.stderr, flush=True)
         for demand, counted in _count(lacking.values()):
             known[demand.key] = counted
-            _keep({demand.key: counted})
+            _keep({demand.kept_key: counted})
     return {
         demand: total_gib(counted, demand.processes)
         for demand in wanted
@@ -111,14 +115,15 @@ def default_processes(run: Run, gpus: int = DEFAULT_GPUS) -> int:
     """Processes of a pretraining where a node has so many GPUs: one on small images, else as many as share a batch."""
     if run.norm_groups > 1:
         return run.norm_groups
-    if not DATASETS[run.dataset].large:
+    if not run.data.large:
         return 1
     return next(count for count in range(gpus, 0, -1) if run.batch_size % count == 0)
 
 
-def is_of_this_code() -> bool:
-    """Whether the shipped figures were counted with the code that is here."""
-    return (read_object(SHIPPED) or {}).get("code") == _code()
+def is_of_this_code(runs: Iterable[Run]) -> bool:
+    """Whether the shipped figures of these runs were counted with the code that is here."""
+    shipped = (read_object(SHIPPED) or {}).get("code", {})
+    return all(shipped.get(name, code) == code for name, code in _codes(runs).items())
 
 
 def _essential(run: Run) -> Run:
@@ -141,10 +146,6 @@ def _essential(run: Run) -> Run:
     )
 
 
-def _known() -> dict[str, int | None]:
-    return _read(SHIPPED) | _read(_kept())
-
-
 def _read(path: Path) -> dict[str, int | None]:
     """Counted bytes by key; none where there is no such file. Raises ValueError where it is damaged."""
     figures = (read_object(path) or {}).get("bytes", {})
@@ -155,24 +156,20 @@ def _read(path: Path) -> dict[str, int | None]:
     return figures
 
 
-@functools.cache
-def _code() -> str:
-    """Hash of the files that decide how much memory a step takes."""
-    paths = [path for name in COUNTED for path in ([PACKAGE / name] if name.endswith(".py") else _files(name))]
-    content = hashlib.sha256()
-    for path in paths:
-        content.update(path.read_bytes())
-    return content.hexdigest()[:DIGEST_LENGTH]
+def _code(run: Run) -> str:
+    """Hash of the definitions that decide how much memory a step of the run takes."""
+    return code_digest(run, *ALSO_COUNTED)
 
 
-def _files(folder: str) -> list[Path]:
-    return sorted((PACKAGE / folder).rglob("*.py"))
+def _codes(runs: Iterable[Run]) -> dict[str, str]:
+    """The same by method and data set, which select the code."""
+    return {f"{run.method} {run.dataset}": _code(run) for run in runs}
 
 
 def _kept() -> Path:
-    """The user's own figures, for the code that is here."""
+    """The user's own figures, by key and code."""
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "compmod" / f"memory-{_code()}.json"
+    return Path(folder) / "compmod" / "memory.json"
 
 
 def _count(demands: Iterable[Demand]) -> Iterator[tuple[Demand, int | None]]:
@@ -212,14 +209,15 @@ def main() -> None:
     tables = [build_table(number, scale) for scale in ("paper", "short") for number in TABLES]
     demands: dict[str, Demand] = {}
     for run in (spec.run for table in tables for spec in table.specs):
-        for recompute in (False, True)[: 2 if DATASETS[run.dataset].large else 1]:
+        for recompute in (False, True)[: 2 if run.data.large else 1]:
             demand = Demand(run, default_processes(run), recompute)
             demands.setdefault(demand.key, demand)
     figures: dict[str, int | None] = {}
     for demand, counted in _count(demands.values()):
         figures[demand.key] = counted
         print(f"{len(figures)} of {len(demands)}: {demand}: {counted or 0:,} bytes", flush=True)
-    document = {"code": _code(), "runs": {key: str(demands[key]) for key in figures}, "bytes": figures}
+    codes = _codes(demand.run for demand in demands.values())
+    document = {"code": codes, "runs": {key: str(demands[key]) for key in figures}, "bytes": figures}
     write_whole(SHIPPED, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
 
 

@@ -12,7 +12,11 @@ from typing import NamedTuple
 
 from ...pretrain.specs.run import Backbone, Projector
 
-BASIC: dict[str, tuple[int, ...]] = {"resnet10": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2)}  # blocks a stage
+BASIC: dict[str, tuple[int, ...]] = {  # blocks a stage
+    "resnet10": (1, 1, 1, 1),
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+}
 BOTTLENECK: dict[str, tuple[int, ...]] = {"resnet50": (3, 4, 6, 3)}
 EXPANSION = 4  # of a bottleneck's channels
 FLOAT_BYTES, COUNTER_BYTES = 4, 8  # stored: float32 weights, and an int64 counter a batch norm
@@ -74,13 +78,13 @@ def _all_convolutions(backbone: Backbone, size: int) -> tuple[Convolution, ...]:
 
 def _convolutions(backbone: Backbone, size: int, width: int, channels: int) -> Iterator[Convolution]:
     """In order of the forward pass."""
-    side = _halved(size) if backbone.stem == "large" else size
+    side = {"large": _halved(size), "small-padded": size + 2}.get(backbone.stem, size)
     yield Convolution(channels, width, 7 if backbone.stem == "large" else 3, side)
-    side = side if backbone.stem == "small" else _halved(side)
+    side = _halved(side) if backbone.stem in ("small-pool", "large") else side
     channels, basic = width, backbone.name in BASIC
     for stage, depth in enumerate((BASIC | BOTTLENECK)[backbone.name]):
-        inner = width * 2**stage
-        outer = inner if basic else inner * EXPANSION
+        inner = width * 2**stage * backbone.inner
+        outer = width * 2**stage * (1 if basic else EXPANSION)
         for position in range(depth):
             before, side = side, _halved(side) if stage and not position else side
             if basic:

@@ -26,6 +26,7 @@ from ..results.cells import (
     shown_parts,
     verdict_text,
 )
+from ..results.gaps import gap_sentence, hides_numbers, rows_with_results
 from ..results.notes import table_notes
 from ..results.number_provenance import NumberProvenance
 from ..results.results import Results
@@ -60,21 +61,32 @@ def html_page(pairs: Sequence[tuple[Table, list[CellResult]]], results: Results)
     )
 
 
-def html_table(table: Table, cells: Sequence[CellResult], results: Results) -> str:
+def html_table(table: Table, cells: Sequence[CellResult], results: Results, *, folded: bool = False) -> str:
     """A section with a heading, one table a column group, and notes. Its numbers link to lines of `html_provenance`.
 
-    That list is separate because two tables of a page may share a number, and the page lists it once.
+    That list is separate because two tables of a page may share a number, and the page lists it once. With `folded`,
+    rows without a number of ours stand in a folded part, which has all rows; the sentence on them stands above it.
     """
-    name = f"table-{table.number}"
+    name, gap = f"table-{table.number}", gap_sentence(table, cells)
     lines = [f'<section id="{name}" aria-labelledby="{name}-title">']
     lines.append(f'<h2 id="{name}-title">Table {table.number}, scale {table.scale}: {escape(table.title)}</h2>')
+    whole: list[str] = []  # tables of which rows are left out
     for heading in table.headings:
-        lines += _heading(table, cells, heading)
-    lines += [
-        '<ul class="notes">',
-        *(f"<li>{_with_code(note)}</li>" for note in table_notes(table, cells, results)),
-        "</ul>",
-    ]
+        shown, of_shown = rows_with_results(table, cells, heading) if folded else (table, list(cells))
+        lines += _heading(shown, of_shown, heading) if shown.rows else []
+        whole += _heading(table, cells, heading) if hides_numbers(table, shown.rows, heading) else []
+    texts = [note for note in table_notes(table, cells, results) if not (folded and note == gap)]
+    notes = ['<ul class="notes">', *(f"<li>{_with_code(note)}</li>" for note in texts), "</ul>"]
+    if folded and gap:
+        lines.append(f'<p class="gap">{_with_code(gap)}</p>')
+    if whole:
+        empty = not any(result.seed_results.values for result in cells)  # then the notes have no table to stand under
+        summary = (
+            f"<summary>Table {table.number} with all rows of the paper{' and its notes' if empty else ''}</summary>"
+        )
+        lines += ["<details>", summary, *whole, *(notes if empty else []), "</details>", *([] if empty else notes)]
+    else:
+        lines += notes
     return "\n".join([*lines, "</section>"]) + "\n"
 
 

@@ -21,6 +21,7 @@ from ..results.cells import (
     shown_parts,
     verdict_text,
 )
+from ..results.gaps import hides_numbers, rows_with_results
 from ..results.notes import table_notes
 from ..results.results import Results
 
@@ -45,19 +46,32 @@ def escaped_note(note: str) -> str:
     )
 
 
-def markdown(table: Table, cells: list[CellResult], results: Results, *, provenance: bool = False) -> str:
+def markdown(
+    table: Table, cells: list[CellResult], results: Results, *, provenance: bool = False, folded: bool = False
+) -> str:
     """A heading, one markdown table a column heading, and below them the notes.
 
-    With `provenance` also a table of where each number comes from.
+    With `provenance` also a table of where each number comes from. With `folded`, rows without a number of ours stand
+    in a folded part, which has all rows.
     """
     lines = [f"### Table {table.number}, scale {table.scale}: {table.title}", ""]
+    whole: list[str] = []  # tables of which rows are left out
     for heading in table.headings:
-        lines += [f"**{escaped(heading)}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
+        shown, of_shown = rows_with_results(table, cells, heading) if folded else (table, cells)
+        lines += _heading(shown, of_shown, heading) if shown.rows else []
+        whole += _heading(table, cells, heading) if hides_numbers(table, shown.rows, heading) else []
+    if whole:
+        summary = f"<summary>Table {table.number} with all rows of the paper</summary>"
+        lines += ["<details>", summary, "", *whole, "</details>", ""]
     lines += [f"- {note if note in table.notes else escaped_note(note)}" for note in table_notes(table, cells, results)]
     if provenance:
         frame = provenance_frame(cells)
         lines += ["", _text(frame, left=len(frame.columns)) if len(frame) else "No number of ours yet."]
     return "\n".join(lines) + "\n"
+
+
+def _heading(table: Table, cells: list[CellResult], heading: str) -> list[str]:
+    return [f"**{escaped(heading)}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
 
 
 def heading_frame(table: Table, cells: list[CellResult], heading: str) -> pd.DataFrame:

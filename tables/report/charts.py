@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...pretrain.specs.run import PLUS
 from ..paper.table import Column, Part, Table
 from ..results.cells import CellResult
-from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, canvas, slug, wrapped
+from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, canvas, entitle, slug
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def panel_title(column: Column) -> str:
 def _panels(table: Table, cells: Sequence[CellResult]) -> dict[str, list[tuple[str, CellResult]]]:
     """Title -> labelled cells: one panel for each measured column, or one for all columns where the rows are few."""
     panels: dict[str, list[tuple[str, CellResult]]] = {}
-    for result in cells:
+    for result in _in_pairs(cells):
         if not is_measured(result.column) or not (result.cell.specs or result.cell.paper):
             continue
         name = panel_title(result.column)
@@ -61,6 +62,19 @@ def _panels(table: Table, cells: Sequence[CellResult]) -> dict[str, list[tuple[s
             label = _greek(f"{result.column.group}, {result.column.name}")
             panels.setdefault(f"Table {table.number}", []).append((label, result))
     return panels
+
+
+def _in_pairs(cells: Sequence[CellResult]) -> list[CellResult]:
+    """The cells with every "+" row after its plain row, and otherwise as printed."""
+    groups: dict[str, list[CellResult]] = {}
+    for result in cells:
+        groups.setdefault(result.row.method.removesuffix(PLUS) or result.row.label, []).append(result)
+    return [result for group in groups.values() for result in group]
+
+
+def is_plus(result: CellResult) -> bool:
+    """Whether a cell is of a method with CompMod."""
+    return any(spec.run.plus for spec in result.cell.specs) or result.row.method.endswith(PLUS)
 
 
 def _means(lines: LabelledCells) -> list[tuple[float, str]]:
@@ -74,23 +88,28 @@ def _papers(lines: LabelledCells) -> list[tuple[float, str]]:
 
 
 def _points(table: Table, title: str, lines: LabelledCells) -> Picture:
-    """One line for each row: ours as a disc with a bar of one sample standard deviation, the paper's as a diamond."""
-    with canvas(width=WIDTH_IN, height=LINE_IN * len(lines) + FRAME_IN) as drawing:
+    """One line a row with a number: ours as a disc with a bar of a sample standard deviation, the paper's as a diamond.
+
+    The marks of "+" are filled and its labels bold, those of the others hollow.
+    """
+    drawn = [line for line in lines if _means([line]) or _papers([line])]
+    with canvas(width=WIDTH_IN, height=LINE_IN * len(drawn) + FRAME_IN) as drawing:
         axis = drawing.figure.subplots()
-        for height, line in enumerate(lines):
+        for height, line in enumerate(drawn):
             (paper, _), *_ = [*_papers([line]), (None, "")]
             _mark(axis, height, line[1], paper)
-        axis.set_yticks(range(len(lines)), [label for label, _ in lines])
-        axis.set_ylim(len(lines) - 0.4, -0.6)
+        axis.set_yticks(range(len(drawn)), [label for label, _ in drawn])
+        for tick, (_, result) in zip(axis.get_yticklabels(), drawn, strict=True):
+            tick.set_fontweight("bold" if is_plus(result) else "normal")
+        axis.set_ylim(len(drawn) - 0.4, -0.6)
         axis.margins(x=0.08)
         axis.grid(visible=True)
         axis.tick_params(axis="y", length=0)
-        if all(label.isdigit() for label, _ in lines):
+        if all(label.isdigit() for label, _ in drawn):
             axis.set_ylabel("row of the table")
-        axis.set(
-            title=wrapped(title), xlabel="average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)"
-        )
-        _legend(drawing.figure, theirs=bool(_papers(lines)))
+        axis.set_xlabel("average precision" if lines[0][1].column.unit == "AP" else "accuracy (%)")
+        entitle(drawing.figure, title)
+        _legend(drawing.figure, drawn)
     whole = f"Table {table.number}"
     name = slug(title if title == whole else f"{whole} {title}")
     return Picture(name=name, title=title, alternative=describe_points(title, lines), content=drawing.content)
@@ -99,24 +118,35 @@ def _points(table: Table, title: str, lines: LabelledCells) -> Picture:
 def _mark(axis: Any, height: int, result: CellResult, paper: float | None) -> None:
     seed_results = result.seed_results
     if paper is not None:
-        axis.plot(paper, height, "D", ms=6, mfc="white", mec=VERMILION, mew=1.4, zorder=2)
+        axis.plot(paper, height, zorder=2, **_theirs(is_plus(result)))
     if paper is not None and seed_results.mean is not None:
         axis.plot([paper, seed_results.mean], [height, height], color=GREY, linewidth=0.8, zorder=1)
     if seed_results.mean is not None:
-        axis.errorbar(
-            seed_results.mean, height, xerr=seed_results.std, fmt="o", ms=4.5, color=BLUE, capsize=2.5, zorder=3
-        )
+        axis.errorbar(seed_results.mean, height, xerr=seed_results.std, capsize=2.5, zorder=3, **_ours(is_plus(result)))
 
 
-def _legend(figure: Any, *, theirs: bool) -> None:
+def _ours(plus: bool) -> dict[str, Any]:
+    return {"marker": "o", "ms": 5, "linewidth": 0, "elinewidth": 1.2} | _filled(BLUE, plus)
+
+
+def _theirs(plus: bool) -> dict[str, Any]:
+    return {"marker": "D", "ms": 5.5, "linewidth": 0} | _filled(VERMILION, plus)
+
+
+def _filled(colour: str, plus: bool) -> dict[str, Any]:
+    return {"color": colour, "mfc": colour if plus else "white", "mec": colour, "mew": 1.4}
+
+
+def _legend(figure: Any, lines: LabelledCells) -> None:
+    """The marks that occur: ours before theirs, plain before "+"."""
     from matplotlib.lines import Line2D
 
-    marks = [Line2D([], [], marker="o", ms=4.5, linewidth=1.2, color=BLUE)]
-    names = ["ours, mean ± standard deviation"]
-    if theirs:
-        marks.append(Line2D([], [], marker="D", ms=6, mfc="white", mec=VERMILION, mew=1.4, linewidth=0))
-        names.append("paper")
-    figure.legend(marks, names, loc="outside lower center", ncols=2, handletextpad=0.5, columnspacing=1.2)
+    marks, names = [], []
+    for whose, style, shown in (("ours", _ours, True), ("paper", _theirs, bool(_papers(lines)))):
+        for plus in sorted({is_plus(result) for _, result in lines}) if shown else ():
+            marks.append(Line2D([], [], **{key: value for key, value in style(plus).items() if key != "elinewidth"}))
+            names.append(f"{whose}, “+”" if plus else whose)
+    figure.legend(marks, names, loc="outside lower center", ncols=len(names), handletextpad=0.1, columnspacing=0.9)
 
 
 def describe_points(title: str, lines: LabelledCells) -> str:
@@ -179,7 +209,7 @@ def _heat_map(
         axis.invert_yaxis()
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
-        axis.set_title(title)
+        entitle(drawing.figure, title)
     text = describe_grid(title, rows, columns, values)
     name = f"table-{table.number}-{slug(whose)}"
     return Picture(name=name, title=title, alternative=text, content=drawing.content)

@@ -18,6 +18,7 @@ from ...pretrain.specs.methods import METHODS
 from ...pretrain.specs.run import PLUS, Precision, Run
 from ..build import TABLES, build_table
 from ..claims.checked_claims import CheckedClaim, check_claims, check_printed
+from ..claims.gains import Gain, gains
 from ..paper.table import Table
 from ..plan.cost import measured_rates
 from ..plan.plan import Plan, plan
@@ -29,6 +30,7 @@ from .charts import draw_charts, is_measured
 from .curves import by_panel, draw_training_curves, read_training_curves
 from .detections import detections
 from .figures import Picture, draw_views
+from .gain_charts import draw_gains
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,6 +73,8 @@ class TableSection:
     table: Table
     cells: tuple[CellResult, ...]
     pictures: tuple[Picture, ...]
+    gains: tuple[Gain, ...] = ()  # of its "+" rows
+    gain_pictures: tuple[Picture, ...] = ()
 
     @property
     def tally(self) -> Tally:
@@ -105,6 +109,16 @@ class Report:
         return Tally.of([result for section in self.sections for result in section.cells])
 
     @property
+    def gains(self) -> tuple[Gain, ...]:
+        """The gains of all sections."""
+        return tuple(gain for section in self.sections for gain in section.gains)
+
+    @property
+    def gain_pictures(self) -> tuple[Picture, ...]:
+        """What "+" changes, of all sections."""
+        return tuple(picture for section in self.sections for picture in section.gain_pictures)
+
+    @property
     def headline(self) -> str:
         """How far the tables are filled, in a sentence."""
         tally = self.tally
@@ -122,9 +136,7 @@ def report_on(tables: Sequence[Table], runs: Path) -> Report:
     """The report on these tables alone, which all have one scale."""
     results = Results(runs)
     pairs = [(table, tuple(cell_results(table, results))) for table in tables]
-    sections = tuple(
-        TableSection(table=table, cells=cells, pictures=draw_charts(table, cells)) for table, cells in pairs
-    )
+    sections = tuple(_section(table, cells) for table, cells in pairs)
     first = next((spec.run for table in tables for spec in table.specs if spec.run.epochs), None)
     return Report(
         scale=tables[0].scale,
@@ -136,6 +148,17 @@ def report_on(tables: Sequence[Table], runs: Path) -> Report:
         views=_views(first) if first and first.dataset == "digits" else None,
         meanings=tuple(_meanings(tables)),
         measurements=finished_measurements(((table.number, cell) for table, cells in pairs for cell in cells), results),
+    )
+
+
+def _section(table: Table, cells: tuple[CellResult, ...]) -> TableSection:
+    found = tuple(gains(cells))
+    return TableSection(
+        table=table,
+        cells=cells,
+        pictures=draw_charts(table, cells),
+        gains=found,
+        gain_pictures=draw_gains(table, found),
     )
 
 
@@ -204,10 +227,9 @@ def sample_views(run: Run) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]
     import torch
 
     from ...pretrain.data.load import load
-    from ...pretrain.specs.datasets import DATASETS
     from ...pretrain.views.augment import Views
 
-    dataset = DATASETS[run.dataset]
+    dataset = run.data
     images = load(run.dataset, "pretrain", Path())
     index = np.linspace(0, len(images) - 1, VIEWED).astype(np.int64)
     sources = images.pixels[index]

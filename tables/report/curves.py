@@ -16,13 +16,32 @@ from ...pretrain.files.stored_fields import LOGGED, check_fields
 from ...pretrain.files.stored_json import read_lines
 from ...pretrain.records.files import METRICS_FILE
 from ...pretrain.specs.run import PLUS, Run
-from .figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, slug, wrapped
+from .figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, entitle, slug
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PLAIN_STYLE: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 PLUS_STYLE: dict[str, Any] = {"color": VERMILION, "linestyle": (0, (5, 2))}
+AXIS_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 8.5}  # what a wide name has no room for beside the axis
+LOSSES = {  # what a method's loss is, as its file in pretrain/methods/ has it; nats where it is a logarithm to base e
+    "simclr": "InfoNCE (nats)",
+    "moco": "InfoNCE against the queue (nats)",
+    "cmc": "contrast of both halves (nats)",
+    "byol": "2 - 2 cos, both directions (0 to 8)",
+    "simsiam": "-cos to the other view (-1 to 1)",
+    "swav": "cross-entropy of codes (nats)",
+    "dcl": "contrastive loss (nats)",
+    "relic": "cross-entropy + penalty (nats)",
+    "ssl_hsic": "γ√HSIC(Z, Z) - HSIC(Z, Y)",
+    "icl_msr": "InfoNCE, unregularised (nats)",
+    "barlow_twins": "(C - identity)², weighted sum",
+    "vicreg": "weighted sum of three terms",
+    "w_mse": "2 - 2 cos, whitened (0 to 4)",
+    "supervised": "cross-entropy (nats)",
+    "mec": "-coding length an image",
+    "tcr": "-coding rate - alignment",
+}
 WINDOW_SHARE = 40  # a curve is averaged over a 1/40 of its points: long enough for the trend, short enough for kinks
 MOST_POINTS = 240  # of one line in a picture: more than its width in pixels can show
 FEW = 2  # of at most so many lines of one kind, the logged steps are shown too
@@ -62,13 +81,15 @@ def draw_training_curves(title: str, trainings: Sequence[TrainingCurves]) -> Pic
     """
     from matplotlib.lines import Line2D
 
-    with canvas(width=WIDTH_IN, height=3.6) as drawing:
+    with canvas(width=WIDTH_IN, height=3.8) as drawing:
         upper, lower = drawing.figure.subplots(2, 1, sharex=True)
         for training in trainings:
             alike = sum(other.run.plus == training.run.plus for other in trainings)
             _draw(upper, lower, training, faint=alike <= FEW)
-        upper.set(title=wrapped(title), ylabel="loss of the method")
-        lower.set(xlabel="epoch", ylabel="online 5-nn (%)")
+        entitle(drawing.figure, title)
+        upper.set_title(f"loss: {LOSSES.get(trainings[0].run.base_method, 'of the method')}", **AXIS_TITLE)
+        lower.set_title("5-nn accuracy (%)", **AXIS_TITLE)
+        lower.set_xlabel("epoch of pretraining")
         for axis in (upper, lower):
             axis.grid(visible=True)
         kinds = [plus for plus in (False, True) if any(training.run.plus is plus for training in trainings)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,21 +23,34 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-BLUE, VERMILION, GREY = (
-    "#0072B2",
-    "#D55E00",
-    "#595959",
-)  # the first two of Okabe and Ito; grey for axes and lines between points
+BLUE, VERMILION = "#0072b2", "#d55e00"  # of Okabe and Ito
+GREY = "#595959"  # of axes and of lines between points
+INK, GROUND = "#1b1f24", "#ffffff"  # of letters, and what they stand on
+DARK = {  # the same where the reader prefers a dark screen; ink and ground as in report.css
+    BLUE: "#56b4e9",  # Okabe and Ito's sky blue
+    VERMILION: "#ff9147",
+    GREY: "#a3abb3",
+    INK: "#e4e7ea",
+    GROUND: "#15181c",
+}
 WIDTH_IN = 3.5  # of most pictures: 336 CSS pixels, as wide as a phone, which then need not shrink it
-TITLE_LETTERS = 40  # in one line of the title of a picture
+TITLE_LETTERS = 44  # in one line of the title of a picture
 DPI = 150  # of PNG pictures
 MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 LOOK: dict[Any, Any] = {  # keys are names of matplotlib's settings
     "font.size": 8.5,
-    "axes.titlesize": 9.5,
+    "font.sans-serif": ["DejaVu Sans"],  # matplotlib's whole list in every letter's style is half of a picture
+    "figure.titlesize": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "text.color": INK,  # not black, which stays as it is: letters on the colours of a heat map
+    "axes.labelcolor": INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
     "axes.edgecolor": GREY,
+    "grid.color": GREY,
     "grid.alpha": 0.3,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -71,6 +85,24 @@ class Picture:
         return folder / self.file
 
 
+def _rules(light: str, dark: str) -> str:
+    """matplotlib writes colours into style attributes; a ground of letters is a path or a use of one, never a text."""
+    shapes = f'path[style*="fill: {light}"],use[style*="fill: {light}"]'
+    texts = "" if light == GROUND else f',text[style*="fill: {light}"]'
+    return f'{shapes}{texts}{{fill:{dark}!important}}[style*="stroke: {light}"]{{stroke:{dark}!important}}'
+
+
+_DARK_RULES = f"@media screen and (prefers-color-scheme:dark){{{''.join(map(_rules, DARK, DARK.values()))}}}".encode()
+
+
+_PLACES, _DIGITS = re.compile(rb' (?:d|x|y)="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
+
+
+def _shorter(place: re.Match[bytes]) -> bytes:
+    """Coordinates with two decimals in place of six: a hundredth of a point is not seen, and the file is smaller."""
+    return _DIGITS.sub(rb"\1", place[0])
+
+
 class Canvas:
     """A figure to draw on; `content` holds its file after `canvas` has closed."""
 
@@ -91,14 +123,18 @@ def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") 
         FigureCanvasAgg(drawing.figure)
         yield drawing
         file = io.BytesIO()
-        plain = {"Date": None} if form == "svg" else None  # a date would make equal pictures differ
+        # without a date and the like, equal data give equal files
+        plain = dict.fromkeys(("Date", "Creator", "Format", "Type")) if form == "svg" else None
         drawing.figure.savefig(file, format=form, dpi=DPI, metadata=plain)
         drawing.content = file.getvalue()
+        if form == "svg":
+            drawing.content = _PLACES.sub(_shorter, drawing.content)
+            drawing.content = drawing.content.replace(b"</style>", _DARK_RULES + b"</style>", 1)
 
 
-def wrapped(title: str) -> str:
-    """`title` in lines that fit the width of a picture."""
-    return textwrap.fill(title, TITLE_LETTERS)
+def entitle(figure: Figure, title: str) -> None:
+    """Write `title` above everything, in lines that fit the width of the picture."""
+    figure.suptitle(textwrap.fill(title, TITLE_LETTERS), x=0.01, ha="left")
 
 
 def slug(text: str) -> str:

@@ -22,7 +22,7 @@ def page(report: Report) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     styles = STYLES.read_text(encoding="utf-8")
     fragments = {
-        section.table.number: html_table(section.table, list(section.cells), report.results)
+        section.table.number: html_table(section.table, list(section.cells), report.results, folded=True)
         for section in report.sections
     }
     variables = {

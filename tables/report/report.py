@@ -47,8 +47,8 @@ def write_reports(
 
 def _write_markdown(report: Report, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = [picture for section in report.sections for picture in section.pictures] + list(report.curves)
-    pictures += report.detections
+    pictures = [picture for section in report.sections for picture in section.pictures]
+    pictures += [*report.gain_pictures, *report.curves, *report.detections]
     for picture in [*pictures, *([report.views] if report.views else [])]:
         picture.write(path.parent)
     write_whole(path, markdown_report(report).encode())
@@ -58,6 +58,9 @@ def _write_markdown(report: Report, path: Path) -> Path:
 def markdown_report(report: Report) -> str:
     """The whole report as markdown; its pictures are files beside it."""
     parts = [f"# {wording.title(report)}", f"{report.headline} {wording.subtitle(report)}"]
+    if report.gain_pictures:
+        parts += ["## What “+” changes", wording.gains_sentence(report), *map(_shown, report.gain_pictures)]
+        parts += [wording.gains_legend(report)]
     if report.claims or report.missing:
         parts += ["## Summary", _grid("table", wording.summary(report))]
         parts += ["\n".join(f"- {escaped_note(sentence)}" for sentence in wording.sentences(report))]
@@ -66,7 +69,7 @@ def markdown_report(report: Report) -> str:
     if report.claims:
         parts += ["## What the paper claims", wording.CLAIMS, _claims(report)]
     if report.curves:
-        parts += ["## Training curves", wording.CURVES, *map(_shown, report.curves)]
+        parts += ["## Training curves", wording.CURVES, wording.RISING, *map(_shown, report.curves)]
     if report.detections:
         parts += ["## Detections", SENTENCE]
         parts += [text for picture in report.detections for text in (f"**{escaped(picture.title)}**", _shown(picture))]
@@ -84,7 +87,7 @@ def markdown_report(report: Report) -> str:
 
 
 def _section(section: TableSection, report: Report) -> list[str]:
-    text = markdown(section.table, list(section.cells), report.results).replace("### ", "## ", 1)
+    text = markdown(section.table, list(section.cells), report.results, folded=True).replace("### ", "## ", 1)
     if not section.pictures:
         return [text]
     return [text, *map(_shown, section.pictures), wording.legend(section)]
@@ -95,16 +98,16 @@ def _shown(picture: Picture) -> str:
 
 
 def _claims(report: Report) -> str:
-    lines = [
-        (
-            f"**{theirs.claim.name}**: “{theirs.claim.sentence}” ({theirs.claim.where})",
-            wording.verdict_with_symbol(theirs.verdict),
-            wording.verdict_with_symbol(ours.verdict),
-            escaped_note(f"paper: {theirs.summary}. Ours: {ours.summary}."),
-        )
-        for theirs, ours in report.claims
-    ]
-    return _table(("claim", "on the paper's numbers", f"on ours, scale {report.scale}", "figures"), lines, numbers=())
+    """A line a claim, and folded below them what each says and its figures."""
+    lines, details = [], []
+    for theirs, ours in report.claims:
+        states = (wording.claim_state(ours), theirs.verdict)
+        lines.append((theirs.claim.name, *map(wording.verdict_with_symbol, states)))
+        figures = escaped_note(f"Read as: {theirs.claim.reading}. Ours: {ours.summary}. Paper: {theirs.summary}.")
+        details.append(f"- **{theirs.claim.name}**: “{theirs.claim.sentence}” ({theirs.claim.where}). {figures}")
+    table = _table(("claim", f"on ours, scale {report.scale}", "on the paper's numbers"), lines, numbers=())
+    folded = ["<details>", "<summary>The sentences, how they are read, and the figures</summary>", "", *details]
+    return "\n".join([table, "", *folded, "", "</details>"])
 
 
 def _finished(report: Report) -> str:

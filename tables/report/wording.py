@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from ...pretrain.recipes.scales import SHORT, Scale
+from ..claims.checked_claims import CheckedClaim
 from ..plan.plan import GIGABYTE, Plan, Step
 from ..plan.plan import counted as counted_steps
 from ..render.amounts import amount, duration, size
@@ -13,7 +16,7 @@ from ..results.cells import shown_parts
 from ..results.measurements import wall_time_s
 from ..results.number_provenance import NumberProvenance
 from ..results.verdict import CellVerdict
-from .charts import GRID_TABLE
+from .charts import GRID_TABLE, is_plus
 from .contents import Report, TableSection, Tally
 
 SYMBOLS: dict[str, str] = {  # shown beside the word, never instead of it
@@ -45,23 +48,43 @@ FINISHED_COLUMNS = (
     "its code",
 )
 CURVES = (
-    "Above, the loss of the method itself: a “+” line leaves CompMod's own terms out, so the two lines can be "
-    "compared, but losses of different methods cannot. Strong: a running mean; faint, where lines are few: logged "
-    "steps. Below, 5-nn accuracy while training, after every so many epochs."
+    "Above, over epochs of pretraining, the loss of the method itself, named with its unit or range. A “+” line leaves "
+    "CompMod's own terms out, so the two lines can be compared, but losses of different methods cannot. Strong: a "
+    "running mean; faint, where lines are few: logged steps. Below, 5-nn accuracy while training, after every so many "
+    "epochs."
+)
+RISING = (
+    "A loss that rises is no fault by itself: a “+” run lowers λ1·L_mcr too, which is not drawn (loss_mcr in "
+    "metrics.jsonl), and BYOL, MoCo, RELIC, SSL-HSIC, MEC and SwAV measure theirs against targets, such as a slow copy "
+    "of the network or a queue of its outputs, that move while they train."
 )
 CLAIMS = (
-    "Every sentence of the paper that compares numbers of its tables, checked twice: on the numbers that the paper "
-    "prints, and on ours over seeds (Welch's intervals, 95 %). One seed decides nothing."
+    "Every sentence of the paper that compares numbers of its tables, checked twice: on ours over seeds (Welch's "
+    "intervals, 95 %), and on the numbers that the paper prints. One seed decides nothing. A line opens to the "
+    "sentence, how it is read, and the figures."
 )
+PAIRS = "Every “+” row stands under its plain row, in bold with filled marks. "
 POINTS = (
-    "Blue discs: ours, with a bar of one sample standard deviation on either side where there are two seeds or more. "
-    "Vermilion diamonds: the paper's numbers, which come without a deviation. A grey line joins the two. The axes do "
-    "not start at zero."
+    "Blue discs: ours, with a bar of one sample "
+    "standard deviation on either side where there are two seeds or more. Vermilion diamonds: the paper's numbers, "
+    "which come without a deviation. A grey line joins the two. The axes do not start at zero."
 )
 BESIDE = (
-    "Discs: ours, with a bar of one sample standard deviation on either side where there are two seeds or more. Ours "
-    "are not of the paper's data, so its numbers are not drawn beside them. The axes do not start at zero."
+    "Discs: ours, with a bar of one sample "
+    "standard deviation on either side where there are two seeds or more. Ours are not of the paper's data, so its "
+    "numbers are not drawn beside them. The axes do not start at zero."
 )
+GAINS = (
+    "Discs: our “+” row less its plain row, the mean over the seeds that both have; both runs of a seed start from "
+    "the same weights and see the same views. Bars: the 95 % interval of this mean over seeds (Student's, of the "
+    "differences). Right of the line, “+” is higher. The paper's differences come without an interval. The claims "
+    "further down take the two rows as independent samples (Welch), so a claim can be open where a bar here is not."
+)
+GAIN_SCALES: dict[Scale, str] = {
+    "paper": "",
+    "short": f" Ours are of scale short, 1/{SHORT} of the paper's epochs.",
+    "demo": " Ours are of digits and a small network; the paper's, of other data, are crosses for orientation alone.",
+}
 GRID = "Lighter is better; “not run” marks a gap. The two grids share a colour scale where they are of the same data."
 ALIKE = "These numbers are not of the paper's data, so each grid has a colour scale of its own."
 FINISHED = (
@@ -70,6 +93,7 @@ FINISHED = (
 )
 
 
+CLAIM_STATES = ("confirmed", "refuted", "inconclusive", "not run")
 PORTRAIT_COLUMNS = 12  # of numbers that fit on an A4 page in portrait
 
 
@@ -112,12 +136,34 @@ def _tallied(tally: Tally) -> tuple[str, ...]:
     return (f"{tally.filled} of {tally.wanted}", str(tally.complete), *judged, str(tally.cited), str(tally.stale))
 
 
+def gains_sentence(report: Report) -> str:
+    """How many gains there are and where their intervals lie; nothing that one seed cannot tell."""
+    states = Counter(gain.state for gain in report.gains)
+    few = sum(gain.few for gain in report.gains)
+    compared = counted(len(report.gains), "comparison")
+    if few == len(report.gains):
+        return f"{compared} of ours, of one seed only. One seed gives no interval, so nothing is decided."
+    alone = f", {few} of them for want of a second seed" if few else ""
+    return (
+        f"{compared} of ours: the interval lies above zero in {states['higher']}, below it in {states['lower']}; "
+        f"{states['inconclusive']} inconclusive{alone}."
+    )
+
+
+def gains_legend(report: Report) -> str:
+    """How to read the pictures of gains."""
+    marks = {mark for gain in report.gains for mark in gain.marks}
+    stale = f" {' and '.join(sorted(marks))}: as under the tables." if marks else ""
+    return GAINS + GAIN_SCALES[report.scale] + stale
+
+
 def legend(section: TableSection) -> str:
     """How to read the pictures of a table."""
     compared = any("difference" in column.parts for column in section.table.columns)
     if section.table.number == GRID_TABLE:
         return GRID + ("" if compared else f" {ALIKE}")
-    return POINTS if compared else BESIDE
+    both = len({is_plus(result) for result in section.cells if result.cell.specs}) > 1
+    return (PAIRS if both else "") + (POINTS if compared else BESIDE)
 
 
 def wide(section: TableSection) -> bool:
@@ -133,9 +179,9 @@ def sentences(report: Report) -> list[str]:
     """The summary in sentences: claims, what is missing, what is stale or damaged."""
     texts = []
     for whose, position in (("the paper's own numbers", 0), ("ours", 1)):
-        verdicts = [pair[position].verdict for pair in report.claims]
+        verdicts = [claim_state(pair[position]) for pair in report.claims]
         if verdicts:
-            parts = [f"{verdicts.count(name)} {name}" for name in ("confirmed", "refuted", "inconclusive")]
+            parts = [f"{verdicts.count(name)} {name}" for name in CLAIM_STATES if name in verdicts]
             texts.append(f"Of {len(verdicts)} claims on {whose}: {', '.join(parts)}.")
     if report.missing:
         texts.append(missing_sentence(report.missing))
@@ -145,6 +191,11 @@ def sentences(report: Report) -> list[str]:
     if report.damaged:
         texts.append(f"{counted(len(report.damaged), 'damaged file')}, listed at the end.")
     return texts
+
+
+def claim_state(claim: CheckedClaim) -> str:
+    """Its verdict, or "not run" where no comparison has its numbers."""
+    return claim.verdict if claim.compared else "not run"
 
 
 def missing_sentence(plan: Plan) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ...pretrain.recipes.presets import recipes
 from ...pretrain.recipes.recipe import UNVERIFIED
-from ...pretrain.specs.datasets import DATASETS
+from ...pretrain.specs.datasets import known
 from ...pretrain.specs.methods import METHODS
 from ..paper.table import Table
 from .cells import NAMED, STALE, UNKNOWN, CellResult
 from .comparability import condition_warnings, content_warnings
+from .gaps import gap_sentence
 from .results import Results
 from .verdict import method_note
 
@@ -44,17 +45,18 @@ def _gaps(table: Table, cells: Sequence[CellResult]) -> Iterator[str]:
     """Which rows have no runs and why, and what filling the table costs."""
     for reason in dict.fromkeys(result.cell.why_empty for result in cells if result.cell.why_empty):
         yield f"not run, {reason}: {_rows(result for result in cells if result.cell.why_empty == reason)}."
-    if any(state != "done" for result in cells for state in result.seed_results.states):
-        yield f"To fill it: `compmod table {table.number} --scale {table.scale} --run`; {table.cost}."
+    if sentence := gap_sentence(table, cells):
+        yield sentence
 
 
 def _unverified(table: Table) -> Iterator[str]:
     """Which methods have no recipe of their own for the data set that they are trained on here."""
-    pairs = dict.fromkeys((spec.run.base_method, spec.run.dataset) for spec in table.specs)
+    runs = [spec.run for spec in table.specs if spec.run.kind != "import"]
+    pairs = dict.fromkeys((run.base_method, run.dataset, run.own) for run in runs)
     named = [
-        f"{METHODS[method].label} on {DATASETS[dataset].label}"
-        for method, dataset in pairs
-        if not recipes(method, dataset)[""].verified
+        f"{METHODS[method].label} on {own.entry(dataset).label if own else known(dataset).label}"
+        for method, dataset, own in pairs
+        if not recipes(method, dataset, own)[""].verified
     ]
     if named:
         yield f"Recipe {UNVERIFIED}: {', '.join(named)}."

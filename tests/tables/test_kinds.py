@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.specs.imported import Imported
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Work
 from compmod.pretrain.specs.run import KINDS, Device, Kind, Run
 from compmod.tables.build import TABLES, build_table
@@ -17,11 +18,13 @@ from compmod.transfer.spec import Detection, Detector
 CIFAR = Run(method="simclr", dataset="cifar10", epochs=3, batch_size=512)
 DIGITS = replace(CIFAR, dataset="digits", batch_size=100, train_images=250)
 LARGE = preset("byol", "imagenet")
+THEIRS = Imported(dataset="cifar10", weights="a" * 64)
 EVERY: list[tuple[Work, Kind, str, Device, int]] = [
     (CIFAR, "pretraining", "pretraining", "gpu", 3 * 97),  # 50,000 images, the incomplete batch left out
     (DIGITS, "pretraining", "pretraining", "cpu", 3 * 2),
     (replace(DIGITS, epochs=0), "pretraining", "pretraining", "cpu", 0),
     (replace(CIFAR, dataset="stl10"), "pretraining", "pretraining", "gpu", 3 * 205),  # with 100,000 unlabelled images
+    (THEIRS, "import", "import", "gpu", 0),
     (Evaluation(run=CIFAR), "probes", "probes", "gpu", 0),
     (FineTuning(run=DIGITS, epochs=2, batch_size=100), "linear", "linear", "cpu", 2 * 3),
     (FineTuning(run=LARGE, share=0.01, epochs=20), "linear", "linear on 1 %", "gpu", 20 * 51),
@@ -60,9 +63,9 @@ def test_what_performs_a_kind_is_named_by_module_and_function() -> None:
 
 @pytest.mark.parametrize("spec", [spec for spec, *_ in EVERY], ids=lambda spec: spec.digest)
 def test_the_run_of_a_run_is_itself(spec: Work) -> None:
-    assert spec.run is (spec if spec.kind == "pretraining" else spec.run)
+    assert spec.run is (spec if isinstance(spec, Run) else spec.run)
     assert spec.run.run is spec.run
-    assert spec.run.kind == "pretraining"
+    assert spec.run.kind == ("import" if spec is THEIRS else "pretraining")
 
 
 @pytest.mark.parametrize("number", list(TABLES))

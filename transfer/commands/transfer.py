@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ...pretrain.commands.options import CheckpointMinutesOption, DeviceOption, Folder, RunsOption, WorkersOption
+from ...pretrain.commands.options import (
+    CheckpointMinutesOption,
+    DeviceOption,
+    Folder,
+    LoggerOption,
+    RunsOption,
+    WorkersOption,
+)
 from ...pretrain.commands.parsing import resumable
 from ...pretrain.commands.results import print_results
 from ...pretrain.records.record import Record
 from ...pretrain.runtime.launch import launch_of
 from ...pretrain.specs.fields import Range
-from ...pretrain.specs.run import Run
+from ...pretrain.specs.run import Run, Stem
 from ...pretrain.training.session import Session, resolve_device
 from ..spec import COCO, SCENES, Detection, ScheduleName, detector
 
@@ -25,15 +32,13 @@ if TYPE_CHECKING:
     from ...pretrain.specs.run import Backbone
     from ..data.coco import Split
 
-Stem = Literal["small", "small-pool", "large"]
-
 
 @resumable
 def transfer_command(
     source: Annotated[
         Positional[Path],
         arg(
-            help="folder of a finished run, or a file of weights: torchvision's names, or R-50.pkl",
+            help="folder of a finished run, or a file of weights that others trained, also R-50.pkl",
             metavar="RUN_DIR|FILE",
         ),
     ],
@@ -56,6 +61,7 @@ def transfer_command(
     device: DeviceOption = "auto",
     checkpoint_minutes: CheckpointMinutesOption = Session.checkpoint_minutes,
     workers: WorkersOption = Session.workers,
+    logger: LoggerOption = Session.logger,
 ) -> None:
     """Fine-tune Mask R-CNN on a trunk; print box and mask AP; the same command resumes a stopped fine-tuning."""
     from ..data.coco import read_folder
@@ -77,7 +83,7 @@ def transfer_command(
         _start(gpus, sys.argv[1:])
     from ..fine_tune import transfer
 
-    session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers)
+    session = Session(device=device, checkpoint_minutes=checkpoint_minutes, workers=workers, logger=logger)
     done = transfer(runs, spec, coco or Path(), session, source if digest else None)
     if launch_of(os.environ).rank == 0:
         print_results(done.path, done.results or {})
@@ -102,7 +108,8 @@ def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path
         raise ValueError(f"no run or weights at {source}; expected the folder of a run, or a file of weights")
     import hashlib
 
-    from ..weights.read import read_weights, recognised
+    from ...pretrain.weights.recognise import recognised
+    from ..weights.read import read_weights
 
     run = foreign_run(recognised(read_weights(source), stem), seed)
     return runs, run, hashlib.sha256(source.read_bytes()).hexdigest()

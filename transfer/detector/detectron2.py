@@ -54,7 +54,7 @@ def load() -> None:
     if importlib.util.find_spec("detectron2._C") is None:  # compiled; nothing that is used here calls into it
         sys.modules["detectron2._C"] = types.ModuleType("detectron2._C")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)  # fvcore's losses
+        warnings.filterwarnings("ignore", "`torch.jit.script` is")  # fvcore's losses; its class depends on torch
         for module in MODULES.values():
             importlib.import_module(module)
     anchor_generator = importlib.import_module("detectron2.modeling.anchor_generator")

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from ...pretrain.runtime.randomness import generator
-from ...pretrain.specs.datasets import DATASETS
 from ..spec import Detection, Detector
 from ..weights.convert import Converted, load_trunk
 from .detectron2 import layers, modeling
@@ -52,7 +51,7 @@ def pixel_statistics(spec: Detection) -> tuple[tuple[float, ...], tuple[float, .
     """Mean and deviation of each channel in 0 to 255: what the trunk was pretrained with."""
     if spec.detector.pixels == "msra":
         return MSRA_MEAN, (1.0, 1.0, 1.0)
-    dataset = DATASETS[spec.run.dataset]
+    dataset = spec.run.data
     mean, std = (tuple(round(LEVELS * value, 3) for value in values) for values in (dataset.mean, dataset.std))
     return mean, std
 

@@ -22,10 +22,10 @@ STAGES = ("res2", "res3", "res4", "res5")
 class SmallStem(layers.CNNBlockBase):  # type: ignore[misc]  # Detectron2 carries no types
     """A 3 x 3 convolution of stride 1, norm and ReLU, with or without max-pool."""
 
-    def __init__(self, width: int, norm: str, *, pool: bool) -> None:
+    def __init__(self, width: int, norm: str, *, pool: bool, padding: int = 1) -> None:
         super().__init__(3, width, 2 if pool else 1)
         normalisation = layers.get_norm(norm, width)
-        self.conv1 = layers.Conv2d(3, width, kernel_size=3, padding=1, bias=False, norm=normalisation)
+        self.conv1 = layers.Conv2d(3, width, kernel_size=3, padding=padding, bias=False, norm=normalisation)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +50,8 @@ def build_trunk(
     if spec.stem == "large":
         stem = resnet.BasicStem(in_channels=3, out_channels=spec.width, norm=norm)
     else:
-        stem = SmallStem(spec.width, norm, pool=spec.stem == "small-pool")
+        padding = 2 if spec.stem == "small-padded" else 1
+        stem = SmallStem(spec.width, norm, pool=spec.stem == "small-pool", padding=padding)
     stages = [_stage(ours, stage, norm, stride_in_1x1) for stage in range(1, 5)]
     return resnet.ResNet(stem, stages, out_features=list(features), freeze_at=freeze_at)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...pretrain.data.cifar_stl import ArraysOnly
-from .convert import few
+from ...pretrain.weights.read import few
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...pretrain.weights.read import few
+
 PARTS = ("stem", "res2", "res3", "res4", "res5")
 
 DROPPED = {  # pattern of a name -> why Detectron2 has no use for it
@@ -93,8 +95,3 @@ def _load(module: nn.Module, weights: dict[str, Tensor], part: str, fresh: tuple
     with torch.no_grad():
         for name, tensor in weights.items():
             wanted[name].copy_(tensor)
-
-
-def few(names: list[str]) -> str:
-    """The first five, and how many more."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -409,6 +409,15 @@ def test_without_torchvisions_decoder_the_pixels_are_the_same(tmp_path: Path, mo
     assert np.array_equal(tensor(path), expected)
 
 
+def test_torchvisions_decoder_comes_without_its_modules_and_else_with_them() -> None:
+    """They take seconds to import. Where the library is not where it was, they still bring it."""
+    names = "import sys; from compmod.pretrain.data import decode"
+    for before, imported in (("", False), ("; decode._LIBRARY = 'absent'", True)):
+        code = f"{names}{before}; print(decode._jpeg_decoder() is not None, 'torchvision' in sys.modules)"
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert found == ["True", str(imported)]
+
+
 def test_torchvisions_decoder_is_called_with_its_own_number_of_rgb() -> None:
     assert ImageReadMode.RGB.value == decode._RGB
 

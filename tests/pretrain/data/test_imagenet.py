@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from compmod.pretrain.data import imagenet as large_images
 from compmod.pretrain.data.class_names import CLASS_NAMES
-from compmod.pretrain.data.download import download
 from compmod.pretrain.data.imagenet import Files, load_files
 from compmod.pretrain.data.images import subset, validation_split
-from compmod.pretrain.data.inventory import describe
+from compmod.pretrain.data.inventory import describe, download
 from compmod.pretrain.data.load import load
 from compmod.pretrain.specs.datasets import DATASETS
 from paths import SAMPLES

@@ -21,6 +21,7 @@ from compmod.pretrain.specs.performers import PERFORMS
 from compmod.pretrain.specs.run import KINDS, Run
 from compmod.pretrain.specs.spec import Spec
 from compmod.transfer.spec import Detection, detector
+from copied_sources import copied_sources, forget_sources
 
 RUN = Run(method="simclr", dataset="cifar10")
 PLUS = Run(method="simclr+", dataset="cifar10")
@@ -40,15 +41,9 @@ print(*sorted(name for name in sys.modules if name.startswith("compmod.")))
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    _forget()
+    forget_sources()
     yield
-    _forget()
-
-
-def _forget() -> None:
-    for cached in (source._path, source._text, source._imported, source._definitions, source._hashes, source._named):
-        cached.cache_clear()
-    source.remember_sources.cache_clear()
+    forget_sources()
 
 
 def _declared(path: Path) -> dict[str, str]:
@@ -185,7 +180,7 @@ def test_a_measurement_depends_on_its_own_files_and_its_run_on_none_of_them() ->
 def test_another_setting_of_the_data_set_makes_its_numbers_stale_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = {run: fingerprint(run) for run in (RUN, DIGITS)}
     monkeypatch.setitem(DATASETS, "cifar10", replace(DATASETS["cifar10"], mean=(0.5, 0.5, 0.5)))
-    _forget()
+    forget_sources()
     assert changed(recorded[RUN], RUN) == ("DATASETS[cifar10]",)
     assert changed(recorded[DIGITS], DIGITS) == ()
 
@@ -194,7 +189,7 @@ def test_another_method_or_data_set_makes_nothing_stale(monkeypatch: pytest.Monk
     recorded = fingerprint(RUN)
     monkeypatch.setitem(METHODS, "other", Entry(label="Other", source="a test", code="simclr.SimCLR"))
     monkeypatch.setitem(DATASETS, "other", replace(DATASETS["cifar10"], name="other"))
-    _forget()
+    forget_sources()
     assert changed(recorded, RUN) == ()
 
 
@@ -215,7 +210,7 @@ def test_a_method_of_another_package_counts_with_what_it_imports(
     recorded = fingerprint(run)
     assert {"theirs/method.py", "theirs/loss.py", "pretrain/methods/simclr.py"} <= set(files_of(run))
     (package / "loss.py").write_text("def loss(x): return -x\n")
-    _forget()
+    forget_sources()
     assert changed(recorded, run) == ("theirs/loss.py",)
 
 
@@ -246,21 +241,17 @@ def test_of_two_definitions_of_one_name_each_counts() -> None:
             assert changed(fingerprint(spec) | {name: part}, spec) != ()
 
 
-def test_a_definition_moved_to_another_file_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_definition_moved_to_another_file_is_the_same(tmp_path: Path) -> None:
     recorded = fingerprint(RUN)
-    for path in PACKAGE.rglob("pretrain/**/*.py"):
-        copy = tmp_path / path.relative_to(PACKAGE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(path.read_text())
-    views, trainer = tmp_path / "pretrain" / "views" / "augment.py", tmp_path / "pretrain" / "trainer.py"
-    trainer.write_text(trainer.read_text() + views.read_text().partition("from __future__ import annotations")[2])
-    views.write_text("from ..trainer import Views as Views\n")
-    monkeypatch.setattr(source, "PACKAGE", tmp_path)
-    _forget()
-    assert changed(recorded, RUN) == ()
-    trainer.write_text(trainer.read_text().replace("BLUR_SHARE =", "BLUR_SHARE = 2 *"))
-    _forget()
-    assert changed(recorded, RUN) == ("pretrain/trainer.py",)
+    views = PACKAGE / "pretrain" / "views" / "augment.py"
+    head, marker, moved = views.read_text().partition("from __future__ import annotations")
+    with copied_sources(tmp_path) as edit:
+        edit("pretrain/views/augment.py", head + marker + moved, "from ..trainer import Views as Views\n")
+        trainer = (tmp_path / "pretrain" / "trainer.py").read_text()
+        edit("pretrain/trainer.py", trainer, trainer + moved)
+        assert changed(recorded, RUN) == ()
+        edit("pretrain/trainer.py", "BLUR_SHARE =", "BLUR_SHARE = 2 *")
+        assert changed(recorded, RUN) == ("pretrain/trainer.py",)
 
 
 def test_a_fingerprint_given_away_is_a_copy() -> None:

@@ -218,7 +218,7 @@ FIELDS = [(kind, field.name) for kind in CLASSES for field in dataclasses.fields
 
 @pytest.mark.parametrize("kind, name", FIELDS, ids=[f"{kind.__name__}.{name}" for kind, name in FIELDS])
 def test_every_number_of_every_spec_declares_its_range(kind: type[Any], name: str) -> None:
-    if (kind, name) != (Run, "options"):  # whose ranges the methods declare
+    if not (issubclass(kind, Run) and name == "options"):  # whose ranges the methods declare
         hint = get_type_hints(kind, include_extras=True)[name]
         assert has_range(hint), f"{kind.__name__}.{name} needs a Range"
 

@@ -15,8 +15,10 @@ from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Comprehensive, Optimizer, Run
 from compmod.pretrain.trainer import Trainer, train
 from compmod.pretrain.training.divergence import NonFiniteLoss, diverged
+from compmod.pretrain.training.interruption import Stop
 from compmod.pretrain.training.session import Session
 from compmod.slurm.task.failures import classify
+from process_group import group_of_one_process
 from small_runs import SAMPLES, small
 
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
@@ -109,6 +111,20 @@ def test_whitening_rows_without_a_cholesky_factor_gives_nan_and_raises_nothing()
     torch.testing.assert_close(found[:8], whiten(rows, 8), rtol=0, atol=0)
     assert found[8:].isnan().all()
     found.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_the_first_of_several_processes_raises_nothing_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only it comes to a checkpoint that is due by time; a signal is known to all."""
+    poison(monkeypatch, float("nan"))
+    run = tiny("simclr")
+    with group_of_one_process(2):
+        images, _ = trainer._images(run, tmp_path)
+        training = Trainer(Record(tmp_path, run), run, images, tmp_path, SAVING, Stop())
+        training._save_or_stop(due=False)
+        assert not training.checkpoints.exists()
+        monkeypatch.setattr(training.shared_stop, "asked", lambda *, last: True)
+        with pytest.raises(NonFiniteLoss, match="the weights became NaN"):
+            training._save_or_stop(due=False)
 
 
 def test_the_error_names_the_newest_checkpoint_if_there_is_one(tmp_path: Path) -> None:

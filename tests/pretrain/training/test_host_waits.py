@@ -17,7 +17,9 @@ from compmod.pretrain.runtime.copies import HostCopy, send
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Augmentation, Run
 from compmod.pretrain.trainer import Trainer
+from compmod.pretrain.training.divergence import NonFiniteLoss
 from compmod.pretrain.training.interruption import Stop
+from compmod.pretrain.training.monitor import Monitor
 from compmod.pretrain.training.session import Session
 from host_waits import DEVICE, Waits, no_waits
 from small_runs import small
@@ -67,14 +69,46 @@ def test_no_step_waits_for_the_device(
             watch.may_wait = False
             training._train_step(batch)
             training._after_step()
+            watch.steps += 1
         watch.may_wait = True
     trained = [*training.objective.psi.values(), *training.objective.xi]
     assert all(parameter.grad is not None and parameter.grad.device == DEVICE for parameter in trained)
     assert watch.sent >= 2 * (STEPS - 1)
-    assert watch.fetched == STEPS + STEPS // 2  # sums to log, and the flag that losses are finite
+    assert watch.fetched == 2 * STEPS  # sums to log, and the flag that losses are finite
     assert training.step == STEPS
     lines = [json.loads(line) for line in (training.record.path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_divergence_ends_every_process_at_the_same_step_whenever_its_copies_arrive(
+    arrives: bool, trainer: Callable[[Run], Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that raised first would leave the others waiting for it."""
+
+    class Copy:
+        def __init__(self, tensor: Tensor) -> None:
+            self.sent_at = training.step
+
+        def arrived(self) -> bool:
+            return arrives
+
+        def values(self) -> Tensor:
+            return torch.tensor(self.sent_at < 6)
+
+    training = trainer(small("simclr"))
+    training.good = torch.tensor(4)
+    training.monitor = Monitor(training.record, training.run, 0, 10, quiet=True)
+    monkeypatch.setattr("compmod.pretrain.trainer.CHECKED_EVERY", 3)
+    monkeypatch.setattr("compmod.pretrain.runtime.copies.HostCopy", Copy)
+    monkeypatch.setattr(training, "_log", lambda: None)
+
+    def go_on() -> None:
+        for training.step in range(1, 10):
+            training._after_step()
+
+    with training.monitor, pytest.raises(NonFiniteLoss, match="at or before step 9 of"):
+        go_on()
 
 
 WAITS: dict[str, Callable[[Tensor], object]] = {

@@ -9,7 +9,6 @@ import pytest
 import torch
 from compmod.pretrain.records.files import METRICS_FILE
 from compmod.pretrain.records.record import Record
-from compmod.pretrain.runtime import copies
 from compmod.pretrain.runtime.copies import Flag
 from compmod.pretrain.training.averages import Averages, Means
 from compmod.pretrain.training.monitor import Monitor
@@ -82,16 +81,6 @@ def test_means_are_those_of_the_steps_since_the_last_ones() -> None:
 
 def test_on_the_cpu_a_flag_is_seen_at_once() -> None:
     flag = Flag(CPU)
-    assert flag.seen(send=True)
+    assert flag.seen()
     flag.value &= False
-    assert not flag.seen(send=True)
-
-
-def test_a_flag_that_is_on_its_way_is_seen_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    flag, arrived = Flag(CPU), False
-    monkeypatch.setattr(copies.HostCopy, "arrived", lambda copy: arrived)
-    flag.value &= False
-    assert flag.seen(send=True)
-    assert flag.seen(send=False)
-    arrived = True
-    assert not flag.seen(send=False)
+    assert not flag.seen()

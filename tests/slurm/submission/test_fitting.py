@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from compmod.slurm.submission.fitting import WAYS_OUT, fitting
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.task import Task
 from compmod.tables.build import build_table
-from compmod.tables.plan import memory
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.memory import GIBIBYTE, Demand, total_gib
 from compmod.tables.plan.plan import Plan, lacking
+from counted_memory import count_by
 from one_cell_tables import tiny_run
 from printing_slurm import PrintingSlurm
 
@@ -27,18 +26,11 @@ BIG = Cluster(name="big", gpus_per_node=8, gpu_memory_gb=80)
 @pytest.fixture(autouse=True)
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Demand]:
     """No figure is known, and a sample of any batch takes an eighth of a GiB, recomputed a sixteenth."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(memory, "SHIPPED", tmp_path / "none.json")
-    asked: list[Demand] = []
 
-    def count(demands: Iterable[Demand]) -> Iterator[tuple[Demand, int | None]]:
-        for demand in demands:
-            asked.append(demand)
-            share = demand.run.batch_size // demand.processes
-            yield demand, share * GIBIBYTE // (16 if demand.recompute else 8)
+    def count(demand: Demand) -> int:
+        return demand.run.batch_size // demand.processes * GIBIBYTE // (16 if demand.recompute else 8)
 
-    monkeypatch.setattr(memory, "_count", count)
-    return asked
+    return count_by(count, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -109,6 +101,12 @@ def test_recomputation_is_what_is_compared_where_it_is_asked_for(plan: Plan) -> 
     assert max(step.memory_gib for step in found.steps) == total_gib(32 * GIBIBYTE, 8)
 
 
+def test_loggers_reach_every_task(plan: Plan) -> None:
+    jobs = arrange(plan, BIG, wish=Wish(logger=("none",))).jobs
+    assert len({job.kind for job in jobs}) > 1
+    assert {job.logger for job in jobs} == {("none",)}
+
+
 def test_recomputation_reaches_the_tasks_of_pretrainings_and_their_time_limits(plan: Plan) -> None:
     plain, again = (arrange(plan, BIG, wish=Wish(recompute=recompute)).jobs for recompute in (False, True))
     assert {job.recompute for job in plain} == {False}
@@ -134,17 +132,17 @@ def test_the_check_of_an_entry_tells_what_its_gpus_are_too_small_for() -> None:
     assert "gpu_memory_gb is not set" in _memory(replace(BIG, gpu_memory_gb=0)).message
 
 
-def test_a_task_from_before_recomputation_still_starts(tmp_path: Path) -> None:
+def test_a_task_from_before_recomputation_and_loggers_still_starts(tmp_path: Path) -> None:
     task = Task.of(tiny_run(), tmp_path, tmp_path)
-    fields = {name: value for name, value in vars(task).items() if name != "recompute"}
+    fields = {name: value for name, value in vars(task).items() if name not in ("recompute", "logger")}
     assert Task.from_fields(fields, "here") == task
 
 
 def test_a_task_trains_with_what_its_submission_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr("compmod.slurm.task.task.reproduce", lambda *arguments, recompute: asked.append(recompute))
-    task = Task.of(tiny_run(), tmp_path, tmp_path, recompute=True)
+    monkeypatch.setattr("compmod.slurm.task.task.reproduce", lambda *arguments, **asks: asked.append(asks))
+    task = Task.of(tiny_run(), tmp_path, tmp_path, recompute=True, logger="none")
     from compmod.pretrain.records.record import Record
 
     task._work(Record(tmp_path, task.decoded()), 0)
-    assert asked == [True]
+    assert asked == [{"recompute": True, "logger": ("none",)}]

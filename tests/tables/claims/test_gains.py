@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.specs.datasets import DATASETS
+from compmod.tables.build import build_table
 from compmod.tables.claims.gains import Gain, gain_sentences, gains
 from compmod.tables.commands.demo import demo_table, run_demo
 from compmod.tables.results.cells import cell_results
@@ -86,9 +87,11 @@ def test_the_words_of_the_page_are_those_of_the_table_in_it() -> None:
     [
         ((50.0, 50.2, 49.9), (60.0, 60.1, 59.8), "higher"),
         ((60.0, 60.1, 59.8), (50.0, 50.2, 49.9), "lower"),
-        ((50.0, 60.0, 40.0), (52.0, 62.0, 43.0), "inconclusive"),
-        ((50.0,), (60.0, 60.1), "inconclusive"),
+        ((50.0, 60.0, 40.0), (52.0, 62.0, 43.0), "higher"),  # of every seed, though the seeds differ by more
+        ((50.0, 50.2, 49.9), (52.0, 51.0, 49.0), "inconclusive"),
+        ((50.0,), (60.0,), "inconclusive"),
         ((50.0, 50.0), (60.0, 60.0), "inconclusive"),  # equal seeds: no spread to judge by
+        ((50.2, 50.1), (60.2, 60.1), "inconclusive"),  # nor equal differences, whatever their last bits
     ],
 )
 def test_several_seeds_are_judged_by_their_spread(
@@ -103,3 +106,30 @@ def test_gains_are_of_our_columns_alone(tmp_path: Path, finish: Any) -> None:
     assert [(gain.label, gain.column) for gain in found] == [
         (label, column) for label in ("SimCLR", "BYOL") for column in ("linear", "5-nn")
     ]
+
+
+def test_the_interval_is_students_of_the_differences_seed_by_seed() -> None:
+    gain = Gain("BYOL", "linear", (50.0, 60.0, 40.0), (52.0, 62.0, 43.0))
+    assert gain.difference == pytest.approx(7 / 3)
+    assert gain.half_width == pytest.approx(4.302653 / 3)  # t of 2 degrees of freedom; deviation 1 / sqrt(3)
+
+
+def test_only_seeds_that_both_rows_have_are_compared(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1, seeds=3)
+    plain, plus = (next(row for row in table.rows if row.label == label) for label in ("BYOL", "BYOL+"))
+    for row, accuracies in ((plain, (0.90, 0.91, None)), (plus, (None, 0.93, 0.94))):
+        for spec, accuracy in zip(row.cells[0].specs, accuracies, strict=True):
+            if accuracy:
+                finish(spec, linear=accuracy, knn=accuracy)
+    for gain in gains(cell_results(table, Results(tmp_path / "runs"))):
+        assert (gain.plain, gain.plus, gain.half_width) == ((91.0,), (93.0,), None)
+
+
+def test_the_papers_difference_stands_beside_ours_and_says_whether_it_compares(tmp_path: Path, finish: Any) -> None:
+    for scale, compared in (("paper", True), ("demo", False)):
+        table = build_table(1, scale)
+        for spec in table.specs:
+            if spec.run.method in ("byol", "byol+"):
+                finish(spec)
+        first, *_ = gains(cell_results(table, Results(tmp_path / "runs")))
+        assert (first.label, first.paper, first.compared) == ("BYOL", pytest.approx(93.96 - 91.73), compared)

@@ -112,14 +112,14 @@ def test_every_format_is_printed(format: Any, capsys: pytest.CaptureFixture[str]
 def test_all_is_filled_together_by_as_many_processes_as_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    asked: list[tuple[list[int], int]] = []
+    asked: list[tuple[list[int], int, object]] = []
 
-    def note(tables: Any, *_: Any, workers: int) -> None:
-        asked.append(([table.number for table in tables], workers))
+    def note(tables: Any, *_: Any, workers: int, logger: object) -> None:
+        asked.append(([table.number for table in tables], workers, logger))
 
     monkeypatch.setattr(compmod.tables.reproduce, "run_tables", note)
-    table_command("all", "demo", run=True, runs=tmp_path, workers=3)
-    assert asked == [(list(TABLES), 3)]
+    table_command("all", "demo", run=True, runs=tmp_path, workers=3, logger=("none",))
+    assert asked == [(list(TABLES), 3, ("none",))]
 
 
 @pytest.mark.parametrize("scale, workers", [("demo", 5), ("short", 1)])
@@ -127,7 +127,7 @@ def test_unless_asked_the_demo_trains_a_run_a_core_and_other_scales_one(
     scale: Any, workers: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(compmod.tables.reproduce, "run_tables", lambda *_, workers: asked.append(workers))
+    monkeypatch.setattr(compmod.tables.reproduce, "run_tables", lambda *_, workers, logger: asked.append(workers))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(5)), raising=False)
     table_command(1, scale, run=True, runs=tmp_path)
     assert asked == [workers]

@@ -34,6 +34,8 @@ TRUNKS = [
     (Backbone(name="resnet10", width=8), 15),
     (Backbone(name="resnet50", stem="large", width=16), 97),
     (Backbone(name="resnet10", width=8, colours="lab"), 16),
+    (Backbone(name="resnet34", stem="small-padded", width=8), 15),
+    (Backbone(name="resnet50", stem="large", width=8, inner=2), 33),
 ]
 NONE = Rates()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +27,8 @@ from compmod.tables.plan.memory import (
     with_memory,
 )
 from compmod.tables.plan.plan import lacking
+from copied_sources import copied_sources
+from counted_memory import count_by
 from small_runs import small
 
 RUN = preset("simclr+", "cifar10")
@@ -37,17 +38,7 @@ LARGE = preset("simclr", "imagenet")
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Demand]:
     """An empty cache, and what is asked of the process that counts, which says 4 GiB for one process."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(memory, "SHIPPED", tmp_path / "none.json")
-    asked: list[Demand] = []
-
-    def count(demands: Iterable[Demand]) -> Iterator[tuple[Demand, int | None]]:
-        for demand in demands:
-            asked.append(demand)
-            yield demand, 4 * GIBIBYTE // demand.processes
-
-    monkeypatch.setattr(memory, "_count", count)
-    return asked
+    return count_by(lambda demand: 4 * GIBIBYTE // demand.processes, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +134,7 @@ def test_what_was_counted_with_other_code_is_counted_again(
     counted: list[Demand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peaks([Demand(RUN)])
-    monkeypatch.setattr(memory, "_code", lambda: "another")
+    monkeypatch.setattr(memory, "_code", lambda run: "another")
     peaks([Demand(RUN)])
     assert counted == [Demand(RUN), Demand(RUN)]
 
@@ -151,7 +142,7 @@ def test_what_was_counted_with_other_code_is_counted_again(
 def test_a_damaged_file_of_figures_is_named(counted: list[Demand]) -> None:
     peaks([Demand(RUN)])
     memory._kept().write_text('{"bytes": {"a": "many"}}')
-    with pytest.raises(ValueError, match=r"memory-.*\.json: expected whole numbers of bytes by key; remove the file"):
+    with pytest.raises(ValueError, match=r"memory\.json: expected whole numbers of bytes by key; remove the file"):
         peaks([Demand(RUN)])
 
 
@@ -210,10 +201,31 @@ def test_the_plan_counts_nothing_unasked_and_says_so(
 
 def test_figures_of_other_code_are_marked(counted: list[Demand], tmp_path: Path) -> None:
     planned = with_memory(lacking([build_table(1)], {}, Rates()), lambda step: 1)
-    (tmp_path / "none.json").write_text(json.dumps({"code": memory._code(), "bytes": {}}))
+    codes = memory._codes(step.run for step in planned.steps)
+    (tmp_path / "none.json").write_text(json.dumps({"code": codes, "bytes": {}}))
     assert OLDER not in plan_text(planned, "paper", 1)
-    (tmp_path / "none.json").write_text(json.dumps({"code": "another", "bytes": {}}))
+    (tmp_path / "none.json").write_text(json.dumps({"code": codes | {"byol cifar10": "another"}, "bytes": {}}))
     assert OLDER in plan_text(planned, "paper", 1)
+
+
+def test_only_other_code_of_a_runs_own_step_makes_its_figure_old(tmp_path: Path) -> None:
+    byol = preset("byol+", "cifar10")
+    with copied_sources(tmp_path) as edit:
+        before = memory._codes([RUN, LARGE, byol])
+        edit("pretrain/networks/resnet.py", "class ResNet(", "# words\nclass ResNet(")
+        (tmp_path / "pretrain" / "methods" / "new.py").write_text("class New: ...\n")
+        assert memory._codes([RUN, LARGE, byol]) == before
+        edit("pretrain/methods/simclr.py", "self.temperature = temperature", "self.temperature = temperature + 0")
+        after = memory._codes([RUN, LARGE, byol])
+        assert [name for name in before if after[name] != before[name]] == ["simclr+ cifar10", "simclr imagenet"]
+        for file, old, new in (
+            ("pretrain/memory.py", "BLOCK = 512", "BLOCK = 1024"),
+            ("pretrain/training/session.py", "kept_share: Share = 0.8", "kept_share: Share = 0.9"),
+        ):
+            before = memory._codes([RUN, LARGE, byol])
+            edit(file, old, new)
+            after = memory._codes([RUN, LARGE, byol])
+            assert all(after[name] != before[name] for name in before)
 
 
 def test_the_command_shows_memory_by_gpus_and_recomputation(

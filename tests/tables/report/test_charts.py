@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from compmod.tables.build import TABLES, build_table
 from compmod.tables.paper.table import Table
 from compmod.tables.report.charts import COLOURS, DARK, draw_charts, panel_title
-from compmod.tables.report.figures import BLUE, GREY, VERMILION, Picture
+from compmod.tables.report.figures import BLUE, GREY, GROUND, INK, VERMILION, Picture
+from compmod.tables.report.figures import DARK as DARK_SCREEN
 from compmod.tables.results.cells import cell_results
 from compmod.tables.results.results import Results
 from made_up_runs import make_up
@@ -124,9 +126,28 @@ def test_the_numbers_in_a_heat_map_stand_out_from_their_cells(share: float) -> N
     assert _contrast("white" if share < DARK else "black", ground) >= READABLE
 
 
-@pytest.mark.parametrize("colour", [BLUE, VERMILION, GREY])
-def test_marks_stand_out_from_white(colour: str) -> None:
-    assert _contrast(colour, "white") >= SEEN
+@pytest.mark.parametrize("colour, least", [(BLUE, SEEN), (VERMILION, SEEN), (GREY, SEEN), (INK, READABLE)])
+def test_marks_and_letters_stand_out_from_a_light_and_from_a_dark_ground(colour: str, least: float) -> None:
+    assert _contrast(colour, GROUND) >= least
+    assert _contrast(DARK_SCREEN[colour], DARK_SCREEN[GROUND]) >= least
+
+
+def test_every_plus_row_stands_under_its_plain_row_and_is_marked(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1)
+    finish(next(spec for spec in table.specs if spec.run.method == "byol+"))
+    text = _charts(table, tmp_path / "runs")[0].content.decode()
+    labels = [label for label in re.findall(r">([^<>]+)</text>", text) if label in {row.label for row in table.rows}]
+    assert labels[:6] == ["SimCLR", "SimCLR+", "BarlowTwins", "BarlowTwins+", "BYOL", "BYOL+"]
+    bold = [label for style, label in re.findall(r'<text style="([^"]*)"[^>]*>([^<]+)</text>', text) if "700" in style]
+    assert bold == ["SimCLR+", "BarlowTwins+", "BYOL+"]
+    assert "ours, “+”" in text
+
+
+def test_a_row_without_any_mark_takes_no_line(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1, "demo")
+    finish(next(spec for spec in table.specs if spec.run.method == "byol"))
+    content = _charts(table, tmp_path / "runs")[0].content
+    assert (b">BYOL<" in content, b">VICReg<" in content) == (True, False)
 
 
 def test_a_column_is_named_by_its_data_and_what_was_measured() -> None:

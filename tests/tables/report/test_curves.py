@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compmod.pretrain.recipes.scales import scaled
+from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Run
 from compmod.tables.report.curves import (
+    LOSSES,
     MOST_POINTS,
     by_panel,
     draw_training_curves,
@@ -115,3 +117,11 @@ def test_a_run_of_two_tables_is_drawn_once_and_a_tables_own_variant_apart(pair: 
 
 def test_a_network_that_is_not_trained_has_no_curve(pair: list[Run]) -> None:
     assert by_panel([(1, replace(pair[0], epochs=0))]) == {}
+
+
+def test_a_picture_names_the_loss_with_its_unit_and_both_axes(pair: list[Run], tmp_path: Path) -> None:
+    write_metrics(tmp_path / pair[0].folder)
+    content = _draw(tmp_path, pair)
+    for words in (b"loss: InfoNCE (nats)", b"5-nn accuracy (%)", b"epoch of pretraining"):
+        assert words in content
+    assert set(LOSSES) == set(METHODS)

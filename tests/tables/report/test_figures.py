@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from compmod.tables.report.figures import Picture, canvas, draw_views, slug
+from compmod.tables.report.figures import BLUE, DARK, INK, Picture, canvas, draw_views, slug
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -44,3 +45,23 @@ def test_a_drawing_has_no_date_and_its_letters_are_letters() -> None:
 )
 def test_a_slug_keeps_plain_letters_and_figures(text: str, expected: str) -> None:
     assert slug(text) == expected
+
+
+def test_a_picture_has_its_colours_for_dark_screens_and_no_black_letters_on_its_ground() -> None:
+    with canvas(width=2, height=1) as drawing:
+        axis = drawing.figure.subplots()
+        axis.plot([0, 1], color=BLUE)
+        axis.set_xlabel("words")
+    content = drawing.content.decode()
+    assert "@media screen and (prefers-color-scheme:dark){" in content
+    for light, dark in DARK.items():
+        assert f'[style*="stroke: {light}"]{{stroke:{dark}!important}}' in content
+    texts = re.findall(r'<text style="([^"]*)"', content)
+    assert [style for style in texts if f"fill: {INK}" not in style] == []
+
+
+def test_coordinates_are_shortened_and_words_are_not() -> None:
+    with canvas(width=2, height=1) as drawing:
+        drawing.figure.subplots().set_xlabel("lambda1 = 0.001")
+    assert b">lambda1 = 0.001</text>" in drawing.content
+    assert re.findall(rb' d="[^"]*\.\d{3}', drawing.content) == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from compmod.tables.build import build_table
+from compmod.tables.report import wording
 from compmod.tables.report.contents import Report, full_report
 from compmod.tables.report.page import page
 from compmod.tables.report.report import markdown_report
@@ -159,3 +160,35 @@ def test_every_line_of_a_markdown_table_has_as_many_cells_as_its_header(report: 
     cells: list[Any] = [{len(re.split(r"(?<!\\)\|", line)) for line in block} for block in blocks if block]
     assert len(cells) > 15
     assert [found for found in cells if len(found) > 1] == []
+
+
+def test_the_first_picture_is_what_plus_changes(outline: Outline, report: Report) -> None:
+    assert outline.of("img")[0]["alt"] == report.gain_pictures[0].alternative
+    assert report.gain_pictures[0].alternative.startswith("What “+” changes")
+    text = markdown_report(report)
+    assert text.index(report.gain_pictures[0].file) < text.index("## Summary")
+
+
+def test_rows_without_a_number_of_ours_stand_in_the_folded_table_alone(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1)
+    finish(table.rows[0].cells[0].specs[0])
+    report = full_report(tmp_path / "runs")
+    printed = [cell.paper_text for row in table.rows for cell in row.cells]
+    for text in (page(report), markdown_report(report)):
+        start = re.search(r"Table 1, scale paper", text)
+        assert start
+        section = text[start.end() : text.index("Table 2, scale paper", start.end())]
+        above, folded = section.split("<details>")
+        assert ("VICReg" in above, "VICReg" in folded) == (False, True)
+        assert "86 of 88 cells have no number of ours, 10 whole rows among them" in section
+        assert [number for number in printed if number not in folded] == []
+
+
+def test_a_claim_is_one_line_that_says_where_nothing_has_run(report: Report, text: str, outline: Outline) -> None:
+    assert len(outline.of("summary")) >= len(report.claims) > 30
+    states = [wording.claim_state(ours) for _, ours in report.claims]
+    assert {"inconclusive", "not run"} <= set(states)
+    lines = re.findall(r"<summary><strong>(.*?)</strong>", text)
+    assert lines == [wording.verdict_with_symbol(state) for state in states]
+    assert f"{states.count('not run')} not run." in text
+    assert {"open" in attributes for attributes in outline.of("details")} == {False}

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 RESNET18 = Backbone(name="resnet18", stem="large")
 RESNET50 = Backbone(name="resnet50", stem="large")
+FILES = [target for target in TARGETS if target != "hub"]
 
 
 def finished(runs: Path, backbone: Backbone) -> tuple[Path, nn.Module]:
@@ -57,7 +58,11 @@ def image() -> Tensor:
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("target", ["torchvision", "timm"])
-@pytest.mark.parametrize("backbone", [RESNET18, RESNET50], ids=["resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    "backbone",
+    [RESNET18, RESNET50, *(Backbone(stem=stem) for stem in ("small", "small-pool", "small-padded"))],  # type: ignore[arg-type]
+    ids=["resnet18", "resnet50", "small", "small-pool", "small-padded"],
+)
 def test_the_program_loads_it_and_has_our_features(
     tmp_path: Path, image: Tensor, target: Target, suffix: str, backbone: Backbone
 ) -> None:
@@ -65,6 +70,19 @@ def test_the_program_loads_it_and_has_our_features(
     model = loaded(export(folder, target, tmp_path / f"encoder{suffix}"))
     with torch.no_grad():
         assert difference(model(image), ours(image)) <= 1e-5
+
+
+@pytest.mark.parametrize("target", ["torchvision", "timm"])
+@pytest.mark.parametrize(
+    "backbone", [Backbone(name="resnet34", stem="large"), Backbone(name="resnet50", inner=2)], ids=["34", "wide"]
+)
+def test_the_program_loads_trunks_that_are_imported(
+    tmp_path: Path, image: Tensor, target: Target, backbone: Backbone
+) -> None:
+    folder, ours = finished(tmp_path / "runs", backbone)
+    model = loaded(export(folder, target, tmp_path / "encoder.safetensors"))
+    with torch.no_grad():
+        assert difference(model(image[..., :32, :32]), ours(image[..., :32, :32])) <= 1e-5
 
 
 @pytest.mark.parametrize("architecture", ["c4", "fpn"])
@@ -92,8 +110,19 @@ def test_detectron2s_own_model_loads_it_and_has_our_features(tmp_path: Path, ima
     assert model.pixel_mean.flatten().tolist() == pytest.approx(statistics)
 
 
-def test_a_trunk_of_ours_alone_loads_into_its_twin_of_detectron2s_blocks(tmp_path: Path, image: Tensor) -> None:
-    folder, ours = finished(tmp_path / "runs", Backbone(name="resnet10", width=8, stem="small-pool"))
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        Backbone(name="resnet10", width=8, stem="small-pool"),
+        Backbone(name="resnet34", width=4, stem="small-padded"),
+        Backbone(name="resnet50", width=4, stem="large", inner=2),
+    ],
+    ids=["resnet10", "resnet34", "wide"],
+)
+def test_a_trunk_of_ours_alone_loads_into_its_twin_of_detectron2s_blocks(
+    tmp_path: Path, image: Tensor, backbone: Backbone
+) -> None:
+    folder, ours = finished(tmp_path / "runs", backbone)
     model: Any = loaded(export(folder, "detectron2", tmp_path / "encoder.pth"))
     with torch.no_grad():
         assert difference(model(image)["res5"].mean(dim=(2, 3)), ours(image)) <= 1e-5
@@ -110,7 +139,7 @@ def test_what_is_exported_for_detectron2_is_read_without_running_code(tmp_path: 
 @pytest.mark.parametrize("target", ["torchvision", "timm"])
 @pytest.mark.parametrize(
     "backbone",
-    [Backbone(stem="small"), Backbone(stem="large", width=32), Backbone(name="resnet10", stem="large")],
+    [Backbone(stem="small", width=32), Backbone(stem="large", width=32), Backbone(name="resnet10", stem="large")],
     ids=["small stem", "narrow", "resnet10"],
 )
 def test_a_trunk_that_the_program_has_no_model_for_is_refused(target: Target, backbone: Backbone) -> None:
@@ -118,13 +147,13 @@ def test_a_trunk_that_the_program_has_no_model_for_is_refused(target: Target, ba
         check_holds(target, backbone)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", FILES)
 def test_a_pair_of_trunks_is_refused(target: Target) -> None:
     with pytest.raises(ValueError, match="holds one trunk on RGB images; this run has two, on the parts of lab"):
         check_holds(target, Backbone(name="resnet50", stem="large", colours="lab"))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", FILES)
 def test_pixels_are_refused(target: Target) -> None:
     with pytest.raises(ValueError, match="backbone pixels has no weights to export"):
         check_holds(target, Backbone(name="pixels"))

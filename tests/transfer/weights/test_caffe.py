@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from compmod.pretrain.specs.run import Backbone
+from compmod.pretrain.weights.recognise import recognised
 from compmod.transfer.detector import detectron2 as detectron
 from compmod.transfer.detector.trunk import build_trunk
 from compmod.transfer.weights.caffe import read_msra
 from compmod.transfer.weights.convert import load_trunk, to_detectron2
-from compmod.transfer.weights.read import read_weights, recognised
+from compmod.transfer.weights.read import pixels_of, read_weights
 
 RESNET50 = Backbone(name="resnet50", stem="large")
 STAGES = ("res2", "res3", "res4", "res5")
@@ -106,3 +107,8 @@ def test_a_pickle_of_anything_but_arrays_is_refused_and_runs_nothing(
     with pytest.raises(ValueError, match="is no pickle of names with arrays"):
         read_weights(written(tmp_path, value))
     assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize("name, pixels", [("R-50.pkl", "msra"), ("R-50.pth", "rgb"), ("R-50.safetensors", "rgb")])
+def test_detectron2s_own_weights_alone_go_with_msras_pixels(name: str, pixels: str) -> None:
+    assert pixels_of(Path(name)) == pixels
