@@ -27,8 +27,8 @@ def displayed(
 ) -> Iterator[None]:
     """Show those of the groups that are under way, a line for a run, until the end; nothing without a terminal.
 
-    `ended` has the digests of the measurements that need no look any more; it may grow meanwhile. `names`
-    are those of `cell_names`.
+    `ended` has the digests of the measurements that need no look any more; it may grow meanwhile. `names` are
+    those of `cell_names`.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
