@@ -122,7 +122,7 @@ check: $(STAMP) ## ruff and mypy strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .package && ln -sfn .. .package/compmod
-	cd .package && ../$(BIN)/mypy --config-file ../pyproject.toml -m compmod.cli \
+	cd .package && ../$(BIN)/mypy --config-file ../pyproject.toml -m compmod.cli -m compmod.api \
 		-p compmod.pretrain -p compmod.transfer -p compmod.tables -p compmod.slurm
 
 format: $(STAMP) ## rewrite the sources in the house format
