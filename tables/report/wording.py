@@ -60,7 +60,7 @@ RISING = (
 )
 CLAIMS = (
     "Every sentence of the paper that compares numbers of its tables, checked twice: on ours over seeds (Welch's "
-    "intervals, 95 %), and on the numbers that the paper prints. One seed decides nothing. A line opens to the "
+    "intervals, 95 %), and on the numbers as the paper prints them. One seed decides nothing. A line opens to the "
     "sentence, how it is read, and the figures."
 )
 PAIRS = "Every “+” row stands under its plain row, in bold with filled marks. "
