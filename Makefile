@@ -1,12 +1,12 @@
-# Two commands do everything on a fresh machine with Python 3.11 or 3.12, git and make: `make demo` and `make test`.
+# Two commands do everything on a fresh machine with Python 3.11, 3.12 or 3.13, git and make: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo detectron2 browser test test-other-cpu test-learning test-gpu test-slurm bench bench-gpu check format
+.PHONY: help setup demo detectron2 browser test test-versions test-lowest test-newest test-other-cpu test-learning test-gpu test-slurm bench bench-gpu check format
 
 VENV := .venv
 BIN := $(VENV)/bin
 # The first interpreter that is new enough; PYTHON=... chooses another.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 STAMP := $(VENV)/.installed
 DETECTRON2 := $(VENV)/.detectron2
 # Processes the suite runs in, each of one thread.
@@ -18,7 +18,7 @@ help: ## list the targets
 setup: $(STAMP) ## make .venv with the compmod command in it
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or 3.12 found; set PYTHON=/path/to/python3.11"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,detection]'
 	@touch $@
@@ -50,6 +50,39 @@ NUMERIC := $(addprefix tests/pretrain/,methods networks two_level test_optim.py 
 test-other-cpu: $(STAMP) $(DETECTRON2) ## the tests of numbers, with the arithmetic of another processor
 	$(OTHER_CPU) $(BIN)/python -m pytest -m 'not gpu and not slurm and not learning and not slow' \
 		-n $(JOBS) --dist loadgroup $(NUMERIC)
+
+# What new or old versions of packages are likely to break: differentiation, arithmetic, decoding, the command line,
+# tables, jobs. With the lowest versions that pyproject.toml allows, and on the newest Python.
+VERSIONED := $(addprefix tests/pretrain/,two_level networks/test_networks.py methods/test_byol.py methods/test_icl_msr.py \
+		methods/test_ssl_hsic.py test_optim.py specs data/test_decode.py data/test_digits.py views/test_augment.py evaluate/test_knn.py \
+		evaluate/test_linear.py training/test_checkpoint.py) \
+	tests/tables/render tests/slurm/submission/test_arrays.py tests/test_wheel.py
+# The first of these that runs: a pyenv has all its versions in one folder, and not all on the path.
+LOWEST_PYTHON ?= $(call runs,python3.11 $(HOME)/.pyenv/versions/3.11.*/bin/python)
+NEWEST_PYTHON ?= $(call runs,python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python)
+runs = $(shell for p in $(1); do $$p -c '' 2>/dev/null && echo $$p && break; done)
+test-versions: test-lowest test-newest ## a part of the suite with the lowest versions of packages, and on the newest Python
+
+test-lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest -m 'not gpu and not slow' -n $(JOBS) --dist loadgroup $(VERSIONED)
+
+test-newest: .venv-newest/.installed
+	.venv-newest/bin/python -m pytest -m 'not gpu and not slow' -n $(JOBS) --dist loadgroup $(VERSIONED)
+
+.venv-lowest/.installed: pyproject.toml constraints.txt tests/lowest.py
+	@test -n "$(LOWEST_PYTHON)" || { echo "error: no Python 3.11 found; set LOWEST_PYTHON"; exit 2; }
+	$(LOWEST_PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python tests/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
+		--editable . pytest pytest-timeout pytest-xdist
+	@touch $@
+
+.venv-newest/.installed: pyproject.toml constraints.txt
+	@test -n "$(NEWEST_PYTHON)" || { echo "error: no Python 3.13 found; set NEWEST_PYTHON"; exit 2; }
+	$(NEWEST_PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[dev,detection]'
+	@touch $@
 
 test-learning: $(STAMP) ## that every method learns on digits by its full recipe there, about eight minutes
 	$(BIN)/python -m pytest -m learning -n $(JOBS)
@@ -89,7 +122,7 @@ check: $(STAMP) ## ruff and mypy strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .package && ln -sfn .. .package/compmod
-	cd .package && ../$(BIN)/mypy --config-file ../pyproject.toml -m compmod.cli \
+	cd .package && ../$(BIN)/mypy --config-file ../pyproject.toml -m compmod.cli -m compmod.api \
 		-p compmod.pretrain -p compmod.transfer -p compmod.tables -p compmod.slurm
 
 format: $(STAMP) ## rewrite the sources in the house format

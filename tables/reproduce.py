@@ -10,7 +10,7 @@ import functools
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from ..pretrain.specs.performers import PERFORMS
 from ..pretrain.specs.run import Kind, Run
 from ..transfer.identity import check_finished_detection
 from ..transfer.spec import Detection
+from .display import displayed, named
+from .paper.cell_names import cell_names
 from .paper.table import Table
 from .workers import handled, side_by_side, stop
 
@@ -127,10 +129,12 @@ def run_tables(
     ]
     work = functools.partial(_measure, runs=runs, data=data, device=device, logger=logger)
     with handled(stop), _status_of_a_stop():
-        for number, done in enumerate(_all(missing, work, runs, workers), start=1):
+        names = cell_names(tables)
+        for number, done in enumerate(_all(missing, work, runs, workers, names), start=1):
             if done.failed:
                 failed[done.folder] = done.failed
-            name = f"{done.spec.run.label}, seed {done.spec.run.seed}, {done.spec.folder}"
+            run = done.spec.run
+            name = f"{named(run, names)}, seed {run.seed}, {done.spec.folder}"
             print(f"[{number}/{len(missing)}] {name}: {done.outcome}", file=sys.stderr, flush=True)
     if failed:
         numbers = ", ".join(str(table.number) for table in tables)
@@ -164,12 +168,16 @@ def _status_of_a_stop() -> Iterator[None]:
 
 
 def _all(
-    missing: Iterable[Measurement], work: functools.partial[Iterator[Done]], runs: Path, workers: int
+    missing: Iterable[Measurement],
+    work: functools.partial[Iterator[Done]],
+    runs: Path,
+    workers: int,
+    names: Mapping[str, str],
 ) -> Iterator[Done]:
     """The outcome of every measurement, once no other process works on it; `in_use` is set where another one did it."""
     left: list[Done] = []
     while missing or left:
-        for done in _side_by_side(_by_run(missing), work, workers):
+        for done in _side_by_side(_by_run(missing), work, workers, names):
             if done.in_use:
                 left.append(done)
             else:
@@ -203,7 +211,10 @@ def _in_use(done: Done, runs: Path) -> bool:
 
 
 def _side_by_side(
-    groups: Sequence[list[Measurement]], work: functools.partial[Iterator[Done]], workers: int
+    groups: Sequence[list[Measurement]],
+    work: functools.partial[Iterator[Done]],
+    workers: int,
+    names: Mapping[str, str],
 ) -> Iterator[Done]:
     """The outcomes of all groups as they come; one process does a group."""
     if workers == 1 or len(groups) < 2:
@@ -211,11 +222,14 @@ def _side_by_side(
             yield from work(group, quiet=False)
         return
     longest_first = sorted(groups, key=lambda group: -_length(group[0].run))
-    for group, outcome in side_by_side(longest_first, functools.partial(_listed, work), workers):
-        if isinstance(outcome, str):
-            yield from (_failure(spec, spec, outcome) for spec in group)
-        else:
-            yield from outcome
+    ended: set[str] = set()
+    with displayed(longest_first, ended, work.keywords["runs"], names):
+        for group, outcome in side_by_side(longest_first, functools.partial(_listed, work), workers):
+            ended.update(spec.digest for spec in group)
+            if isinstance(outcome, str):
+                yield from (_failure(spec, spec, outcome) for spec in group)
+            else:
+                yield from outcome
 
 
 def _length(run: Run) -> float:

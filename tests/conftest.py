@@ -14,7 +14,7 @@ from paths import SAMPLES
 # sums are split between threads, so their number is one of the things in which machines differ
 torch.set_num_threads(int(os.environ.get("COMPMOD_TEST_THREADS", "1")))
 
-# The allow-list: marker -> (whether its tests are skipped here, why). CI skips only the two loggers that are large.
+# The allow-list: marker -> (whether its tests are skipped here, why). CI skips only the loggers.
 SKIPPED = {
     "real_images": (
         not SAMPLES.is_dir() and not os.environ.get("CI"),
@@ -29,10 +29,7 @@ SKIPPED = {
         not install.find() and not os.environ.get("CI"),
         "trains a detector on a GPU, by Detectron2, which that machine's python3 lacks",
     ),
-    "trackio": (
-        not importlib.util.find_spec("trackio") and not os.environ.get("CI"),
-        "needs Trackio, which `make setup` installs: pip install trackio",
-    ),
+    "trackio": (not importlib.util.find_spec("trackio"), "needs Trackio: pip install trackio"),
     "wandb": (not importlib.util.find_spec("wandb"), "needs Weights & Biases: pip install wandb"),
     "mlflow": (not importlib.util.find_spec("mlflow"), "needs MLflow: pip install mlflow"),
 }

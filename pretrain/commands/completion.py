@@ -102,8 +102,8 @@ def _options(command: Command) -> Iterator[_Option]:
     yield from (_Option("", True, tuple(values)) for word, values in known.items() if not word)
     hints = get_type_hints(command, include_extras=True)
     for name, parameter in inspect.signature(command).parameters.items():
-        if dataclasses.is_dataclass(hints[name]):  # a command with a parser of its own
-            fields = _fields(hints[name], "")
+        if dataclasses.is_dataclass(kind := _parts(hints[name])[0]):  # its fields are options without a prefix
+            fields = _fields(kind, "")
             yield from (dataclasses.replace(one, values=tuple(known.get(one.flag, one.values))) for one in fields)
         else:
             yield from _option(name, hints[name], parameter.default)

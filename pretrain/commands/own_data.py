@@ -122,7 +122,7 @@ def _section(name: str, entry: dict[str, Any], file: Path) -> OwnFolder:
         raise ValueError(f"{where}: unknown setting {unknown[0]!r}; known: {', '.join(valid)}")
     if "folder" not in entry:
         raise ValueError(f"{where}: folder is missing; expected the path of the images")
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     try:
         section = OwnFolder(name=name, **given)
         place = os.path.abspath(file.parent / Path(section.folder).expanduser())

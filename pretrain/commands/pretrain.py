@@ -14,6 +14,8 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from ..files.stored_json import parse_object, read_regular, shortened
+from ..files.stored_toml import parse_toml
 from ..recipes.presets import recipes
 from ..recipes.scales import SCALES, Scale, scaled
 from ..runtime.launch import launch_of
@@ -48,6 +50,9 @@ class PretrainOptions:
     run: Annotated[Run, arg(name="")]  # its fields are options without a prefix
     scale: Annotated[Scale, arg(help="recipe to start from; every option changes one field of it")] = "paper"
     preset: Annotated[str, arg(help="another of its recipes, of those that compmod methods METHOD lists")] = ""
+    spec: Annotated[
+        Path | None, arg(help="in place of METHOD --dataset NAME: a spec.json, as every run leaves one, or TOML")
+    ] = None
     runs: RunsOption = Path("runs")
     data: DataOption = Path("data")
     data_folder: FolderOption = None
@@ -102,27 +107,16 @@ def _own(field: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[OwnData | None] |
 def parse(arguments: Sequence[str]) -> Callable[[], None]:
     """The call that the words after `compmod pretrain` ask for. Raises ValueError, in one line, on a mistake."""
     method, rest = (arguments[0], arguments[1:]) if arguments and not arguments[0].startswith("-") else ("", arguments)
-    dataset, scale = _value(rest, "--dataset"), _value(rest, "--scale") or "paper"
-    if "-h" not in rest and "--help" not in rest:
-        if not method:
-            known = ", ".join(METHODS)
-            raise ValueError(f"pretrain needs a METHOD before its options; known: {known}, each also with '+'")
-        if not dataset:
-            raise ValueError(f"pretrain needs --dataset NAME; {known_names()}")
     if other := _value(rest, "--method"):
         raise ValueError(f"the method is the first word, for its recipe depends on it: compmod pretrain {other} ...")
-    method, dataset = method or "simclr", dataset or "digits"
-    folder, size = _value(rest, "--data-folder"), _value(rest, "--size") or "0"
-    if not size.isdecimal():
-        raise ValueError(f"size must be a whole number of pixels, not {size!r}")
-    own = own_folder(dataset, Path(folder) if folder else None, int(size))
-    recipe = _recipe(method, dataset, scale, _value(rest, "--preset"), own)
+    file = _value(rest, "--spec")
+    run = _of_file(Path(file), method, rest) if file else _of_recipe(method, rest)
     with parse_errors_in_one_line(known="those of compmod pretrain METHOD --dataset NAME --help"):
         options = tyro.cli(
             PretrainOptions,
             prog=f"compmod pretrain {FIRST}",
-            description=_description(method, dataset, recipe),
-            default=PretrainOptions(run=recipe),
+            description=_description(run),
+            default=PretrainOptions(run=run),
             config=(FlagCreatePairsOff,),
             registry=_OWN_IS_FOUND,
             args=list(rest),
@@ -154,9 +148,45 @@ def pretrain_command(options: PretrainOptions) -> None:
     )
 
 
-def _description(method: str, dataset: str, recipe: Run) -> str:
+def _of_recipe(method: str, rest: Sequence[str]) -> Run:
+    """The Run of the words METHOD, --dataset, --scale and --preset; for --help, without them, that of an example."""
+    dataset, scale = _value(rest, "--dataset"), _value(rest, "--scale") or "paper"
+    if "-h" not in rest and "--help" not in rest:
+        if not method:
+            known = ", ".join(METHODS)
+            raise ValueError(f"pretrain needs a METHOD before its options; known: {known}, each also with '+'")
+        if not dataset:
+            raise ValueError(f"pretrain needs --dataset NAME; {known_names()}")
+    method, dataset = method or "simclr", dataset or "digits"
+    folder, size = _value(rest, "--data-folder"), _value(rest, "--size") or "0"
+    if not size.isdecimal():
+        raise ValueError(f"size must be a whole number of pixels, not {size!r}")
+    own = own_folder(dataset, Path(folder) if folder else None, int(size))
+    return _recipe(method, dataset, scale, _value(rest, "--preset"), own)
+
+
+def _of_file(file: Path, method: str, rest: Sequence[str]) -> Run:
+    """The Run in a file of JSON or TOML. Raises ValueError where it holds none, or words beside it ask for another."""
+    beside = [option for option in ("--dataset", "--scale", "--preset", "--size") if _value(rest, option)]
+    if given := [*([method] if method else []), *beside]:
+        raise ValueError(f"{file} says all that a recipe says; leave out {', '.join(given)}")
+    content = read_regular(file)
+    if content is None:
+        raise ValueError(f"{file}: no such file; expected a spec.json, as every run leaves one, or the same in TOML")
+    found = parse_toml(content, file) if file.suffix == ".toml" else parse_object(content, file)
+    try:
+        run = Run.from_dict(found)
+    except ValueError as error:
+        raise ValueError(f"{file}: {shortened(str(error))}") from error
+    if run.kind != "pretraining":
+        raise ValueError(f"{file}: describes weights that others trained; expected a pretraining")
+    return run
+
+
+def _description(run: Run) -> str:
     """What `--help` says before the options: whose defaults these are, and the names that may stand in their place."""
-    presets = ", ".join(name or "(default)" for name in recipes(method, dataset, recipe.own))
+    method, dataset = run.method, run.dataset
+    presets = ", ".join(name or "(default)" for name in recipes(method, dataset, run.own))
     without = [name for name, entry in METHODS.items() if not entry.plus]
     return described(
         pretrain_command,

@@ -121,8 +121,8 @@ def listing(entry: Dataset, split: Split, folder: Path, *, whole: bool, cache: P
     import numpy as np
 
     if not entry.classes:
-        names = [os.fsencode(f"train/{image}") for image in _images(entry, folder / "train")]
-        return Files(folder, np.array(names), np.full(len(names), -1, dtype=np.int64))
+        paths = [os.fsencode(f"train/{image}") for image in _images(entry, folder / "train")]
+        return Files(folder, np.array(paths), np.full(len(paths), -1, dtype=np.int64))
     part = entry.test_folder if split == "test" else "train"
     train = _classes(entry, folder / "train", whole=whole)
     classes = train if part == "train" else _classes(entry, folder / part, whole=whole)

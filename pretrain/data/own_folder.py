@@ -82,8 +82,8 @@ def survey(folder: Path, size: int, test: str, mean: Three | None, std: Three | 
         raise ENTRY.fault(
             folder / "train", "one value in all pixels of a colour", "images that differ, or mean and std"
         )
-    counts = {"classes": len(names), "train_images": len(train), "test_images": len(scored) if scored else 0}
-    own = replace(own, contents=contents, mean=mean or measured_mean, std=std or measured_std, **counts)
+    own = replace(own, classes=len(names), train_images=len(train), test_images=len(scored) if scored else 0)
+    own = replace(own, contents=contents, mean=mean or measured_mean, std=std or measured_std)
     return Survey(own, names, train, scored)
 
 

@@ -21,10 +21,7 @@ PLUS = "+"  # appended to a method's name: CompMod around it
 Kind = Literal["pretraining", "probes", "linear", "fine-tuning", "detection", "import"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Device = Literal["gpu", "cpu"]  # what work is meant for: one GPU, or one core of a CPU
-# 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool, and 3x3 with a border of 2 (solo-learn's CIFAR trunks, 34 px)
-Stem = Literal["small", "small-pool", "large", "small-padded"]
-
-
+Stem = Literal["small", "small-pool", "large", "small-padded"]  # the last: solo-learn's CIFAR trunks
 Precision = Literal["float32", "tf32", "bfloat16", "float64"]
 
 
@@ -69,7 +66,7 @@ class Backbone(Spec):
 
     name: Literal["resnet10", "resnet18", "resnet34", "resnet50", "pixels"] = "resnet18"  # architecture
     width: Annotated[int, Range(1, cap=10**4)] = 64  # channels of the first stage; the last has 8 times as many
-    stem: Stem = "small"
+    stem: Stem = "small"  # 3x3 (32 px), 3x3 + max-pool (64 px), 7x7 + max-pool, 3x3 with a border of 2 (34 px)
     zero_residual: bool = False  # residual branches start at zero, by the scale of the last batch norm of each
     colours: Literal["rgb", "lab", "ycbcr"] = "rgb"  # not rgb: two trunks, one for lightness, one for colour (CMC)
     inner: Annotated[int, Range(1, cap=64)] = 1  # a bottleneck's own channels over the stage's; 2 in wide_resnet50_2

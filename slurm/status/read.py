@@ -16,6 +16,7 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.stored_fields import FAILED, check_fields
 from ...pretrain.files.stored_json import read_object
 from ...pretrain.records.files import FAILURE_FILE
+from ...pretrain.records.pace import pace
 from ...pretrain.records.record import Record
 from ...pretrain.specs.measurement import Work
 from ...tables.paper.cell_names import cell_names
@@ -25,7 +26,6 @@ from ..submission import journal
 from ..submission.journal import JournalEntry
 from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, retried
 from ..task.log import last_line, log_tail
-from .pace import pace
 from .schedulers import Schedulers
 from .status import Status, TaskState, TaskStatus
 

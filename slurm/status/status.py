@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...pretrain.records.pace import Pace
 from ...pretrain.specs.measurement import Work
 from ...pretrain.specs.run import Run
 from ..submission.journal import JournalEntry
 from ..task.failures import FailureKind
-from .pace import Pace
 
 TaskState = Literal["done", "running", "queued", "failed", "lost", "stopped", "damaged", "unknown", "to do"]
 STATES: tuple[TaskState, ...] = (

@@ -9,9 +9,13 @@ from pathlib import Path
 from ...pretrain.commands.options import RunsOption
 from ...pretrain.commands.parsing import resumable
 from ...pretrain.runtime.launch import usable_cores
+from ...pretrain.specs.methods import METHODS as ENTRIES
 from ...pretrain.specs.run import PLUS
 from ..build import build_table
 from ..paper.table import Table
+from ..plan.cost import measured_rates
+from ..plan.plan import counted, plan
+from ..render.amounts import duration
 
 METHODS = ("simclr", "byol", "barlow_twins")  # of Table 1's rows: what two cores pretrain in under five minutes
 
@@ -31,8 +35,26 @@ def demo_table() -> Table:
     return replace(table, rows=rows, notes=(*table.notes, others))
 
 
+def introduction(table: Table, runs: Path) -> str:
+    """What the demo is about to do, and how long it takes, in a few lines."""
+    missing, cores = plan([table], runs, measured_rates(runs)), usable_cores()
+    labels = ", ".join(entry.label for name, entry in ENTRIES.items() if name in METHODS)
+    time = f"about {duration(3_600 * missing.cpu_hours / cores)} on {cores} core{'s'[: cores != 1]}, an estimate"
+    return "\n".join(
+        [
+            f"{len(table.specs)} runs on the embedded digits; nothing is downloaded:",
+            f"  {labels}, each plain and with CompMod (+), and two floors without training",
+            f"to do: {counted(missing.steps)}, {time}" if missing.steps else "all are done",
+            f"then: the table, what + changed, and a report in {runs / 'report.md'}",
+            "interrupted, the same command goes on",
+        ]
+    )
+
+
 def run_demo(runs: Path) -> None:
     """Train what the demo table lacks below `runs`; print the table and what "+" changed; write report.md."""
+    table = demo_table()
+    print(introduction(table, runs), file=sys.stderr, flush=True)  # before the imports that take a second
     from ..claims.gains import gain_sentences
     from ..render.render import render
     from ..report.report import write_report
@@ -40,9 +62,6 @@ def run_demo(runs: Path) -> None:
     from ..results.cells import cell_results
     from ..results.results import Results
 
-    table = demo_table()
-    count = len(table.specs)
-    print(f"{count} runs on the embedded digits; interrupted, the same command goes on", file=sys.stderr, flush=True)
     run_table(table, runs, Path("data"), device="cpu", workers=usable_cores())
     print(render(table, runs, "md"))
     print("\n".join(gain_sentences(cell_results(table, Results(runs)))))

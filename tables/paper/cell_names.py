@@ -19,7 +19,7 @@ def cell_names(tables: Iterable[Table]) -> dict[str, str]:
     names: dict[str, str] = {}
     for table in tables:
         for runs in _groups(table):
-            distinct = {_without_seed(run): place for run, place in reversed(runs.values())}
+            distinct = {_without_seed(run): place for run, place in reversed(list(runs.values()))}
             for digest, (run, _) in runs.items():
                 name = _name(distinct[_without_seed(run)], list(distinct.values())) if len(distinct) > 1 else ""
                 names[digest] = names.get(digest) or ("" if name == run.label else name)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from ... import __version__
 from ...pretrain.commands.options import DataOption
 from ...pretrain.data.locate import is_there
 from ...pretrain.records.provenance import git_state
@@ -57,8 +56,8 @@ def installing(extra: str) -> str:
 
 
 def _compmod() -> str:
-    commit = git_state()["commit"]
-    return f"{__version__}{'' if commit == 'unknown' else f', commit {commit[:12]}'}, in {ROOT}"
+    version, commit = importlib.import_module(__name__.partition(".")[0]).__version__, git_state()["commit"]
+    return f"{version}{'' if commit == 'unknown' else f', commit {commit[:12]}'}, in {ROOT}"
 
 
 def _python() -> str:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ...pretrain.files.printable import printable
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.networks.encoder import ENCODER, read_encoder
@@ -49,7 +48,6 @@ def write_folder(record: Record, folder: Path) -> str:
     card = _card(record, run)
     settings = {
         "library_name": "compmod",
-        "library_version": __version__,
         "preprocess": vars(Preprocess.of(run.data)),
         "spec": run.to_dict(),
     }
@@ -142,7 +140,7 @@ def _card(record: Record, run: Run) -> str:
 def _loading(folder: str) -> str:
     return "\n".join(
         [
-            "from compmod.pretrain.weights.load import load_encoder",
+            "from compmod import load_encoder",
             f"encoder = load_encoder({folder!r})",
             "features = encoder(encoder.preprocess(image)[None])  # image: PIL, RGB",
         ]

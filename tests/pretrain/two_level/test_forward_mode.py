@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +40,18 @@ class _Odd(nn.Module):
         x = torch.relu(self.norm(self.first(x)))
         out: Tensor = self.head(self.last(self.pool(self.plain(self.second(x))).flatten(1)))
         return out
+
+
+def test_the_first_product_of_a_process_warns_of_nothing() -> None:
+    code = """
+import warnings
+import torch
+from compmod.pretrain.two_level.hypergradient import jacobian_vector_product
+warnings.simplefilter("error")
+one = {"w": torch.ones(1)}
+print(*jacobian_vector_product(lambda parameters: [3 * parameters["w"]], one, one))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).stdout.strip() == b"tensor([3.])"
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -15,8 +15,8 @@ import pytest
 from compmod.cli import main
 from compmod.pretrain.data.locate import _unpacking
 from compmod.pretrain.networks.encoder import finished_backbone
+from compmod.pretrain.records.pace import Pace
 from compmod.pretrain.specs.run import Run
-from compmod.slurm.status.pace import Pace
 from compmod.slurm.status.status import Status, TaskStatus
 from compmod.slurm.status.terminal import shown
 from compmod.slurm.submission import journal

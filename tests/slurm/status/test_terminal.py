@@ -12,10 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from compmod.pretrain.records.pace import Pace
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Work
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status import terminal as watching
-from compmod.slurm.status.pace import Pace
 from compmod.slurm.status.read import StatusReader
 from compmod.slurm.status.status import Status, TaskState, TaskStatus
 from compmod.slurm.status.terminal import ROWS, SILENT_S, console, shown, units_of_time, watch

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...pretrain.files.stored_fields import LOGGED, check_fields
-from ...pretrain.files.stored_json import parse_object
-from ...pretrain.records.files import CHECKPOINTS_FOLDER, METRICS_FILE, step_of
-from ...pretrain.specs.measurement import FineTuning, Work
-from ...pretrain.specs.run import Run
+from ..files.stored_fields import LOGGED, check_fields
+from ..files.stored_json import parse_object
+from ..specs.measurement import FineTuning, Work
+from ..specs.run import Run
+from .files import CHECKPOINTS_FOLDER, METRICS_FILE, step_of
 
 TAIL_BYTES = 8192  # of metrics.jsonl: about twenty lines, read at once
 LINES = 10  # their median is the rate, because one line may include the wait for a checkpoint
@@ -29,6 +29,7 @@ class Pace:
     images_per_second: float | None = None  # None = not known
     seconds_left: float | None = None
     silent_s: float = 0.0  # since its last sign of life
+    loss: float | None = None  # the last one
 
     @property
     def share(self) -> float:
@@ -62,6 +63,7 @@ def _of_metrics(path: Path, run: Run) -> Pace | None:
         images_per_second=rate or None,
         seconds_left=max(0.0, run.epochs - epochs[-1]) * run.images_per_epoch / rate if rate else None,
         silent_s=max(0.0, time.time() - written),
+        loss=lines[-1].get("loss"),
     )
 
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from compmod.pretrain.records.pace import LINES, TAIL_BYTES, Pace, pace
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning
 from compmod.pretrain.specs.run import Run
-from compmod.slurm.status.pace import LINES, TAIL_BYTES, Pace, pace
 
 RUN = Run(method="simclr", dataset="cifar10", epochs=100)
 FINE_TUNING = FineTuning(run=RUN, epochs=10, batch_size=1000)  # 50 updates an epoch
