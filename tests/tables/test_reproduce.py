@@ -80,15 +80,15 @@ def cifar(monkeypatch: pytest.MonkeyPatch) -> tuple[Table, list[str]]:
     """Table 1 on a copy of CIFAR-10 that is there, and the splits of it that were read."""
     reads: list[str] = []
 
-    def there(entry: Any, root: Path, copy: str) -> bool:
+    def there(entry: Any, root: Path, copy: str = "") -> bool:
         return entry.name == "cifar10"
 
-    def read(dataset: str, split: str, root: Path, copy: str) -> Any:
-        reads.append(f"{dataset} {copy} {split}")
+    def read(entry: Any, split: str, root: Path, *, copy: str = "") -> Any:
+        reads.append(f"{entry.name} {copy} {split}")
         return SimpleNamespace(digest="a" * 64)
 
     monkeypatch.setattr(data_identity, "is_there", there)
-    monkeypatch.setattr(data_identity, "_read", read)
+    monkeypatch.setattr(data_identity, "read", read)
     return build_table(1, copies={"cifar10": "mine"}), reads
 
 
