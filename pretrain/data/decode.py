@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import io
 import os
@@ -271,7 +272,7 @@ def _jpeg_decoder() -> Callable[[Tensor, int, bool], Tensor] | None:
             torch.ops.load_library(library)
     if not hasattr(torch.ops.image, "decode_jpeg"):
         with contextlib.suppress(ImportError):
-            import torchvision.io  # noqa: F401  # seconds; adds its operations to torch.ops
+            importlib.import_module("torchvision.io")  # seconds; adds its operations to torch.ops
     return getattr(torch.ops.image, "decode_jpeg", None)
 
 
