@@ -62,7 +62,7 @@ def test_compmod_settings_without_plus_are_refused_with_the_name_that_takes_them
         (Augmentation, {"crop_max": 0.1}, "Augmentation.crop_min 0.2 must be at most crop_max 0.1"),
         (Augmentation, {"blur_sigma_min": 3.0}, "Augmentation.blur_sigma_min 3.0 must be at most blur_sigma_max 2.0"),
         (Backbone, {"width": 0}, "Backbone.width must be at least 1, not 0"),
-        (Backbone, {"stem": "tiny"}, "Backbone.stem must be small, small-pool or large, not 'tiny'"),
+        (Backbone, {"stem": "tiny"}, "Backbone.stem must be small, small-pool, large or small-padded, not 'tiny'"),
         (Projector, {"layers": 0}, "Projector.layers must be at least 1, not 0"),
         (Projector, {"hidden": 0}, "Projector.hidden must be at least 1, not 0"),
         (Projector, {"out": 0}, "Projector.out must be at least 1, not 0"),
@@ -122,7 +122,9 @@ def test_raw_pixels_are_not_trained() -> None:
 def test_a_value_read_from_json_is_checked_like_one_given_in_python() -> None:
     encoded = SIMCLR.to_dict()
     encoded["Run"]["backbone"]["Backbone"]["name"] = "vit"
-    with pytest.raises(ValueError, match=r"^Backbone\.name must be resnet10, resnet18, resnet50 or pixels, not 'vit'$"):
+    with pytest.raises(
+        ValueError, match=r"^Backbone\.name must be resnet10, resnet18, resnet34, resnet50 or pixels, not 'vit'$"
+    ):
         Run.from_dict(encoded)
 
 

@@ -222,7 +222,7 @@ def test_an_unknown_kind_of_spec_is_refused_with_the_known_ones() -> None:
 
 
 def test_an_unknown_field_is_refused_with_the_known_ones() -> None:
-    known = "known: colours, name, stem, width, zero_residual"
+    known = "known: colours, inner, name, stem, width, zero_residual"
     with pytest.raises(ValueError, match=f"unknown field 'widht' of Backbone; {known}"):
         Spec.from_dict({"Backbone": {"widht": 32}})
 
