@@ -28,6 +28,7 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")  # after as few steps as the smoke test has
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding")  # a contestant's, deprecated in torchvision 0.29
 @pytest.mark.parametrize("part", PARTS)
 def test_every_contestant_that_needs_no_peer_runs_and_fills_its_row(benchmarks: Any, part: str, tmp_path: Path) -> None:
     subject = benchmarks.on_cpu.load(part)
