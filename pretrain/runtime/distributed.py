@@ -20,6 +20,7 @@ from torch import Tensor
 from .launch import Launch, launch_of, meeting_point
 from .precision import at_least_float32
 
+GATHER = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"  # of older torch
 TIMEOUT = timedelta(hours=4)  # the others wait while the first process writes, or trains a long linear probe
 
 
@@ -158,7 +159,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
         out = x.new_empty((len(x) * world(), *x.shape[1:]))
-        dist.all_gather_into_tensor(out, x.detach().contiguous())
+        getattr(dist, GATHER)(out, x.detach().contiguous())
         return out
 
     @staticmethod

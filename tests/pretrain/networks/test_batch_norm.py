@@ -17,6 +17,7 @@ from compmod.pretrain.networks import batch_norm_kernels as kernels
 from compmod.pretrain.networks.batch_norm import BatchNorm, SynchronisedBatchNorm, synchronise_batch_norms
 from compmod.pretrain.networks.build import build_backbone
 from compmod.pretrain.recipes.presets import preset
+from compmod.pretrain.runtime.distributed import GATHER
 from compmod.pretrain.specs.datasets import DATASETS
 from compmod.pretrain.training.objective import build_objective
 from paths import FIXTURES
@@ -215,7 +216,7 @@ def test_a_step_sends_one_message_a_norm_and_pass(name: str, passes: int, monkey
     norms = 2 * 12 + 3  # of the trunk on either view, of the head on both together
     assert calls == {"combined": passes * norms, "gather": passes * norms, "total": passes * norms}
     if name == "simclr":  # beside those, the loss gathers two embeddings, and there is one message of gradients
-        assert sent == {"all_gather_into_tensor": norms + 2, "all_reduce": norms + 2 + 1}
+        assert sent == {GATHER: norms + 2, "all_reduce": norms + 2 + 1}
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def test_embeddings_are_gathered_and_their_gradients_summed_in_float32(monkeypat
         out.copy_(torch.cat([x, x]))
 
     monkeypatch.setattr(distributed, "world", lambda: 2)
-    monkeypatch.setattr(distributed.dist, "all_gather_into_tensor", all_gather)
+    monkeypatch.setattr(distributed.dist, distributed.GATHER, all_gather)
     monkeypatch.setattr(distributed.dist, "all_reduce", lambda out: sent.append(out.dtype))
     z_ND = torch.ones(3, 2, dtype=NARROW, requires_grad=True)
     gathered = distributed.gather(z_ND)
