@@ -37,7 +37,7 @@ def provenance(
         "digest": spec.digest,
         "seed": _seed(spec),
         "data_digest": data_digest,
-        "git": git_state(),
+        "git": git_state(PACKAGE_FOLDER),
         "source": fingerprint(spec),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "hardware": _hardware(device),

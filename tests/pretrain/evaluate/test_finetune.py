@@ -70,7 +70,7 @@ def test_a_fine_tuning_stores_its_numbers_and_where_they_come_from(tmp_path: Pat
 def test_a_finished_folder_keeps_no_checkpoints(tmp_path: Path) -> None:
     finish(tmp_path)
     names = {path.name for path in fine_tune(tmp_path, LINEAR, Path(), QUIET).path.iterdir()}
-    assert names == {"spec.json", "results.json", "provenance.json", "lock"}
+    assert names == {"spec.json", "results.json", "provenance.json", "lock", "tensorboard"}
 
 
 def test_a_stored_fine_tuning_is_opened_by_its_folder(tmp_path: Path) -> None:
