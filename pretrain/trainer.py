@@ -154,7 +154,7 @@ class Trainer(TrainingLoop[Run, Batch]):
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
         objective = build_objective(self.run, _view_size(self.run), len(self.images), autocast).to(self.device)
-        objective.method.to(memory_format=self.layout)  # type: ignore[call-overload]
+        objective.method.to(memory_format=self.layout)
         objective.to(self.dtype)
         objective.compute_as(self.session)
         broadcast_(list(objective.state_dict().values()))  # machines may round the same drawing differently

@@ -111,7 +111,7 @@ class FineTuner(TrainingLoop[FineTuning, tuple[Tensor, Tensor]]):
         self.memory_format = session.layout(self.device.type, spec.precision, spec.run.backbone.width)
         layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         classifier = Classifier(backbone, spec.run.data.classes, spec)
-        self.classifier = classifier.to(self.device, dtype).to(memory_format=layout)  # type: ignore[call-overload]
+        self.classifier = classifier.to(self.device, dtype).to(memory_format=layout)
         self.optimizer = self.classifier.optimizer()
         self.loss = torch.zeros((), dtype=torch.float64, device=self.device)  # summed over the epoch's steps
         self.epochs: list[dict[str, float]] = []  # the figures of every epoch
