@@ -213,8 +213,8 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
         (["pretrain", "simclr", "--dataset", "cifar10", "--log-every", "0"], ["log_every must be at least 1, not 0"]),
         (["pretrain", "simclr", "--dataset", "digits", "--checkpoint-minutes", "0"], ["checkpoint_minutes", "above 0"]),
         (
-            ["pretrain", "simclr", "--dataset", "cifar10", "--backbone.name", "resnet34"],
-            ["'resnet34'", "resnet18", "resnet50", "pixels"],
+            ["pretrain", "simclr", "--dataset", "cifar10", "--backbone.name", "resnet101"],
+            ["'resnet101'", "resnet18", "resnet50", "pixels"],
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

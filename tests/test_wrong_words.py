@@ -33,6 +33,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["Pretrain"], "'Pretrain'"),
     (["--runs", "x"], "'--runs'"),
     (["table\n"], "table"),
+    (["completion", "powershell"], "powershell"),
     # a method, a data set, a preset
     (["pretrain", "simclr++", "--dataset", "digits"], "'simclr++'"),
     (["pretrain", "SimCLR", "--dataset", "digits"], "'SimCLR'"),
