@@ -106,6 +106,20 @@ def test_contestants_take_turns_and_one_that_fails_is_named_with_the_reason(benc
     assert "theirs: not run (ImportError: no module of that name)" in text
 
 
+def test_the_memory_of_a_call_counts_though_building_used_and_freed_as_much(benchmarks: Any) -> None:
+    def pieces(mib: int) -> list[bytearray]:
+        return [bytearray(2**16) for _ in range(16 * mib)]  # small, so that freed ones stay with the process
+
+    def build(case: str, sizes: Any) -> Any:
+        kept = [pieces(64) for _ in range(2)]
+        last = bytearray(2**16)  # above them, so that their memory is not the heap's end
+        kept.clear()
+        return lambda: {"bytes": float(len(last) + len(pieces(64)))}
+
+    figures = benchmarks.rounds.warm_up(benchmarks.rounds.Contestant("one", "compmod", build), "case", {})
+    assert figures["memory_mib"] > 60
+
+
 def test_an_unknown_part_or_case_is_named_in_one_line(benchmarks: Any) -> None:
     with pytest.raises(SystemExit, match="unknown part 'speed'; known: steps, views"):
         benchmarks.on_cpu.chosen(["speed"])
