@@ -176,8 +176,8 @@ def betty(_: str, sizes: Sizes) -> Work:
 
 SUBJECT = Subject(
     title='The exact "+" step',
-    text="Both gradients of SimCLR+ on a batch: ResNet-18 (small stem, {side} px, batch {batch}), float32. The error is "
-    "that of xi's gradient against float64; one rounding of the weights to float32, and no other, moves it by 0.02.",
+    text="Both gradients of SimCLR+ on a batch: ResNet-18 (small stem, {side} px, batch {batch}), float32. The error "
+    "is that of xi's gradient against float64; one rounding of the weights to float32, and no other, moves it by 0.02.",
     cases=["ResNet-18"],
     contestants=[
         Contestant("plain SimCLR", "compmod", plain),
