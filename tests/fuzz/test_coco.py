@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def _transferred(server: Server, root: Path) -> Said:
+def _transferred(call: Callable[..., Said], root: Path) -> Said:
     run = str(root / "runs" / RUN.folder)
-    return server.run(run, str(root / "coco"), str(root / "pixels.npz"), function="perfect_detector:transfer")
+    return call(run, str(root / "coco"), str(root / "pixels.npz"), function="perfect_detector:transfer")
 
 
 def _figures(said: Said) -> dict[str, float]:
@@ -69,13 +70,12 @@ def _ids_from(document: Any, first: int) -> Mutation:
 
 
 def test_a_coco_file_is_refused_or_scored_right(root: Path, server: Server, request: Any) -> None:
-    server.warm(function="perfect_detector:prepare")
-    right = _figures(_transferred(server, root))
+    right = _figures(_transferred(server.warm, root))
     assert len(right) == 14, right
     assert all(value == 1 for name, value in right.items() if "objects" not in name), right
 
     def judge(damaged: Path) -> str:
-        said = _transferred(server, root)
+        said = _transferred(server.run, root)
         if wrong := fault(said, (damaged.name,)):
             return wrong
         if said.status:

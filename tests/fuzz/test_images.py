@@ -19,6 +19,7 @@ from tiny_detections import RUN
 from tiny_fine_tunings import finish
 
 COPY = "mine"
+Caller = Callable[..., Said]  # a server's run, or its warm
 
 
 class Layout(NamedTuple):
@@ -27,7 +28,7 @@ class Layout(NamedTuple):
     make: Callable[[Path], object]
     first: str  # of the training images, below the root
     side: tuple[int, int]  # of that image, height and width
-    read: Callable[[Server, Path, Path], Said]  # to an .npz file
+    read: Callable[[Caller, Path, Path], Said]  # to an .npz file
     command: tuple[str, ...]  # that says whether the folder is sound; () = none does
 
 
@@ -43,10 +44,8 @@ def _classes(names: tuple[str, ...], height: int, width: int, suffix: str) -> Ca
     return make
 
 
-def _read(function: str, dataset: str) -> Callable[[Server, Path, Path], Said]:
-    return lambda server, root, output: server.run(
-        dataset, str(root), COPY, str(output), function=f"images_as_read:{function}"
-    )
+def _read(function: str, dataset: str) -> Callable[[Caller, Path, Path], Said]:
+    return lambda call, root, output: call(dataset, str(root), COPY, str(output), function=f"images_as_read:{function}")
 
 
 def _scenes(root: Path) -> None:
@@ -54,9 +53,9 @@ def _scenes(root: Path) -> None:
     finish(root / "runs", RUN)
 
 
-def _transferred(server: Server, root: Path, output: Path) -> Said:
+def _transferred(call: Caller, root: Path, output: Path) -> Said:
     run = root / "runs" / RUN.folder
-    return server.run(str(run), str(root / COPY), str(output), function="perfect_detector:transfer")
+    return call(str(run), str(root / COPY), str(output), function="perfect_detector:transfer")
 
 
 SMALL = tuple(sorted(CLASS_NAMES["cifar10"])[:3])
@@ -85,8 +84,8 @@ FREE_SIZE = {"1 x 1", "no square"}  # are no faults of an ImageNet image
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_image_is_read_as_its_format_means_or_named(layout: str, server: Server, tmp_path: Path) -> None:
     kind = LAYOUTS[layout]
-    server.warm(function="perfect_detector:prepare")
-    server.warm(function="images_as_read:prepare")
+    kind.make(tmp_path / "sound")
+    assert kind.read(server.warm, tmp_path / "sound", tmp_path / "sound.npz").status == 0
     shown = picture(*kind.side)
     found = []
     for name, odd in ODD.items():
@@ -100,7 +99,7 @@ def _judged(kind: Layout, layout: str, name: str, odd: Odd, shown: Pixels, serve
     kind.make(root)
     file = root / kind.first
     expected = odd.make(file, shown)
-    said = kind.read(server, root, root / "read.npz")
+    said = kind.read(server.run, root, root / "read.npz")
     if wrong := fault(said, (file.name,)):
         return wrong
     if kind.command:
@@ -125,7 +124,7 @@ def _compared(
     if not other.is_dir():
         kind.make(other)
         Image.fromarray(expected).save(other / kind.first, "PNG")
-        said = kind.read(server, other, other / "read.npz")
+        said = kind.read(server.run, other, other / "read.npz")
         assert said.status == 0, said
     right = np.load(other / "read.npz")
     if given["pixels"].shape != right["pixels"].shape:
