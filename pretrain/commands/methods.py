@@ -6,9 +6,9 @@ the options of a method stand in its code, which does.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill, wrap
 from typing import Annotated, Literal
 
 from tabulate import tabulate
@@ -21,13 +21,14 @@ from ..specs.datasets import DATASETS
 from ..specs.methods import METHODS, Entry
 from ..specs.run import PLUS, Optimizer, Run
 from .options import Values
+from .parsing import WIDTH
 
 Format = Literal["text", "md"]
 DEFAULT = "(default)"  # in place of the name of the preset that is used unless another is asked for
 START, END = "<!-- methods: start -->", "<!-- methods: end -->"  # lines of a page, around the list
 _ALL = ("name", "method", "paper", "other presets", "cost", "cost of +")
 _ONE = ("data set", "preset", "epochs", "batch", "views", "trunk", "head", "optimiser", "options", "from")
-_NARROW = 36  # characters a cell of a text table, so that a row of nine fits a wide terminal
+_WIDTHS = (12, 11, 20, 14, 6, 4)  # characters a cell of the list of all methods, so that a line fits WIDTH
 
 
 def methods(
@@ -73,18 +74,34 @@ def all_methods(format: Format) -> str:
 
 
 def one_method(name: str, format: Format) -> str:
-    """A table of every preset of one method, below its label, paper and options.
+    """Every preset of one method, below its label, paper and options: in words, or as a table of markdown.
 
     Raises ValueError on an unknown name.
     """
     base = name.removesuffix(PLUS)
     if base not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    rows = []
-    for dataset in DATASETS:
-        for variant, recipe in recipes(name, dataset).items():
-            rows.append((dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), recipe.remark))
-    return f"{_title(METHODS[base])}\n\n{_options(base)}\n\n{_table(_ONE, rows, format)}"
+    found = {dataset: recipes(name, dataset) for dataset in DATASETS}
+    presets = [(dataset, variant, recipe.remark) for dataset, of in found.items() for variant, recipe in of.items()]
+    rows = [
+        (dataset, variant or DEFAULT, *_settings(preset(name, dataset, variant)), remark)
+        for dataset, variant, remark in presets
+    ]
+    listed = _table(_ONE, rows, format) if format == "md" else _in_words(rows)
+    return f"{_title(METHODS[base])}\n\n{_options(base)}\n\n{listed}"
+
+
+def _in_words(rows: Sequence[tuple[str, ...]]) -> str:
+    """A paragraph for each data set, and in it an entry for each preset."""
+    paragraphs: dict[str, list[str]] = {}
+    for dataset, name, epochs, batch, views, trunk, head, optimiser, options, remark in rows:
+        many, seen = "s"[: epochs != "1"], "s"[: views != "1"]
+        training = f"{epochs} epoch{many}, batch {batch}, {views} view{seen}"
+        parts = (training, f"trunk {trunk}", f"head {head}", optimiser, options, f"from: {remark}" if remark else "")
+        entry = f"{name}: {'; '.join(filter(None, parts))}"
+        lines = fill(entry, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        paragraphs.setdefault(dataset, []).append(lines)
+    return "\n\n".join("\n".join([dataset, *entries]) for dataset, entries in paragraphs.items())
 
 
 def _options(name: str) -> str:
@@ -112,7 +129,7 @@ def _title(entry: Entry) -> str:
     remark = f"; {entry.remark}" if entry.remark else ""
     plain = f"{_cost(entry.cost)} of SimCLR's step" if entry.cost else _cost(0)
     cost = plain + (f", {_cost(entry.plus_cost)} with +" if entry.plus else "")
-    return f"{entry.label}: {entry.source}{remark}. Cost: {cost}."
+    return fill(f"{entry.label}: {entry.source}{remark}. Cost: {cost}.", WIDTH)
 
 
 def _cost(cost: float) -> str:
@@ -140,6 +157,9 @@ def _rate(optimizer: Optimizer) -> str:
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], format: Format) -> str:
     if format == "text":
-        rows = [["\n".join(textwrap.wrap(cell, _NARROW)) for cell in row] for row in rows]
+        headers, *rows = [
+            ["\n".join(wrap(cell, width, break_on_hyphens=False)) for cell, width in zip(row, _WIDTHS, strict=True)]
+            for row in (headers, *rows)
+        ]
     table: str = tabulate(rows, headers, tablefmt="pipe" if format == "md" else "simple", disable_numparse=True)
     return table

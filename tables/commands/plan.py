@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from tabulate import tabulate
 from tyro.conf import arg
 
 from ...pretrain.commands.options import RunsOption
+from ...pretrain.commands.parsing import WIDTH
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range
 from ...pretrain.specs.run import Run
@@ -23,10 +25,11 @@ from ..render.amounts import amount, duration, size
 from ..results.other_precision import unused_runs
 from .options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
 
-HEADERS = ("method", "data", "tables", "runs", "measurements", "state", "time", "disk", "time is")
-MEMORY = "GPUs x GiB"
+HEADERS = ("method", "data", "tables", "runs", "measure-\nments")
+WIDTHS = (15, 14, 6)  # of the first three; longer ones are wrapped, so that a line of all columns fits WIDTH
+MORE = {"gpu_hours": "GPU\ntime", "cpu_hours": "core\ntime", "processes": "GPUs\nx GiB"}  # where a step has any
 MEMORY_NOTE = "Memory: of each GPU, counted without one, with an estimate for CUDA, NCCL and gaps."
-OLDER = "The counts are of other code than this; renew them by: python -m compmod.tables.plan.memory"
+OLDER = "Its counts are of other code; renew: python -m compmod.tables.plan.memory"
 TOTALS = ("table", "runs", "measurements", "GPU-hours", "core-hours", "disk")
 
 
@@ -61,15 +64,18 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
     paragraphs = []
     if plan.steps:
         groups = list(plan.by_method_and_data().values())
-        predicted = any(step.processes for step in plan.steps)
-        lines = [(*_line(steps), *([_memory(steps)] if predicted else [])) for steps in groups]
-        headers = (*HEADERS, *([MEMORY] if predicted else []))
-        paragraphs.append(f"Missing from {of}:\n\n{_aligned(headers, lines, text=(0, 1, 2, 5, 8))}")
+        more = [name for name in MORE if any(getattr(step, name) for step in plan.steps)]
+        lines = [(*_line(steps), *(_more(name, steps) for name in more)) for steps in groups]
+        headers = (*HEADERS, *(MORE[name] for name in more))
+        paragraphs.append(f"Missing from {of}:\n\n{_aligned(headers, lines, WIDTHS)}")
+        if begun := [_wrapped(line) for steps in groups if (line := _begun(steps))]:
+            paragraphs.append("\n".join(["Begun:", *begun]))
         totals = [(str(number), *_total(plan.of_table(number))) for number in plan.tables]
         everything = [("all, each once", *_total(plan.steps))] if len(plan.tables) > 1 else []
-        paragraphs.append(_aligned(TOTALS, [*totals, *everything], text=(0,)))
+        paragraphs.append(_aligned(TOTALS, [*totals, *everything]))
         notes = [f"Time: {plan.hours_are}.", "Disk: encoders, checkpoints and metrics, rather too much."]
-        paragraphs.append("\n".join([*notes, *(_memory_notes(plan.steps) if predicted else [])]))
+        notes += _memory_notes(plan.steps) if "processes" in more else []
+        paragraphs.append("\n".join(map(_wrapped, notes)))
     elif not plan.held_back:
         paragraphs.append(f"Nothing is missing from {of}.")
     if plan.damaged:
@@ -84,18 +90,20 @@ def plan_text(plan: Plan, scale: Scale, seeds: int) -> str:
 
 
 def _line(steps: Sequence[Step]) -> tuple[str, ...]:
-    runs, measurements, _, _, disk = _total(steps)
-    times = {"GPU": sum(step.gpu_hours for step in steps), "core": sum(step.cpu_hours for step in steps)}
-    time = ", ".join(f"{duration(3_600 * hours)} {device}" for device, hours in times.items() if hours)
-    run, bases = steps[0].run, dict.fromkeys(step.basis for step in steps)
+    runs, measurements, *_ = _total(steps)
     wanted = " ".join(map(str, sorted({number for step in steps for number in step.tables})))
-    several = settings(step.run for step in steps)
-    name = f"{run.label}, {several} settings" if several > 1 else " ".join(filter(None, (run.label, steps[0].cell)))
-    return name, run.data_label, wanted, runs, measurements, _states(steps), time, disk, " ".join(bases)
+    return _method(steps), steps[0].run.data_label, wanted, runs, measurements
 
 
-def _memory(steps: Sequence[Step]) -> str:
-    """GPUs of the largest pretraining, and the memory of each; a dash where it is not predicted."""
+def _method(steps: Sequence[Step]) -> str:
+    run, several = steps[0].run, settings(step.run for step in steps)
+    return f"{run.label}, {several} settings" if several > 1 else " ".join(filter(None, (run.label, steps[0].cell)))
+
+
+def _more(name: str, steps: Sequence[Step]) -> str:
+    """A column of MORE: time, or GPUs of the largest pretraining and the memory of each, a dash where not predicted."""
+    if name != "processes":
+        return duration(3_600 * sum(getattr(step, name) for step in steps))
     largest = max(steps, key=lambda step: step.memory_gib)
     return f"{largest.processes} x {amount(largest.memory_gib)}" if largest.memory_gib else "–"
 
@@ -107,12 +115,13 @@ def _memory_notes(steps: Sequence[Step]) -> list[str]:
     return notes if is_of_this_code(step.run for step in steps if step.memory_gib) else [*notes, OLDER]
 
 
-def _states(steps: Sequence[Step]) -> str:
-    """How many steps were begun, by state, and how far the unfinished ones are."""
+def _begun(steps: Sequence[Step]) -> str:
+    """How many steps were begun, by state, and how far the unfinished ones are; nothing where none was."""
     begun = Counter(step.state for step in steps if step.state != "not run")
-    reached = [_reached(step) for step in steps if step.progress]
-    states = ", ".join(f"{count} {state}" for state, count in begun.items()) or "not run"
-    return states + (f" ({', '.join(reached)})" if reached else "")
+    reached = ", ".join(_reached(step) for step in steps if step.progress)
+    states = ", ".join(f"{count} {state}" for state, count in begun.items())
+    named = f"  {_method(steps)} on {steps[0].run.data_label}: {states}"
+    return (named + (f" ({reached})" if reached else "")) if begun else ""
 
 
 def _reached(step: Step) -> str:
@@ -128,7 +137,14 @@ def _total(steps: Sequence[Step]) -> tuple[str, str, str, str, str]:
     return str(runs), str(len(steps) - runs), gpu_hours, core_hours, disk
 
 
-def _aligned(headers: Sequence[str], lines: Sequence[Sequence[str]], text: tuple[int, ...]) -> str:
-    sides = ["left" if column in text else "right" for column in range(len(headers))]
-    table: str = tabulate(lines, headers, tablefmt="simple", disable_numparse=True, colalign=sides)
+def _aligned(headers: Sequence[str], lines: Sequence[Sequence[str]], widths: Sequence[int] = ()) -> str:
+    """A table whose first column is text; where there are `widths`, all that they limit are."""
+    text = max(1, len(widths))
+    sides = ["left" if column < text else "right" for column in range(len(headers))]
+    limits = [*widths, *[None] * (len(headers) - len(widths))]
+    table: str = tabulate(lines, headers, tablefmt="simple", disable_numparse=True, colalign=sides, maxcolwidths=limits)
     return table
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)

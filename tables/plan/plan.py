@@ -91,7 +91,7 @@ class Plan:
         meanings: dict[Basis, str] = {
             "measured": f"by rates measured on {known}",
             "scaled": f"scaled from other methods measured on {known}",
-            "default": f"by default figures, not measured, for {DEFAULT_GPU}, or one core for digits",
+            "default": f"by default figures, not measured, for {DEFAULT_GPU}, or for digits one core of an Intel Xeon",
         }
         of = {basis: [step for step in self.steps if step.basis == basis] for basis in meanings}
         return "; ".join(f"{counted(of[basis])} {words}" for basis, words in meanings.items() if of[basis])

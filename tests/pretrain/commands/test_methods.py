@@ -62,6 +62,26 @@ def test_a_methods_own_list_has_a_line_for_each_preset(name: str) -> None:
     assert sorted(listed) == sorted([("data set", "preset"), *presets])
 
 
+@pytest.mark.parametrize("name", ["", *METHODS])
+def test_what_is_read_in_a_terminal_fits_80_columns(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["methods", *filter(None, [name])])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_terminal_shows_every_preset_below_its_data_set(name: str) -> None:
+    paragraphs = one_method(name, "text").split("\n\n")[2:]
+    listed = {
+        lines[0]: [line for line in lines[1:] if not line.startswith("    ")]
+        for lines in map(str.splitlines, paragraphs)
+    }
+    assert {dataset: [line.strip().partition(":")[0] for line in lines] for dataset, lines in listed.items()} == {
+        dataset: [variant or "(default)" for variant in recipes(name, dataset)]
+        for dataset in DATASETS
+        if recipes(name, dataset)
+    }
+
+
 def test_a_reconstruction_is_called_one() -> None:
     assert "reconstruction" in one_method("icl_msr", "text").splitlines()[0]
     assert "reconstruction" in next(line for line in all_methods("md").splitlines() if "| icl_msr" in line)

@@ -183,8 +183,8 @@ def test_the_plan_shows_gpus_and_memory_of_the_largest_run_of_a_line(counted: li
     }
     assert {step.memory_gib for step in planned.steps if step.spec.kind != "pretraining"} == {0.0}
     text = plan_text(planned, "paper", 1)
-    assert text.splitlines()[2].endswith("GPUs x GiB")
-    assert text.splitlines()[4].endswith("1 x 5")
+    assert [line.split()[-1] for line in text.splitlines()[2:4]] == ["GPUs", "GiB"]
+    assert text.splitlines()[5].endswith("1 x 5")
     assert "Memory: of each GPU, counted without one" in text
 
 
@@ -196,7 +196,7 @@ def test_the_plan_counts_nothing_unasked_and_says_so(
     runs = {spec.run.digest for spec in build_table(1).specs}
     assert counted == []
     assert f"It is not known of {len(runs)} runs: --count-memory counts it, seconds a run." in said
-    assert said.splitlines()[4].endswith("–")
+    assert said.splitlines()[5].endswith("–")
 
 
 def test_figures_of_other_code_are_marked(counted: list[Demand], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from compmod.tables.build import TABLES, build_table
 from compmod.tables.commands.plan import plan_text
 from compmod.tables.paper.table import Table
 from compmod.tables.plan.measured_rates import Rates
+from compmod.tables.plan.memory import with_memory
 from compmod.tables.plan.plan import Plan, Step, lacking, plan
 from compmod.tables.plan.progress import Progress
 from paths import GOLDEN as GOLDEN_FOLDER
@@ -244,6 +246,19 @@ def test_the_plan_of_two_tables_reads_as_the_golden_file_has_it(scale: Any, tmp_
     assert text == golden.read_text(encoding="utf-8"), (
         f"{golden.name} differs; if the change is meant, run COMPMOD_RENEW_GOLDEN=1 pytest {__file__}"
     )
+
+
+@pytest.mark.parametrize("scale", ["paper", "short", "demo"])
+def test_the_plan_of_everything_fits_a_terminal_of_80_columns(scale: Any, tmp_path: Path) -> None:
+    copies = {} if scale == "demo" else {"cifar10": "cifar10-jpeg", "imagenet": "small-side-160", "coco": "coco-mini"}
+    tables = [build_table(number, scale, seeds=3, copies=copies) for number in TABLES]
+    for run in [spec.run for spec in tables[3].specs][:9]:  # some that were begun, of several seeds and settings
+        Record(tmp_path, run).start()
+        _checkpoint(Record(tmp_path, run), run.updates // 2)
+    found = with_memory(plan(tables, tmp_path, RATES), lambda step: 8, count=False)
+    text = plan_text(found, scale, 3)
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert len(re.findall(r"seed [0-2]: epoch", " ".join(text.split()))) == 9
 
 
 def _masked(line: str) -> str:
