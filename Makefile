@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,detection]'
 	@touch $@
 
-demo: $(STAMP) ## pretrain, probe and tabulate on the embedded digits, about four minutes
+demo: $(STAMP) ## pretrain, probe and tabulate on the embedded digits, four to nine minutes on two cores
 	$(BIN)/compmod demo
 
 detectron2: $(DETECTRON2) ## Detectron2: from its git repository where that is reached, else its archive from the index

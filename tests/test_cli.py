@@ -303,6 +303,18 @@ def test_data_that_cannot_be_downloaded_says_in_one_line_what_to_put_where(
     assert f"lay it out as train/nXXXXXXXX/*.JPEG and val/nXXXXXXXX/*.JPEG in {tmp_path}/imagenet" in said
 
 
+def test_data_takes_several_names_and_knows_all_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", "digits", "stl10", "--data", str(tmp_path), "--no-download"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["ok", "absent"]
+    assert "unknown data set 'svhn'" in _refused(["data", "digits", "svhn"], capsys)
+    assert "copy are of one NAME, not of cifar10, stl10" in _refused(
+        ["data", "cifar10", "stl10", "--copy", "x"], capsys
+    )
+
+
 @pytest.mark.parametrize(
     "option, known",
     [(["temprature", "0.2"], ["'temprature'", "temperature, output_norm"]), (["temperature"], ["--options"])],

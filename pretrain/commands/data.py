@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from ..files.printable import printable
 from ..specs.datasets import DATASETS
 from .options import DataOption, Name, Values
-from .own_data import FolderOption, SizeOption, own_folder
+from .own_data import FolderOption, SizeOption, known_names, own_folder
 
 SHOWN = 20  # names of classes
 
@@ -22,21 +22,34 @@ if TYPE_CHECKING:
 
 
 def data_command(
-    name: Annotated[
-        Positional[str], Values(tuple(DATASETS)), arg(help=f"data set: {', '.join(DATASETS)}", metavar="NAME")
+    names: Annotated[
+        Positional[tuple[str, ...]],
+        Values(tuple(DATASETS)),
+        arg(help=f"data sets: {', '.join(DATASETS)}", metavar="NAME..."),
     ],
     data: DataOption = Path("data"),
     data_folder: FolderOption = None,
     size: SizeOption = 0,
     copy: Annotated[str, Name(), arg(help="name of a copy of it, a folder below the data folder")] = "",
-    download: Annotated[bool, arg(help="fetch what is missing, where that is allowed")] = True,
+    no_download: Annotated[bool, arg(help="list what is there, and fetch nothing")] = False,
 ) -> None:
-    """Download a data set where that is allowed; list its files and whether their checksums are right."""
-    if own := own_folder(name, data_folder, size):
-        if copy:
+    """Download data sets where that is allowed; list their files and whether their checksums are right."""
+    if not names:
+        raise ValueError(f"data needs a NAME; {known_names()}")
+    if len(names) > 1 and (data_folder or size or copy):
+        raise ValueError(f"data-folder, size and copy are of one NAME, not of {', '.join(names)}")
+    of_users = [own_folder(name, data_folder, size) for name in names]  # an unknown name ends it before a download
+    for name, own in zip(names, of_users, strict=True):
+        if not own:
+            _fetch(name, data, copy, download=not no_download)
+        elif copy:
             raise ValueError(f"{name} is data of your own and has no copies; leave out copy {copy!r}")
-        print("\n".join(_survey_lines(own.survey())), flush=True)
-        return
+        else:
+            print("\n".join(_survey_lines(own.survey())), flush=True)
+
+
+def _fetch(name: str, data: Path, copy: str, *, download: bool) -> None:
+    """List the files of a known data set after fetching what is missing; raise ValueError where they are not right."""
     from ..data.inventory import describe
     from ..data.inventory import download as fetch
 

@@ -85,7 +85,7 @@ def named(word: str, entries: Iterable[JournalEntry]) -> JournalEntry:
     if matches:
         raise ValueError(f"{word!r} is the beginning of {len(matches)} digests: {_listed(matches)}")
     if not known:
-        raise ValueError(f"nothing was submitted from this runs folder, {word!r} neither; valid: another --runs")
+        raise ValueError(f"no digest {word!r}: nothing was submitted from this runs folder; --runs names another one")
     raise ValueError(f"no digest begins with {word!r}, of {SHORTEST} characters at least; submitted: {_listed(known)}")
 
 

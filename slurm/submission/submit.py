@@ -25,11 +25,13 @@ from typing import Any
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
+from ...pretrain.data.locate import is_there
 from ...pretrain.files.printable import printable
 from ...pretrain.loggers.names import chosen
 from ...tables.paper.table import Table
 from ...tables.plan.cost import measured_rates
 from ...tables.plan.plan import Plan, plan
+from ...transfer.spec import COCO, Detection
 from ..clusters.cluster import Cluster
 from ..clusters.squeue import NEVER, SlurmError, cancel, cluster_name, queued
 from ..shared_files import make_folder, rights_of
@@ -76,6 +78,7 @@ def submit(
     remarks: list[str] = []
     if dry_run:
         planned = fitting(plan(tables, runs, rates), cluster, wish, remarks, dry_run=True)
+        remarks += _absent_data(planned, data)
         arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks, strict=False), wish)
         return Submission(planned, arranged, remarks=tuple(remarks))
     if not cluster.local:
@@ -83,10 +86,24 @@ def submit(
     runs.mkdir(parents=True, exist_ok=True)
     with rights_of(runs), submitting(runs):
         planned = fitting(plan(tables, runs, rates), cluster, wish, remarks)
+        remarks += _absent_data(planned, data)
         arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks), wish)
         send = local.send if cluster.local else _send
         numbers = tuple(send(arranged.jobs, runs, data, cluster))
         return Submission(planned, arranged, numbers, tuple(remarks))
+
+
+def _absent_data(plan: Plan, data: Path) -> list[str]:
+    """A remark on data that are not where the jobs will look for them; a node may have what this machine has not."""
+    absent: dict[str, None] = {}
+    for spec in (step.spec for step in plan.steps):
+        if isinstance(spec, Detection):
+            there = spec.data != COCO or (data / spec.images_folder).is_dir()
+        else:
+            there = is_there(spec.run.data, data, spec.run.copy)
+        absent |= {} if there else {spec.data_name: None}
+    where = f"below {data}, where the jobs look for them; compmod data NAME fetches what may be downloaded"
+    return [f"no {', '.join(absent)} {where}"] if absent else []
 
 
 def under_way(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation
+from compmod.tables.commands import demo
 from compmod.tables.commands.demo import demo_table, introduction
 from compmod.tables.display import displayed, under_way
+from compmod.tables.plan.default_rates import method_key, trunk_key
+from compmod.tables.plan.measured_rates import Rates, alike
 from one_cell_tables import tiny_run
 from rich.console import Console
 from terminal import terminal
@@ -70,10 +74,23 @@ def test_a_terminal_keeps_the_lines_above_the_display_and_loses_the_display(tmp_
     assert shell.said.rindex("\x1b[2K") > shell.said.rindex("starting")  # it is wiped
 
 
-def test_the_demo_says_in_a_few_lines_what_it_is_about_to_do(tmp_path: Path) -> None:
+def test_the_demo_says_in_a_few_lines_what_it_is_about_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "usable_cores", lambda: 2)
     said = introduction(demo_table(), tmp_path)
     assert len(said.splitlines()) <= 7
-    assert max(map(len, said.replace(os.fspath(tmp_path), "runs").splitlines())) <= 100
+    assert max(map(len, said.replace(os.fspath(tmp_path), "runs").splitlines())) <= 85
     assert "8 runs on the embedded digits; nothing is downloaded" in said
     assert "SimCLR, BYOL, BarlowTwins" in said
-    assert "to do: 8 runs and 8 measurements, about " in said
+    assert "to do: 8 runs and 8 measurements\ntime: about 3.4 min to 8.5 min, by the processor, on 2 cores" in said
+
+
+def test_the_demo_says_one_time_where_this_machine_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [spec.run for spec in demo_table().specs]
+    per_second = {(trunk_key(run), method_key(run)): 1000.0 for run in runs}
+    hours = {alike(spec): 0.001 for spec in demo_table().specs}
+    monkeypatch.setattr(demo, "measured_rates", lambda _: Rates(images_per_second=per_second, hours=hours))
+    monkeypatch.setattr(demo, "usable_cores", lambda: 1)
+    (line,) = [line for line in introduction(demo_table(), tmp_path).splitlines() if line.startswith("time: ")]
+    assert re.fullmatch(r"time: about [0-9.]+ min on 1 core, an estimate", line)

@@ -83,6 +83,20 @@ def test_what_sbatch_is_given_is_what_the_golden_file_says(name: str, text: str)
     assert text == (GOLDEN / name).read_text(), "renew it if that is meant; see above"
 
 
+def test_data_that_the_jobs_will_look_for_in_vain_is_named(tmp_path: Path) -> None:
+    def warned(number: int, copies: dict[str, str]) -> str:
+        table = build_table(number, "short", copies=copies)
+        sent = submit([table], tmp_path / "runs", tmp_path / "data", replace(PLAIN, gpus_per_node=8), dry_run=True)
+        return " ".join(line for line in submission_text(sent, PLAIN).splitlines() if "look for them" in line)
+
+    (tmp_path / "data" / "stl10_binary").mkdir(parents=True)
+    (tmp_path / "data" / "mine" / "train").mkdir(parents=True)
+    assert f"warning: no CIFAR-100, Tiny ImageNet below {tmp_path}/data, where" in warned(1, {"cifar10": "mine"})
+    assert f"warning: no ImageNet, COCO 2017 (copy: few) below {tmp_path}/data" in warned(5, {"coco": "few"})
+    sent = submit([build_table(1, "demo")], tmp_path / "runs", tmp_path / "data", PLAIN, dry_run=True)
+    assert sent.remarks == ()
+
+
 def test_one_process_a_gpu_shares_a_node() -> None:
     text = _texts(_large_jobs(), BIG)
     assert "#SBATCH --ntasks-per-node=8\n" in text
