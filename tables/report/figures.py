@@ -35,7 +35,6 @@ DARK = {  # the same where the reader prefers a dark screen; ink and ground as i
 }
 WIDTH_IN = 3.5  # of most pictures: 336 CSS pixels, as wide as a phone, which then need not shrink it
 TITLE_LETTERS = 44  # in one line of the title of a picture
-DPI = 150  # of PNG pictures
 MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 LOOK: dict[Any, Any] = {  # keys are names of matplotlib's settings
     "font.size": 8.5,
@@ -112,8 +111,8 @@ class Canvas:
 
 
 @contextmanager
-def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") -> Iterator[Canvas]:
-    """A figure of this width and height in inches, in the common style. It needs no display."""
+def canvas(*, width: float, height: float) -> Iterator[Canvas]:
+    """A figure of this width and height in inches, in the common style, as SVG. It needs no display."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -123,13 +122,10 @@ def canvas(*, width: float, height: float, form: Literal["svg", "png"] = "svg") 
         FigureCanvasAgg(drawing.figure)
         yield drawing
         file = io.BytesIO()
-        # without a date and the like, equal data give equal files
-        plain = dict.fromkeys(("Date", "Creator", "Format", "Type")) if form == "svg" else None
-        drawing.figure.savefig(file, format=form, dpi=DPI, metadata=plain)
-        drawing.content = file.getvalue()
-        if form == "svg":
-            drawing.content = _PLACES.sub(_shorter, drawing.content)
-            drawing.content = drawing.content.replace(b"</style>", _DARK_RULES + b"</style>", 1)
+        plain = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # without these, equal data give equal files
+        drawing.figure.savefig(file, format="svg", metadata=plain)
+        drawing.content = _PLACES.sub(_shorter, file.getvalue())
+        drawing.content = drawing.content.replace(b"</style>", _DARK_RULES + b"</style>", 1)
 
 
 def entitle(figure: Figure, title: str) -> None:
@@ -151,14 +147,14 @@ def draw_views(sources: NDArray[np.uint8], views: Sequence[NDArray[np.floating[A
     """
     rows: list[tuple[str, NDArray[Any]]] = [("source", sources / 255)]
     rows += [(f"view {count}", view) for count, view in enumerate(views, start=1)]
-    with canvas(width=0.6 * len(sources) + 0.5, height=0.63 * len(rows) + 0.1, form="png") as drawing:
+    with canvas(width=0.6 * len(sources) + 0.5, height=0.63 * len(rows) + 0.1) as drawing:
         axes = drawing.figure.subplots(len(rows), len(sources), squeeze=False)
         for (label, images), line in zip(rows, axes, strict=True):
             for image, axis in zip(images, line, strict=True):
-                axis.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1), interpolation="nearest")
+                axis.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1), interpolation="none")  # its own pixels
                 axis.set(xticks=[], yticks=[])
                 axis.spines[:].set_visible(False)
             line[0].set_ylabel(label)
     height, width = sources.shape[-2:]
     shown = f"{len(sources)} source images of {width} by {height} pixels in a row; under each its {len(views)} views."
-    return Picture(name="views", title=title, alternative=shown, content=drawing.content, form="png")
+    return Picture(name="views", title=title, alternative=shown, content=drawing.content)

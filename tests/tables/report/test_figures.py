@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from compmod.tables.report.figures import BLUE, DARK, INK, Picture, canvas, draw_views, slug
-
-PNG = b"\x89PNG\r\n\x1a\n"
+from PIL import Image
 
 
 def test_a_picture_of_views_says_what_it_shows() -> None:
     sources = np.zeros((4, 3, 8, 8), dtype=np.uint8)
     picture = draw_views(sources, [np.ones((4, 3, 8, 8)), np.ones((4, 3, 8, 8))], "views")
-    assert picture.content.startswith(PNG)
+    shown = re.findall(r"data:image/png;base64,\s*([^\"]+)", picture.content.decode())
+    sizes = {Image.open(io.BytesIO(base64.b64decode(text))).size for text in shown}
+    assert (len(shown), sizes) == (3 * 4, {(8, 8)})  # each with its own pixels
     assert picture.alternative == "4 source images of 8 by 8 pixels in a row; under each its 2 views."
 
 

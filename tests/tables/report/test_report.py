@@ -34,7 +34,7 @@ def test_every_picture_named_in_the_report_lies_beside_it(table: Table, tmp_path
     text = write_report(table, tmp_path / "runs", tmp_path / "report.md").read_text()
     named = set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", text))
     assert named == {path.name for path in tmp_path.iterdir() if path.suffix in (".svg", ".png")}
-    assert named == {"curves-simclr-digits.svg", "views.png"}
+    assert named == {"curves-simclr-digits.svg", "views.svg"}
 
 
 def test_the_report_holds_the_table_and_a_line_for_every_built_row(table: Table, tmp_path: Path, finish: Any) -> None:
