@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from browser import find_browser
 from compmod.transfer.detector import install
-from paths import SAMPLES
+from paths import FIXTURES, SAMPLES
 
 # sums are split between threads, so their number is one of the things in which machines differ
 torch.set_num_threads(int(os.environ.get("COMPMOD_TEST_THREADS", "1")))
@@ -47,3 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (here, reason) in SKIPPED.items():
             if here and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the fake Trackio stores, which from here on is the installed one."""
+    folder = FIXTURES / "fake_loggers"
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, sys.path)]))
+    monkeypatch.setenv("FAKE_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"

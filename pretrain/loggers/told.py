@@ -25,10 +25,11 @@ class Told:
 def told(spec: Work, id: str) -> Told:
     """What to tell of a spec's training."""
     run = spec.run
-    parts = [run.method, run.dataset, f"seed{run.seed}", *([] if spec.kind == "pretraining" else [spec.kind]), id]
-    tags = {"method": run.method, "dataset": run.dataset, "kind": spec.kind}
+    method = "imported" if run.kind == "import" else run.method  # weights of others have no method of ours
+    parts = [method, run.dataset, f"seed{run.seed}", *([] if spec.kind == "pretraining" else [spec.kind]), id]
+    tags = {"method": method, "dataset": run.dataset, "kind": spec.kind}
     (fields,) = spec.to_dict().values()
-    return Told(id, "-".join(parts), f"{run.method}-{run.dataset}", tags, dict(_flat(fields, "")))
+    return Told(id, "-".join(parts), f"{method}-{run.dataset}", tags, dict(_flat(fields, "")))
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -111,7 +111,11 @@ def _trunk(source: Path, runs: Path, stem: Stem | None, seed: int) -> tuple[Path
     from ...pretrain.weights.recognise import recognised
     from ..weights.read import read_weights
 
-    run = foreign_run(recognised(read_weights(source), stem), seed)
+    state = read_weights(source)
+    try:
+        run = foreign_run(recognised(state, stem), seed)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     return runs, run, hashlib.sha256(source.read_bytes()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...pretrain.weights.names import trunk_of
 from ...pretrain.weights.read import read_tensors
+from ...pretrain.weights.recognise import completed
 from .caffe import SUFFIX as MSRA_SUFFIX
 from .caffe import read_msra
 
@@ -18,10 +19,14 @@ MOVES_NO_NUMBER = "reads weights, and their checksum is in the spec's digest"
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights of the trunk in a file, under torchvision's names.
 
-    Raises ValueError on a file that could run code, or holds anything else.
+    Raises ValueError, which names the file, on one that could run code, or holds anything else.
     """
     if path.suffix != MSRA_SUFFIX:
-        return trunk_of(read_tensors(path).tensors).state
+        stored = read_tensors(path)
+        try:
+            return completed(trunk_of(stored.tensors).state)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     if not path.is_file():
         raise ValueError(f"no weights at {path}")
     return read_msra(path)

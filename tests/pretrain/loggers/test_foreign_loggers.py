@@ -24,16 +24,6 @@ from paths import ROOT
 FIXTURES = ROOT / "tests" / "fixtures"
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the fake Trackio stores."""
-    folder = FIXTURES / "fake_loggers"
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, sys.path)]))
-    monkeypatch.setenv("FAKE_STORE", str(tmp_path / "store"))
-    return tmp_path / "store"
-
-
 def _of_fake(folder: Path) -> tuple[int, Curve]:
     entries = [json.loads(line) for line in Path(os.environ["FAKE_STORE"]).read_text().splitlines()]
     rows = [(entry["step"], entry["values"]) for entry in entries if "step" in entry]

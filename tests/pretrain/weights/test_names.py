@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,108 +12,9 @@ from compmod.pretrain.specs.run import Backbone
 from compmod.pretrain.weights.imported import read_foreign
 from compmod.pretrain.weights.load import load_encoder
 from compmod.pretrain.weights.names import trunk_of
-from lightly.models.modules import MoCoProjectionHead, SimCLRProjectionHead
+from foreign_files import LAYOUTS, OTHER, OWN, SPEC, State, below
 from lightly.models.resnet import ResNetGenerator
-from torch import Tensor, nn
-
-State = Mapping[str, Tensor]
-SPEC = Backbone(name="resnet10", width=4, stem="large")
-torch.manual_seed(3)
-TRUNK = ResNet(SPEC, SPEC.width).eval()
-OWN = TRUNK.state_dict()
-OTHER = {name: tensor + 1 for name, tensor in OWN.items()}
-HEAD = SimCLRProjectionHead(32, 8, 4).state_dict()
-
-
-def below(prefix: str, state: State = OWN) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
-
-
-def numbered(state: State) -> dict[str, Tensor]:
-    """As nn.Sequential(*list(model.children())[:-1]) of torchvision's ResNet has it."""
-    place = {"conv1": "0", "bn1": "1", **{f"layer{stage}": str(3 + stage) for stage in range(1, 5)}}
-    return {".".join([place[name.split(".")[0]], *name.split(".")[1:]]): tensor for name, tensor in state.items()}
-
-
-LAYOUTS: dict[str, tuple[Any, tuple[str, ...]]] = {  # what a release's file holds, and what is dropped of it
-    "torchvision, timm": ({**OWN, "fc.weight": torch.ones(2, 32), "fc.bias": torch.ones(2)}, ("fc (classifier, 2)",)),
-    "MoCo": (
-        {
-            "epoch": 200,
-            "arch": "resnet50",
-            "state_dict": {
-                **below("module.encoder_q"),
-                **below("module.encoder_q.fc", {"0.weight": torch.ones(2, 2)}),
-                **below("module.encoder_k", OTHER),
-                "module.queue": torch.ones(2, 3),
-                "module.queue_ptr": torch.zeros(1),
-            },
-            "optimizer": {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.03}]},
-        },
-        (
-            "state_dict.module.encoder_q.fc (classifier, 1)",
-            f"state_dict.module.encoder_k (another copy, {len(OWN)})",
-            "state_dict.module.queue (state of the loss, 1)",
-            "state_dict.module.queue_ptr (state of the loss, 1)",
-            "optimizer (state of training, 1)",
-        ),
-    ),
-    "Barlow Twins, VICReg": (
-        {"epoch": 9, "model": {**below("module.backbone"), **below("module.projector", HEAD)}},
-        (f"model.module.projector (head, {len(HEAD)})",),
-    ),
-    "SwAV": (
-        {**below("module"), **below("module.projection_head", HEAD), "module.prototypes.weight": torch.ones(2, 2)},
-        (f"module.projection_head (head, {len(HEAD)})", "module.prototypes (head, 1)"),
-    ),
-    "VISSL": (
-        {
-            "classy_state_dict": {
-                "base_model": {
-                    "model": {"trunk": below("_feature_blocks"), "heads": below("0.clf.0", {"weight": torch.ones(2)})},
-                    "meta": {},
-                },
-                "optimizer": {"optim": {"state": {}}},
-                "loss": {"memory": torch.ones(3)},
-            }
-        },
-        ("classy_state_dict.base_model.model.heads (head, 1)", "classy_state_dict.loss (state of the loss, 1)"),
-    ),
-    "solo-learn": (
-        {
-            "state_dict": {
-                **below("backbone"),
-                **below("momentum_backbone", OTHER),
-                **below("projector", HEAD),
-                **below("momentum_projector", HEAD),
-                "classifier.weight": torch.ones(2, 2),
-            },
-        },
-        (
-            f"state_dict.momentum_backbone (another copy, {len(OWN)})",
-            f"state_dict.projector (head, {len(HEAD)})",
-            f"state_dict.momentum_projector (another copy, {len(HEAD)})",
-            "state_dict.classifier (classifier, 1)",
-        ),
-    ),
-    "Lightly": (
-        {
-            "state_dict": {
-                **below("backbone", numbered(OWN)),
-                **below("projection_head", MoCoProjectionHead(32, 8, 4).state_dict()),
-                **below("backbone_momentum", numbered(OTHER)),
-            }
-        },
-        ("state_dict.projection_head (head, 4)", f"state_dict.backbone_momentum (another copy, {len(OWN)})"),
-    ),
-    "Lightly's MoCo on ImageNet": (
-        {"state_dict": {**below("backbone"), **below("query_backbone", OTHER), **below("online_classifier", HEAD)}},
-        (
-            f"state_dict.query_backbone (another copy, {len(OWN)})",
-            f"state_dict.online_classifier (classifier, {len(HEAD)})",
-        ),
-    ),
-}
+from torch import nn
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
