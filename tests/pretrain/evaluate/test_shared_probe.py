@@ -49,6 +49,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, A
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("shared probe")
 @pytest.mark.parametrize("world", WORLDS)
 class TestSeveralProcesses:
     def test_have_the_features_of_the_first_one_s_trunk(self, kept: dict[int, Any], world: int) -> None:

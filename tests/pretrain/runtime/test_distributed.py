@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from pathlib import Path
@@ -30,20 +29,14 @@ TOLERANCE = 1e-10  # relative to the norm of the whole tensor, or of all gradien
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
-    """What groups of 1, 2 and 4 processes computed, by method; computed once, in whichever process of the suite."""
-    shared = tmp_path_factory.getbasetemp()
-    folder = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
-    with open(folder / "distributed.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return {world: _computed(folder / f"distributed-{world}.pt", world) for world in (1, *WORLDS)}
+    """What groups of 1, 2 and 4 processes computed, by method."""
+    folder = tmp_path_factory.mktemp("distributed")
+    return {world: _computed(folder / f"{world}.pt", world) for world in (1, *WORLDS)}
 
 
 def _computed(out: Path, world: int) -> dict[str, Any]:
-    if not out.exists():
-        part = out.with_suffix(".part")
-        command = [sys.executable, str(FIXTURES / "distributed_worker.py"), str(part), *NAMES]
-        run_group(command, world, PYTHONPATH=os.pathsep.join([str(FIXTURES), *sys.path]))
-        part.rename(out)
+    command = [sys.executable, str(FIXTURES / "distributed_worker.py"), str(out), *NAMES]
+    run_group(command, world, PYTHONPATH=os.pathsep.join([str(FIXTURES), *sys.path]))
     results: dict[str, Any] = torch.load(out, weights_only=True)
     return results
 
@@ -53,6 +46,7 @@ def relative(ours: torch.Tensor, theirs: torch.Tensor, scale: float) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("distributed")
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("name", [*NAMES, *VARIANTS])
 class TestSeveralProcessesEqualOne:
