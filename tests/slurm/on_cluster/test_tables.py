@@ -43,14 +43,14 @@ def filled(table: Table, runs: Path) -> bool:
     return all(found.seed_results(cell).state == "done" for row in table.rows for cell in row.cells if cell.specs)
 
 
-def test_an_array_of_20_runs_and_their_dependent_evaluations_fill_a_table(
+def test_an_array_of_8_runs_and_their_dependent_evaluations_fill_a_table(
     cluster: PrivateCluster, tmp_path: Path
 ) -> None:
-    table = tiny_table(tiny("simclr", epochs=1, seed=seed) for seed in range(20))
+    table = tiny_table(tiny("simclr", epochs=1, seed=seed) for seed in range(8))
     sent = submit([table], tmp_path, tmp_path, cluster.place(max_parallel=3))
-    assert [len(job.steps) for job in sent.arranged.jobs] == [20, 20]  # two calls of sbatch for forty tasks
+    assert [len(job.steps) for job in sent.arranged.jobs] == [8, 8]  # two calls of sbatch for sixteen tasks
     assert submit([table], tmp_path, tmp_path, cluster.place()).numbers == ()  # all are queued or running
-    until(lambda: not cluster.queue(), "the end of forty tasks", timeout=500)
+    until(lambda: not cluster.queue(), "the end of sixteen tasks", timeout=500)
     assert filled(table, tmp_path)
     assert submit([table], tmp_path, tmp_path, cluster.place()).numbers == ()  # all are done
 
