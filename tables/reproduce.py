@@ -52,12 +52,14 @@ def reproduce(
     if record.status == "done":
         check_data(record, Present(data))
         return record
+    from ..pretrain.runtime.distributed import processes
     from ..pretrain.training.session import Session, resolve_device
 
     session = Session(device=resolve_device(device), quiet=quiet, recompute=recompute, logger=logger)
     lacking = [part for part in dict.fromkeys([spec.run, spec]) if Record(runs, part).status != "done"]
-    for part in lacking:
-        record = performer(part.kind)(runs=runs, spec=part, data=data, session=session)
+    with processes(session.device):  # one group for all: if they met anew, one could take another's old address
+        for part in lacking:
+            record = performer(part.kind)(runs=runs, spec=part, data=data, session=session)
     return record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -90,7 +91,12 @@ def measured(source: Path, options: EvaluateOptions) -> tuple[Record, dict[str, 
     run, damaged weights, and images that are missing or others than those of the run.
     """
     check_fields(options)
-    runs, run = _run(source, options)
+    with contextlib.ExitStack() as group:
+        return _measured(source, options, group)
+
+
+def _measured(source: Path, options: EvaluateOptions, group: contextlib.ExitStack) -> tuple[Record, dict[str, Any]]:
+    runs, run = _run(source, options, group)
     spec: Evaluation | FineTuning
     if options.protocol == "probes":
         if options.variant or options.sweep or options.epochs:
@@ -110,8 +116,11 @@ def measured(source: Path, options: EvaluateOptions) -> tuple[Record, dict[str, 
     return done, {**of_file, **(done.results or {})}
 
 
-def _run(source: Path, options: EvaluateOptions) -> tuple[Path, Run]:
-    """The folder of the runs, and the run: that of a folder, or the one that stands for a file, which is imported."""
+def _run(source: Path, options: EvaluateOptions, group: contextlib.ExitStack) -> tuple[Path, Run]:
+    """The folder of the runs, and the run: that of a folder, or the one that stands for a file, which is imported.
+
+    Processes that import a file stay together in `group`: if they met anew, one could take another's old address.
+    """
     if source.is_dir():
         if given := _given(options):
             raise ValueError(f"{', '.join(given)} are for a file of weights; a run has its own")
@@ -128,11 +137,11 @@ def _run(source: Path, options: EvaluateOptions) -> tuple[Path, Run]:
 
     foreign = read_foreign(source, options.stem)
     spec = Imported(backbone=foreign.backbone, weights=foreign.sha256, **settings)
-    with processes(resolve_device(options.device)):
-        with fails_together():
-            if rank() == 0:
-                import_weights(options.runs, foreign, spec, source)
-        first_says(None)  # it is there
+    group.enter_context(processes(resolve_device(options.device)))
+    with fails_together():
+        if rank() == 0:
+            import_weights(options.runs, foreign, spec, source)
+    first_says(None)  # it is there
     return options.runs, spec
 
 

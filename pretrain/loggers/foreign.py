@@ -13,9 +13,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from queue import SimpleQueue
 
+from ..records.record import Record
 from .names import LoggerName
 from .sender import END_S, FAILED
 
@@ -25,10 +25,11 @@ FOLDER = "loggers"  # in the record's folder
 class Foreign:
     """The process that sends rows to one package. Raises OSError where it cannot be started."""
 
-    def __init__(self, name: LoggerName, record: Path) -> None:
-        self._name, self._folder = name, record / FOLDER / name
+    def __init__(self, name: LoggerName, record: Record) -> None:
+        self._name, self._folder = name, record.path / FOLDER / name
         self._folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-P", "-m", f"{__package__}.sender", name, str(self._folder)]
+        kind = type(record.spec).__module__  # what it must import to read the spec; not every kind is one of `pretrain`
+        command = [sys.executable, "-P", "-m", f"{__package__}.sender", name, str(self._folder), kind]
         with open(self._folder / "log.txt", "ab") as log:
             self._process = subprocess.Popen(
                 command,

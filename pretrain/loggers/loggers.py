@@ -43,7 +43,7 @@ class Loggers:
         for name in FOREIGN:
             if name in names:
                 try:
-                    self._loggers.append(Foreign(name, record.path))
+                    self._loggers.append(Foreign(name, record))
                     self.may_lack_rows = True
                 except OSError as error:
                     print(f"warning: nothing is logged to {name}: {error}", file=sys.stderr, flush=True)

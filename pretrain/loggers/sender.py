@@ -84,8 +84,12 @@ class Notes:
         write_whole(self._file, json.dumps({"id": self.id, "sent": self.sent}).encode())
 
 
-def send(name: str, folder: Path) -> None:
-    """Send the rows of standard input to the package `name`; `folder` is its own inside the record's folder."""
+def send(name: str, folder: Path, kind: str) -> None:
+    """Send the rows of standard input to the package `name`; `folder` is its own inside the record's folder.
+
+    `kind` is the module that defines the kind of the record's spec.
+    """
+    importlib.import_module(kind)
     received = _receive()
     with open(folder / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the process of a killed training may still send its last rows
@@ -139,7 +143,7 @@ def main() -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     try:
-        send(sys.argv[1], Path(sys.argv[2]))
+        send(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
     except Exception as error:
         traceback.print_exc()
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
