@@ -53,6 +53,21 @@ class ForeignRun(Protocol):
         """Send what is left; `finished`: the training has reached its end."""
 
 
+class RowByRow:
+    """A run of a package that takes a row at a time; a subclass says how it ends."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def sent(self) -> None:
+        """Not to be learned: it may be in files or on a server that cannot be asked."""
+
+    def log(self, rows: Sequence[Row]) -> None:
+        """Send rows."""
+        for row in rows:
+            self._run.log(row.values, step=row.step)
+
+
 class Notes:
     """The id of the package's run and the last step sent of every value, kept in a file."""
 

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import trackio
 
-from .sender import Row
+from .sender import RowByRow
 from .told import PROJECT, Told
 
 
-class TrackioRun:
+class TrackioRun(RowByRow):
     """One run of Trackio."""
-
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def sent(self) -> None:
-        """Not to be learned here: a Space or a server may hold the run."""
-
-    def log(self, rows: Sequence[Row]) -> None:
-        """Send rows."""
-        for row in rows:
-            self._run.log(row.values, step=row.step)
 
     def close(self, *, finished: bool) -> None:
         """Wait until all rows are stored; Trackio has no word for how a run ends."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from .sender import Row
+from .sender import RowByRow
 from .told import PROJECT, Told
 
 DEFAULTS = {  # of wandb's own variables: neither figures of the machine, nor code, packages, paths and output
@@ -22,19 +20,8 @@ DEFAULTS = {  # of wandb's own variables: neither figures of the machine, nor co
 }
 
 
-class WandbRun:
-    """One run of wandb."""
-
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def sent(self) -> None:
-        """Not to be learned here: offline, it cannot tell."""
-
-    def log(self, rows: Sequence[Row]) -> None:
-        """Send rows; wandb joins those of one step."""
-        for row in rows:
-            self._run.log(row.values, step=row.step)
+class WandbRun(RowByRow):
+    """One run of wandb, which joins the rows of one step."""
 
     def close(self, *, finished: bool) -> None:
         """Wait until all rows are sent, or offline in the file."""
