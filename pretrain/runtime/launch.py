@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 MOVES_NO_NUMBER = "says which of several processes this is"
 
+LAUNCHER = "SLURM_LAUNCH_NODE_IPADDR"
 _PORTS = (10_000, 50_000)  # of a job's meeting point, chosen by its number
 
 
@@ -101,10 +102,10 @@ def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
     Raises ValueError, naming the variable, where SLURM's variables do not say that.
     """
     listed = environment.get("SLURM_STEP_NODELIST", "")
-    hosts = _scontrol("show", "hostnames", listed).split() if listed else []
-    if not hosts:
+    shown = _scontrol("show", "hostnames", listed) if listed else ""
+    first = next(iter(shown.split()), "") if shown is not None else first_node(listed)
+    if not first:
         raise ValueError(f"SLURM_STEP_NODELIST is {listed!r}; expected the names of this step's nodes")
-    first = hosts[0]
     low, high = _PORTS
     numbers = {}
     for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"):
@@ -113,17 +114,32 @@ def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
         except ValueError:
             raise ValueError(f"{name} is {environment[name]!r}; expected a whole number") from None
     key = numbers["SLURM_JOB_ID"] * 31 + numbers["SLURM_STEP_ID"]
-    return {"MASTER_ADDR": _address(first), "MASTER_PORT": str(low + key % (high - low))}
+    return {"MASTER_ADDR": _address(first, environment), "MASTER_PORT": str(low + key % (high - low))}
 
 
-def _address(node: str) -> str:
-    """How to reach a node: by its name, or where that is SLURM's alone, as SLURM itself does (NodeAddr)."""
+def first_node(listed: str) -> str:
+    """The first of the nodes that SLURM lists in its short form, such as n[01-03,7],m2; "" where there is none."""
+    first = re.match(r"(?:[^,\[\]]|\[[^\]]*\])*", listed)
+    assert first is not None, "it matches nothing, too"
+    return re.sub(r"\[([0-9]*)[^\]]*\]", r"\1", first[0]).strip()
+
+
+def _address(node: str, environment: Mapping[str, str]) -> str:
+    """How to reach the first node: by its name, or where that is SLURM's alone, as SLURM itself does (NodeAddr).
+
+    Without scontrol, as in a container, the address of the node that started the step stands in: the script of a job
+    runs on the first node.
+    """
     try:
         socket.getaddrinfo(node, None)
+        return node
     except OSError:
         shown = _scontrol("--oneliner", "show", "node", node)
+    if shown is not None:
         return next((word.partition("=")[2] for word in shown.split() if word.startswith("NodeAddr=")), node)
-    return node
+    if not environment.get(LAUNCHER):
+        raise ValueError(f"node {node} has no address here; expected a name that is known, scontrol, or {LAUNCHER}")
+    return environment[LAUNCHER]
 
 
 def _whole(text: str) -> int:
@@ -132,9 +148,12 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _scontrol(*arguments: str) -> str:
+def _scontrol(*arguments: str) -> str | None:
+    """The output of scontrol; None where it cannot be started, as in a container. Raises ValueError where it fails."""
     try:
         return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = " ".join((getattr(error, "stderr", "") or str(error)).split())
+    except OSError:
+        return None
+    except subprocess.CalledProcessError as error:
+        reason = " ".join((error.stderr or str(error)).split())
         raise ValueError(f"scontrol {' '.join(arguments)} does not tell the nodes of this step: {reason}") from error

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +40,21 @@ LIMITS: Mapping[str, tuple[float, float]] = {  # of numbers, both ends included;
     "warning_s": (0, 65_535),  # SLURM's own limit, man sbatch
     "max_parallel": (0, 4_000_000),
     "max_array": (1, 4_000_000),  # SLURM's own limit, man slurm.conf
+    "max_submitted": (0, 4_000_000),
 }
 OURS = ("array", "dependency", "error", "open-mode", "output", "signal", "wrap")  # options of sbatch that we set
+OURS_OF_SRUN = ("--output", "-o", "--error", "-e", "--cpus-per-task", "-c", "--kill-on-bad-exit", "-K")
+LISTS: Mapping[str, str] = {"setup": "line", "srun_args": "argument", "python": "argument"}  # the word for one of each
 LARGEST = 2**63  # of numbers in options
 
 
 def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above Cluster, for CLUSTERS holds one
     """Raise ValueError unless `value` has the type of its default, is within its limits, and is one printable line."""
-    if name == "setup":
-        right, expected = isinstance(value, tuple) and all(isinstance(line, str) for line in value), "a list of lines"
+    if name in LISTS:
+        right = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
+        expected = f"a list of {LISTS[name]}s"
+        if name == "python":
+            right, expected = isinstance(value, str) or (right and bool(value)), f"a string or {expected}"
     elif name == "sbatch":
         right = isinstance(value, tuple) and all(isinstance(option, OptionValue) for _, option in value)
         expected = "a table of options"
@@ -70,6 +78,20 @@ def _check(cluster: str, name: str, value: Any, default: Any) -> None:  # above 
             raise ValueError(f"cluster {cluster}: {word} must be one line without control characters, not {text!r}")
     if name == "sbatch":
         _check_options(cluster, value)
+    if name in ("python", "notify") and isinstance(value, str):
+        _check_quotes(cluster, name, value)
+    if name == "srun_args" and (ours := [text for text in value if text.partition("=")[0] in OURS_OF_SRUN]):
+        raise ValueError(
+            f"cluster {cluster}: {ours[0]!r} of srun_args is set by compmod itself, as {', '.join(OURS_OF_SRUN)} are"
+        )
+
+
+def _check_quotes(cluster: str, name: str, text: str) -> None:
+    """Raise ValueError on text of the shell that ends within quotes, which would swallow what follows."""
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"cluster {cluster}: {name} is no command of the shell: {error}, in {text!r}") from error
 
 
 def _check_options(cluster: str, options: tuple[tuple[str, Any], ...]) -> None:
@@ -89,8 +111,8 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Every string in a setting, with its name."""
     if isinstance(value, str):
         yield name, value
-    elif name == "setup":
-        yield from ((f"line {number} of setup", line) for number, line in enumerate(value, 1))
+    elif name in LISTS:
+        yield from ((f"{LISTS[name]} {number} of {name}", text) for number, text in enumerate(value, 1))
     elif name == "sbatch":
         yield from ((f"sbatch.{option}", text) for option, text in value if isinstance(text, str))
 
@@ -125,8 +147,11 @@ class Cluster:
     requeue: bool = True  # whether a stopped job queues itself again
     max_parallel: int = 32  # tasks of an array that run at once; on a local one, of everything; 0 = as many as fit
     max_array: int = 1000  # tasks of an array; SLURM's MaxArraySize less one, 1000 unless the cluster says otherwise
-    python: str = ""  # of the compute nodes; "" = the one that submits
+    max_submitted: int = 0  # tasks of yours that may wait and run at once, those of other work too; 0 = no limit
+    python: str | tuple[str, ...] = ""  # of the nodes: text of the shell, or a list of words; "" = the one that submits
+    srun_args: tuple[str, ...] = ()  # arguments of srun for every task, such as those of pyxis
     setup: tuple[str, ...] = ()  # lines of shell before the task, such as module load cuda
+    notify: str = ""  # a command of the shell that is called when a submission has ended
     sbatch: tuple[tuple[str, OptionValue], ...] = ()  # any other option of sbatch; true = without a value
 
     def __post_init__(self) -> None:
@@ -138,13 +163,24 @@ class Cluster:
             raise ValueError(
                 f"cluster {self.name}: hours {self.hours} must be at least least_minutes {self.least_minutes}"
             )
-        if self.local and self.nodes > 1:
-            raise ValueError(f"cluster {self.name}: nodes must be 1 with executor 'local', not {self.nodes}")
+        if self.notify and self.max_submitted == 1:
+            raise ValueError(f"cluster {self.name}: with notify, whose job counts, max_submitted must be 2 or more")
+        for name, alone in (("nodes", 1), ("max_submitted", 0), ("srun_args", ())):
+            given = getattr(self, name)
+            if self.local and given != alone:
+                raise ValueError(f"cluster {self.name}: {name} must be {alone} with executor 'local', not {given}")
 
     @property
     def local(self) -> bool:
         """Whether jobs are processes of this machine."""
         return self.executor == "local"
+
+    @property
+    def command(self) -> str:
+        """The Python of the nodes, as text of the shell."""
+        if isinstance(self.python, str):
+            return self.python or shlex.quote(sys.executable)
+        return shlex.join(self.python)
 
 
 CLUSTERS: dict[str, Cluster] = {  # those that need no file
@@ -229,8 +265,11 @@ _TEMPLATE = """\
 # requeue = true        # whether a stopped job queues itself again
 # max_parallel = 32     # tasks of one array that run at once; 0 = as many as fit
 # max_array = 1000      # tasks of one array; `scontrol show config` has the cluster's MaxArraySize, which is one more
-# python = ""           # on the compute nodes; "" = the one that submits
+# max_submitted = 0     # tasks of yours that may wait and run at once (MaxSubmitJobs); 0 = no limit
+# python = ""           # on the compute nodes, such as ["apptainer", "exec", "--nv", "/images/compmod.sif", "python3"]
+# srun_args = []        # of every task, such as ["--container-image=/images/compmod.sqsh"]
 # setup = []            # lines of shell before a task, such as ["module load cuda"]
+# notify = ""           # a command that is called when a submission has ended, such as "mail -s compmod me@lab.org"
 # sbatch = {{}}           # any other option of sbatch, such as {{ mail-type = "FAIL", exclusive = true }}
 """
 
@@ -243,8 +282,7 @@ def _read(name: str, entry: dict[str, Any]) -> Cluster:
         named = ", ".join(map(repr, unknown))
         raise ValueError(f"cluster {name}: unknown setting {named}; known: {', '.join(sorted(valid))}")
     given = dict(entry)
-    if isinstance(given.get("setup"), list):
-        given["setup"] = tuple(given["setup"])
+    given |= {name: tuple(given[name]) for name in LISTS if isinstance(given.get(name), list)}
     if isinstance(given.get("sbatch"), dict):
         given["sbatch"] = tuple(given["sbatch"].items())
     return Cluster(name=name, **given)

@@ -102,6 +102,12 @@ def queued(job_ids: Iterable[str]) -> Mapping[str, Queued]:
     return {job.job_id: job for line in text.splitlines() for job in _queued(line)}
 
 
+def submitted() -> int:
+    """How many jobs and array tasks of this user wait or run here. Raises SlurmError when squeue does not answer."""
+    text = _run(["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i"])
+    return sum(len(expanded(line.strip())) for line in text.splitlines() if _numbered(line.strip()))
+
+
 def accounted(job_ids: Iterable[str]) -> Mapping[str, Accounted]:
     """What sacct knows of these jobs and array tasks; nothing where the cluster keeps no accounts or sacct fails."""
     wanted = _arrays(job_ids)

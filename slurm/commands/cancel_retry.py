@@ -25,6 +25,7 @@ from ..submission import journal
 from ..submission.journal import JournalEntry
 from .options import GpusOption, NodesOption, RecomputeOption, TooLargeOption
 from .status import SHORTEST, named
+from .submit import remaining_text
 
 WordsOption = Annotated[
     Positional[tuple[str, ...]], arg(metavar="[N|DIGEST...]", help="tables, all, or the beginnings of digests")
@@ -115,6 +116,8 @@ def retry_command(
         steps = [step.spec for job in sent.arranged.jobs for step in job.steps]
         submitted = _counted(sum(spec.kind == "pretraining" for spec in steps), len(steps))
         print(f"submitted again to {name}: {submitted}", flush=True)
+        if sent.arranged.remaining:
+            print(remaining_text(sent, clusters[name]), flush=True)
         for remark in sent.remarks:
             print(f"warning: {printable(remark)}", flush=True)
 

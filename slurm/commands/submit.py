@@ -112,7 +112,9 @@ def submission_text(sent: Submission, cluster: Cluster, *, dry_run: bool = False
         done = "would be submitted" if dry_run else "submitted"
         lines.insert(0, f"{tasks} task{'s'[: tasks != 1]} in {len(lines)} arrays {done} to {cluster.name}:")
     else:
-        lines.append("Nothing to submit.")
+        lines.append("Nothing submitted." if sent.arranged.remaining else "Nothing to submit.")
+    if tasks and cluster.notify:
+        lines.append(f"notify {'would be' if dry_run else 'is'} called when all of them have ended.")
     if sent.arranged.under_way:
         lines.append(f"{_count(sent.arranged.under_way)} queued or running already.")
     if sent.arranged.waiting:
@@ -120,15 +122,24 @@ def submission_text(sent: Submission, cluster: Cluster, *, dry_run: bool = False
             f"{_count(sent.arranged.waiting)} left for later: their pretraining runs outside {cluster.name}; "
             "submit again when it is done."
         )
+    if sent.arranged.remaining:
+        lines.append(remaining_text(sent, cluster))
     lines += [f"warning: {printable(remark)}" for remark in sent.remarks]
     if sent.plan.damaged:
         lines += ["Damaged, and so not submitted; remove the folder to have it done again:", *sent.plan.damaged]
     return "\n".join(lines)
 
 
+def remaining_text(sent: Submission, cluster: Cluster) -> str:
+    """What the cluster takes no more of now, as text."""
+    count = len(sent.arranged.remaining)
+    limit = f"max_submitted {cluster.max_submitted} of {cluster.name} is reached"
+    return f"{count} task{'s remain' if count != 1 else ' remains'}: {limit}; submit again goes on."
+
+
 def _texts(jobs: Sequence[Job], cluster: Cluster, runs: Path) -> list[str]:
     """For each array its tasks, and the script that sbatch would get."""
-    from ..submission.submit import dependency, sbatch_text
+    from ..submission.script import dependency, sbatch_text
 
     if cluster.local:
         return []

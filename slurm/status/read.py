@@ -73,7 +73,7 @@ class StatusReader:
             if digest in self._done:
                 statuses[digest] = "done"
             elif spec.folder.partition("/")[0] in folders:
-                statuses[digest] = _status(self.runs, spec)
+                statuses[digest] = record_status(self.runs, spec)
             else:
                 statuses[digest] = "absent"
         self._done |= {digest for digest, status in statuses.items() if status == "done"}
@@ -121,7 +121,7 @@ class StatusReader:
         if entry:
             return self._ending(spec, entry, job, history, trained=trained)
         if status == "failed" or history:
-            error = _error(self.runs, spec, since=0.0)
+            error = stored_error(self.runs, spec, since=0.0)
             kind = history[-1].kind if history else classify(log=error)
             noted = history[-1].error if history else "failed.json does not say why"
             return _StateWithReason("failed", kind, error or noted)
@@ -131,15 +131,15 @@ class StatusReader:
         self, spec: Work, entry: JournalEntry, job: Queued | None, history: Sequence[Failure], *, trained: bool
     ) -> _StateWithReason:
         """How a job ended that neither waits nor runs: by the failure it noted, by SLURM, by record and log."""
-        if history and _is_of(history[-1], entry) and not retried(history):
+        if history and is_of(history[-1], entry) and not retried(history):
             return _StateWithReason("failed", history[-1].kind, history[-1].error)
         ended = self.schedulers.ended(entry)
         state = job.state if job else ended.state if ended else ""
-        error, log = _error(self.runs, spec, since=entry.submitted), log_tail(entry.log)
+        error, log = stored_error(self.runs, spec, since=entry.submitted), log_tail(entry.log)
         if state in ("", "CANCELLED") and not trained and not log:  # it never started: its pretraining failed
             return _StateWithReason("to do")
         if state in ("", "COMPLETED") and not error:
-            why = history[-1].error if history and _is_of(history[-1], entry) else last_line(log)
+            why = history[-1].error if history and is_of(history[-1], entry) else last_line(log)
             return _StateWithReason("lost", None, f"job {entry.job_id} is gone; {why}".rstrip("; "))
         code, signal = (ended.exit_code, ended.signal) if ended else (0, 0)
         kind = classify(state=state, exit_code=code, signal=signal, log=f"{log}\n{error}")
@@ -158,7 +158,7 @@ def wanted(tables: Iterable[Table]) -> dict[str, tuple[Work, tuple[int, ...]]]:
     return {digest: (spec, tuple(numbers[digest])) for digest, spec in specs.items()}
 
 
-def _status(runs: Path, spec: Work) -> str:
+def record_status(runs: Path, spec: Work) -> str:
     try:
         return Record(runs, spec).status
     except OSError:  # a folder in place of a file, or no right to read it
@@ -169,12 +169,12 @@ def _stops(history: Sequence[Failure]) -> Counter[str]:
     return Counter(failure.kind for failure in history if failure.kind in RETRIES)
 
 
-def _is_of(failure: Failure, entry: JournalEntry) -> bool:
+def is_of(failure: Failure, entry: JournalEntry) -> bool:
     """Whether a failure is of this submission; outside SLURM a task does not know its number."""
     return failure.job_id == entry.job_id or (not failure.job_id and failure.when >= entry.submitted)
 
 
-def _error(runs: Path, spec: Work, since: float) -> str:
+def stored_error(runs: Path, spec: Work, since: float) -> str:
     """The error in failed.json, in one line; "" where that file is older than `since`."""
     path = Path(runs) / spec.folder / FAILURE_FILE
     try:

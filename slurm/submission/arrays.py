@@ -63,6 +63,7 @@ class Arranged:
     jobs: tuple[Job, ...]
     under_way: tuple[Step, ...] = ()  # queued or running already
     waiting: tuple[Step, ...] = ()  # measurements of a run that a process outside every queue trains now
+    remaining: tuple[Step, ...] = ()  # for a later submission: the cluster takes no more tasks now
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def arrange(
             limits = resources(steps[0], cluster, wish)
             jobs.append(Job(kind=steps[0].spec.kind, steps=steps, resources=limits, corresponds=pretraining))
     for steps in _by_pretraining(measurements, queued, cluster, wish):
-        after = tuple(dict.fromkeys(queued[step.run.digest] for step in steps if queued.get(step.run.digest)))
+        after = _after(steps, queued)
         if not after and steps[0].run.digest in busy:
             waiting += steps
             continue
@@ -117,6 +118,31 @@ def arrange(
         jobs.append(Job(kind=steps[0].spec.kind, steps=steps, resources=limits, after=after))
     jobs = [replace(job, logger=wish.logger) for job in jobs]
     return Arranged(jobs=tuple(jobs), under_way=under_way, waiting=tuple(waiting))
+
+
+def within(arranged: Arranged, room: int, queued: Mapping[str, str]) -> Arranged:
+    """Of the arrays what fits in `room` more tasks, in their order; the rest remains for a later submission.
+
+    A pretraining goes with its measurements. Where there is no room for one with all of its own, pretrainings go alone,
+    so that every room brings the work forward; a later submission lets the measurements follow. `queued` is that of
+    `arrange`.
+    """
+    jobs: list[Job] = []
+    remaining: list[Step] = []
+    room = max(0, room)
+    for bundle in _bundles(arranged.jobs):
+        count, together = room // len(bundle), len(bundle)
+        if not count and not jobs:
+            count, together = room, 1
+        count, place = min(count, len(bundle[0].steps)), len(jobs)
+        for index, job in enumerate(bundle):
+            taken = count if index < together else 0
+            if taken:
+                steps, corresponds = job.steps[:taken], None if job.corresponds is None else place
+                jobs.append(replace(job, steps=steps, corresponds=corresponds, after=_after(steps, queued)))
+            remaining += job.steps[taken:]
+        room = 0 if remaining else room - count * together
+    return replace(arranged, jobs=tuple(jobs), remaining=tuple(remaining))
 
 
 def resources(step: Step, cluster: Cluster, wish: Wish) -> Resources:
@@ -185,6 +211,23 @@ def _by_pretraining(
             groups.setdefault((before, step.spec.kind, resources(step, cluster, wish)), []).append(step)
     for group in groups.values():
         yield from _chunks(group, cluster)
+
+
+def _bundles(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """Each array with those that correspond to it, which follow it."""
+    bundle: list[Job] = []
+    for job in jobs:
+        if bundle and job.corresponds is None:
+            yield bundle
+            bundle = []
+        bundle.append(job)
+    if bundle:
+        yield bundle
+
+
+def _after(steps: Sequence[Step], queued: Mapping[str, str]) -> tuple[str, ...]:
+    """Numbers of the jobs that train what these steps measure."""
+    return tuple(dict.fromkeys(queued[step.run.digest] for step in steps if queued.get(step.run.digest)))
 
 
 def _chunks(steps: Sequence[Step], cluster: Cluster) -> Iterator[tuple[Step, ...]]:

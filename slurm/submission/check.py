@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,9 @@ from ..clusters.squeue import SlurmError, cluster_name, queued
 from .arrays import Job, Resources, Wish
 from .fitting import fitting
 from .journal import user
-from .submit import clean_environment, sbatch_text
+from .notify import CALLED, TEST, call, notify_text
+from .script import sbatch_text
+from .submit import clean_environment
 
 ANSWER_S = 60.0
 RUN_S = 600.0  # the longest that a job of a minute may wait and run
@@ -43,6 +44,8 @@ def check_cluster(cluster: Cluster, *, run: bool = False) -> Iterator[CheckResul
     """Run one check after another, until a later one cannot pass; with `run`, also run a small job."""
     if cluster.local:
         yield CheckResult(True, "local", "jobs are processes of this machine")
+        if run and cluster.notify:
+            yield _notify(cluster)
         return
     missing = [command for command in ("sbatch", "squeue", "scontrol", "scancel") if shutil.which(command) is None]
     yield CheckResult(not missing, "commands", f"not on PATH: {', '.join(missing)}" if missing else "on PATH")
@@ -62,6 +65,8 @@ def check_cluster(cluster: Cluster, *, run: bool = False) -> Iterator[CheckResul
         yield _memory(cluster)
     if run:
         yield _run(cluster)
+        if cluster.notify:
+            yield _notify(cluster)
 
 
 def _sizes(cluster: Cluster) -> Iterator[tuple[str, Resources]]:
@@ -120,26 +125,37 @@ def _test(name: str, resources: Resources, cluster: Cluster) -> CheckResult:
 def _run(cluster: Cluster) -> CheckResult:
     """Run a job like those of a submission that imports what tasks import."""
     _, resources = next(_sizes(cluster))
-    folder = Path(tempfile.mkdtemp(prefix="compmod-check-", dir="."))  # a folder that the nodes see, unlike /tmp
-    log = (folder / "log").resolve()
-    python = cluster.python or shlex.quote(sys.executable)
-    text = sbatch_text(Job(kind="probes", steps=(), resources=resources), cluster, folder.resolve())
-    head = text.partition("# command")[0]
-    script = f'{head}\nsrun --output {shlex.quote(str(log))} {python} -P -c "{PROGRAM}"\n'
+    job, arguments = Job(kind="probes", steps=(), resources=resources), f"-P -c {shlex.quote(PROGRAM)}"
+    number, log = _log_of(lambda folder: sbatch_text(job, cluster, folder, arguments=arguments))
+    words = log.split()
+    return CheckResult("torch" in words, "run", " ".join(words[-12:]) or f"job {number} wrote no log")
+
+
+def _notify(cluster: Cluster) -> CheckResult:
+    """Let the command of `notify` be called as at the end of a submission, with the state "test"."""
+    runs = Path("runs").resolve()
+    if cluster.local:
+        _, log = _ask("sh", "-c", "\n".join([*cluster.setup, call(cluster, runs, TEST)]))
+    else:
+        _, log = _log_of(lambda folder: notify_text(cluster, runs, folder, TEST))
+    return CheckResult(f"{CALLED} 0" in log, "notify", " ".join(log.split()[-20:]) or "its job wrote no log")
+
+
+def _log_of(script: Callable[[Path], str]) -> tuple[str, str]:
+    """Submit the script that is made for a folder of logs; the number of its job, and its log or why there is none."""
+    folder = Path(tempfile.mkdtemp(prefix="compmod-check-", dir=".")).resolve()  # nodes see it, unlike /tmp
     try:
-        status, output = _ask("sbatch", "--parsable", given=script)
+        status, output = _ask("sbatch", "--parsable", given=script(folder))
         if status:
-            return CheckResult(False, "run", output)
+            return "", output
         number, until = output.partition(";")[0], time.monotonic() + RUN_S
         while (job := queued([number]).get(number)) and job.live:
             if time.monotonic() > until:
                 _ask("scancel", number)
-                return CheckResult(
-                    False, "run", f"job {number} has not ended in {RUN_S / 60:.0f} minutes: {job.reason}"
-                )
+                return number, f"job {number} has not ended in {RUN_S / 60:.0f} minutes: {job.reason}"
             time.sleep(1)
-        words = log.read_text(errors="replace").split() if log.is_file() else []
-        return CheckResult("torch" in words, "run", " ".join(words[-12:]) or f"job {number} wrote no log")
+        log = folder / f"{number}_0_log.out"
+        return number, log.read_text(errors="replace") if log.is_file() else ""
     finally:
         shutil.rmtree(folder)
 

@@ -29,6 +29,7 @@ from ..shared_files import Unreadable, blocked, make_folder, names_in, read_regu
 from ..task.task import Task, store
 from .arrays import Job
 from .journal import FOLDER, append, history, new_entries
+from .notify import call, ended
 
 PREFIX = "local-"  # of job numbers
 DRIVERS = f"{FOLDER}/local"  # below the runs folder
@@ -103,13 +104,17 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
     numbers = [f"{PREFIX}{name}_{index}" for index in range(len(specs))]
     order = {number: dataclasses.asdict(task) for number, task in zip(numbers, tasks, strict=True)}
     slots, gpus = _slots(specs, cluster)
+    file = store(tasks, folder)
     plan = {
         "slots": slots,
         "gpus": gpus,
         "tasks": order,
-        "file": str(store(tasks, folder)),
+        "file": str(file),
         "setup": list(cluster.setup),
-        "python": cluster.python,
+        "python": cluster.command,
+        "notify": "\n".join([*cluster.setup, call(cluster, Path(runs), ended(cluster, [file]))])
+        if cluster.notify
+        else "",
     }
     write_states(folder, dict.fromkeys(numbers, "PENDING"))
     steps = [step for job in jobs for step in job.steps]

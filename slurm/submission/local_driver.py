@@ -8,10 +8,12 @@ several drivers share them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from ..task.signals import LOCAL_NUMBER
 from ..task.task import PROGRAM, Task
 from .journal import entries
 from .local import COMING, states, write_states
+from .notify import RESOURCES as NOTIFY
 
 POLL_S = 0.2
 FOREVER_MIN = 10_000_000  # submitit's local executor needs a limit
@@ -140,12 +143,13 @@ class _Executor(LocalExecutor):
     def launch(self, number: str) -> LocalJob[Any]:
         """Start a task; its job id ends with its index in the file of tasks."""
         index = number.rpartition("_")[2]
-        return self._submit_command(f"{self.python} {PROGRAM} {shlex.quote(str(self.file))} {index}")
+        command = f"exec {self.python} {PROGRAM} {shlex.quote(str(self.file))} {index}"
+        return self._submit_command(shlex.join(["sh", "-c", command]))  # submitit's controller is no shell
 
 
 def drive(folder: Path, plan: dict[str, Any]) -> None:
     """The driver's main function; it inherits the lock."""
-    executor = _Executor(folder, python=plan["python"] or None)
+    executor = _Executor(folder, python=plan["python"])
     executor.file = Path(plan["file"])
     executor.update_parameters(timeout_min=FOREVER_MIN, stderr_to_stdout=True, setup=tuple(plan["setup"]))
     tasks = {number: Task(**fields) for number, fields in plan["tasks"].items()}
@@ -157,6 +161,9 @@ def drive(folder: Path, plan: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     driver.work()
+    if plan["notify"]:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(["sh", "-c", plan["notify"]], timeout=60 * NOTIFY.minutes, check=False)
 
 
 if __name__ == "__main__":

@@ -9,21 +9,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shlex
+import re
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
-from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
+from submitit.slurm.slurm import SlurmExecutor
 
 from ...pretrain.data.locate import is_there
 from ...pretrain.files.printable import printable
@@ -33,14 +31,18 @@ from ...tables.plan.cost import measured_rates
 from ...tables.plan.plan import Plan, plan
 from ...transfer.spec import COCO, Detection
 from ..clusters.cluster import Cluster
-from ..clusters.squeue import NEVER, SlurmError, cancel, cluster_name, queued
+from ..clusters.squeue import NEVER, SlurmError, cancel, cluster_name, queued, submitted
 from ..shared_files import make_folder, rights_of
-from ..task.task import PROGRAM, Task, store
+from ..task.task import Task, store
 from . import local
-from .arrays import Arranged, Job, Wish, arrange
+from .arrays import Arranged, Job, Wish, arrange, within
 from .fitting import fitting
 from .journal import FOLDER, append, entries, history, new_entries, ready, submitting, user
+from .notify import ended, notify_text
+from .script import dependency, sbatch_text, warning_s
 
+_TOO_MANY = "SubmitJob|job submit limit|MaxJobCount|temporarily un"  # in what sbatch says of a limit on submitted tasks
+_LIMIT = "max_submitted in the cluster's entry lets submit send no more than fits (MaxSubmitJobs)"
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")  # variables of SLURM that a job may inherit from the job that submits it
 
 
@@ -79,7 +81,7 @@ def submit(
     if dry_run:
         planned = fitting(plan(tables, runs, rates), cluster, wish, remarks, dry_run=True)
         remarks += _absent_data(planned, data)
-        arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks, strict=False), wish)
+        arranged = _fitting_limits(planned, runs, cluster, wish, remarks, strict=False)
         return Submission(planned, arranged, remarks=tuple(remarks))
     if not cluster.local:
         _require("sbatch")
@@ -87,10 +89,31 @@ def submit(
     with rights_of(runs), submitting(runs):
         planned = fitting(plan(tables, runs, rates), cluster, wish, remarks)
         remarks += _absent_data(planned, data)
-        arranged = arrange(planned, cluster, under_way(planned, runs, cluster, remarks), wish)
-        send = local.send if cluster.local else _send
-        numbers = tuple(send(arranged.jobs, runs, data, cluster))
-        return Submission(planned, arranged, numbers, tuple(remarks))
+        arranged = _fitting_limits(planned, runs, cluster, wish, remarks)
+        if cluster.local:
+            numbers = local.send(arranged.jobs, runs, data, cluster)
+        else:
+            numbers = _send(arranged.jobs, runs, data, cluster, remarks)
+        return Submission(planned, arranged, tuple(numbers), tuple(remarks))
+
+
+def _fitting_limits(
+    plan: Plan, runs: Path, cluster: Cluster, wish: Wish, remarks: list[str], *, strict: bool = True
+) -> Arranged:
+    """The arrays that a plan needs beside what is under way, as many tasks as the cluster takes now."""
+    waiting = under_way(plan, runs, cluster, remarks, strict=strict)
+    arranged = arrange(plan, cluster, waiting, wish)
+    if not cluster.max_submitted or not arranged.jobs:
+        return arranged
+    present = 0
+    try:
+        present = submitted()
+    except SlurmError as error:
+        if strict:
+            raise
+        remarks.append(f"{error}; max_submitted is compared as if nothing of yours waited or ran")
+    own = bool(cluster.notify)  # the job that calls it counts, too
+    return within(arranged, cluster.max_submitted - present - own, waiting)
 
 
 def _absent_data(plan: Plan, data: Path) -> list[str]:
@@ -137,13 +160,6 @@ def under_way(
     return waiting
 
 
-def sbatch_text(job: Job, cluster: Cluster, folder: Path, dependency: str = "", file: Path | None = None) -> str:
-    """The script of an array for sbatch, as submitit writes it; `file` holds the tasks, logs go to `folder`."""
-    command = _command(cluster, file or folder / "tasks-SHA256.json")
-    given = _parameters(job, cluster, dependency) | ({"map_count": len(job.steps)} if len(job.steps) > 1 else {})
-    return _make_sbatch_string(command=command, folder=folder, **given)
-
-
 class _Executor(SlurmExecutor):
     """Submitit's executor for a script that exists already; it pickles nothing."""
 
@@ -154,98 +170,68 @@ class _Executor(SlurmExecutor):
 
 
 def _sbatch(text: str) -> str:
-    """Give sbatch a script; returns the id of its job. The script is never in a folder that others may write."""
-    with tempfile.TemporaryDirectory(prefix="compmod-") as private:
+    """Give sbatch a script; returns the id of its job. The script is never in a folder that others may write.
+
+    Raises SlurmError, in one line, where sbatch refuses.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="compmod-") as private,
+        clean_environment(),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         executor = _Executor(private)
         executor.text = text
-        return executor._submit_command("").job_id
+        try:
+            return executor._submit_command("").job_id
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise SlurmError(printable(" ".join(str(error).split()))) from error
 
 
-def _command(cluster: Cluster, file: Path) -> str:
-    python = cluster.python or shlex.quote(sys.executable)
-    return f"{python} {PROGRAM} {shlex.quote(str(file))} ${{SLURM_ARRAY_TASK_ID:-0}}"
-
-
-def _parameters(job: Job, cluster: Cluster, dependency: str) -> dict[str, Any]:
-    """The parameters of submitit's executor."""
-    given = job.resources
-    processes = max(1, given.gpus_per_node)
-    asked: dict[str, Any] = {
-        "job_name": f"compmod-{job.kind}",
-        "time": given.minutes,
-        "nodes": given.nodes,
-        "ntasks_per_node": processes,
-        "cpus_per_task": given.cpus,
-        "signal_delay_s": warning_s(given.minutes, cluster),
-        "array_parallelism": cluster.max_parallel or len(job.steps),
-        "stderr_to_stdout": True,
-        # srun does not take the cores from sbatch (since 22.05); where one process dies, others would wait for hours
-        "srun_args": [f"--cpus-per-task={given.cpus}", *["--kill-on-bad-exit=1"][: given.processes > 1]],
-        "additional_parameters": {
-            "requeue" if cluster.requeue else "no-requeue": True,
-            "kill-on-invalid-dep": "yes",
-            **{name: value for name, value in cluster.sbatch if value is not False},
-        },
-    }
-    if given.gpus_per_node:
-        count = str(given.gpus_per_node)
-        asked["gpus_per_node"] = f"{cluster.gpu_type}:{count}" if cluster.gpu_type else count
-    if cluster.mem_gb:
-        asked["mem"] = f"{cluster.mem_gb * processes * 1024:.0f}M"
-    for name in ("partition", "account", "qos", "constraint"):
-        if getattr(cluster, name):
-            asked[name] = getattr(cluster, name)
-    if cluster.setup:
-        asked["setup"] = list(cluster.setup)
-    if dependency:
-        asked["dependency"] = dependency
-    return asked
-
-
-def warning_s(minutes: int, cluster: Cluster) -> int:
-    """When a job gets its warning, before its limit: as the cluster says, but at most a quarter of a short job."""
-    return min(cluster.warning_s, 15 * minutes)
-
-
-def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:
+def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster, remarks: list[str]) -> list[str]:
     """Submit the arrays one after another and enter each into the journal at once; returns their job ids."""
     if not jobs:
         return []
-    where, numbers = cluster_name(), list[str]()
+    where, numbers, files = cluster_name(), list[str](), list[Path]()
     ready(runs)
     folder = runs / FOLDER / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{user()}-{uuid.uuid4().hex[:6]}"
     make_folder(runs, folder.parent)
     folder.mkdir()
     folder.chmod(runs.stat().st_mode & 0o755 | 0o700)
-    for index, job in enumerate(jobs):
-        settings = {
-            "minutes": job.resources.minutes,
-            "warning_s": warning_s(job.resources.minutes, cluster),
-            "requeue": cluster.requeue,
-            "recompute": job.recompute,
-            "logger": " ".join(job.logger),
-        }
-        file = store([Task.of(spec, runs, data, **settings) for spec in job.specs], folder)
-        text = sbatch_text(job, cluster, folder, dependency(job, jobs, numbers), file)
-        array = f"array {index + 1} of {len(jobs)} ({job.kind}, {len(job.steps)} tasks)"
-        with _undisturbed(), clean_environment(), contextlib.redirect_stderr(io.StringIO()):
+    try:
+        for job in jobs:
+            settings = {
+                "minutes": job.resources.minutes,
+                "warning_s": warning_s(job.resources.minutes, cluster),
+                "requeue": cluster.requeue,
+                "recompute": job.recompute,
+                "logger": " ".join(job.logger),
+            }
+            files.append(store([Task.of(spec, runs, data, **settings) for spec in job.specs], folder))
+            text = sbatch_text(job, cluster, folder, dependency(job, jobs, numbers), files[-1])
+            array = f"array {len(files)} of {len(jobs)} ({job.kind}, {len(job.steps)} tasks)"
+            with _undisturbed():
+                try:
+                    number = _sbatch(text)
+                except SlurmError as error:
+                    before = f"{len(numbers)} were submitted, and the same command goes on"
+                    limit = f"; {_LIMIT}" if re.search(_TOO_MANY, str(error)) else ""
+                    raise SlurmError(f"sbatch refused {array}: {error}; {before}{limit}") from error
+                try:
+                    ids = [number] if len(job.steps) == 1 else [f"{number}_{task}" for task in range(len(job.steps))]
+                    append(runs, new_entries(job.steps, ids, runs, cluster=cluster.name, where=where, logs=folder))
+                except (ValueError, OSError) as error:
+                    raise SlurmError(
+                        f"{array} could not be noted: {error}; {_taken_back(number)}; {len(numbers)} were submitted"
+                    ) from error
+                with contextlib.suppress(OSError):  # for people to read; SLURM has its own copy
+                    (folder / f"{number}_submission.sh").write_text(text)
+            numbers.append(number)
+    finally:
+        if cluster.notify and numbers:
             try:
-                number = _sbatch(text)
-            except (FailedJobError, FailedSubmissionError) as error:
-                message = printable(" ".join(str(error).split()))
-                raise SlurmError(
-                    f"sbatch refused {array}: {message}; {index} were submitted, and the same command goes on"
-                ) from error
-            try:
-                ids = [number] if len(job.steps) == 1 else [f"{number}_{task}" for task in range(len(job.steps))]
-                append(runs, new_entries(job.steps, ids, runs, cluster=cluster.name, where=where, logs=folder))
-            except (ValueError, OSError) as error:
-                raise SlurmError(
-                    f"{array} could not be noted: {error}; {_taken_back(number)}; {index} were submitted"
-                ) from error
-            with contextlib.suppress(OSError):  # for people to read; SLURM has its own copy
-                (folder / f"{number}_submission.sh").write_text(text)
-        numbers.append(number)
+                _sbatch(notify_text(cluster, runs, folder, ended(cluster, files[: len(numbers)]), numbers))
+            except SlurmError as error:
+                remarks.append(f"notify will not be called: sbatch refused its job: {error}")
     return numbers
 
 
@@ -256,14 +242,6 @@ def _taken_back(number: str) -> str:
     except SlurmError as error:
         return f"job {number} could not be cancelled ({error}): do it by scancel {number}"
     return f"job {number} was cancelled"
-
-
-def dependency(job: Job, jobs: Sequence[Job], numbers: Sequence[str]) -> str:
-    """The dependency of a job as sbatch takes it; `numbers` are the ids of the jobs submitted so far."""
-    if job.corresponds is not None:
-        kind = "aftercorr" if len(jobs[job.corresponds].steps) > 1 else "afterok"
-        return f"{kind}:{numbers[job.corresponds]}"
-    return ":".join(["afterok", *job.after]) if job.after else ""
 
 
 def _require(command: str) -> None:

@@ -2,6 +2,7 @@
 
 SLURM sends SIGUSR2 some time before a limit (man sbatch, --signal) and SIGTERM at a limit or a preemption. While the
 trainer trains, its own handlers save first. At any other moment ours end the task, because nothing is lost then.
+A container has no scontrol: there the task asks the script of its job, outside, which then looks and decides.
 This imports nothing slow.
 """
 
@@ -19,9 +20,11 @@ from ...pretrain.runtime.exit_status import INTERRUPTED
 
 STOPS = (signal.SIGTERM, signal.SIGUSR2)
 LOCAL_NUMBER = "COMPMOD_JOB"  # variable of what a local driver started
+ASK = "COMPMOD_ASK"  # variable: a file that the script of a job looks for, at the end, to queue the job again
 GRACE_S = 20.0  # until a task that has not stopped is queued again as it is; SLURM kills 30 s after SIGTERM (KillWait)
-Fate = Literal["running", "time limit", "requeued", "cancelled", "unknown", "no job"]
+Fate = Literal["running", "time limit", "requeued", "cancelled", "unknown", "outside", "no job"]
 _ASKED_S = 60.0  # how long a controller may take to answer
+_ABSENT = 127  # the exit status of a shell for a command that is not there
 
 
 class _Received:
@@ -30,6 +33,7 @@ class _Received:
     name = ""  # of the first signal
     raised = False
     requeued = False
+    asked = False  # outside
     deadline: Callable[[], None] | None = None  # what the task does then, once it has begun
     grace_s = GRACE_S  # after SIGUSR2, which comes early enough to end a long step
 
@@ -82,11 +86,16 @@ def job_id(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def fate() -> Fate:
-    """What SLURM does with this job after a signal, as SLURM 22.05 shows it: so we know whether to queue it again."""
+    """What SLURM does with this job after a signal, as SLURM 22.05 shows it: so we know whether to queue it again.
+
+    outside: only the script of the job can tell.
+    """
     number = job_id()
     if not number or os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
         return "no job"
     status, output = _scontrol("show", "job", "--oneliner", number)
+    if status == _ABSENT and os.environ.get(ASK):
+        return "outside"
     fields = dict(word.split("=", 1) for word in output.split() if "=" in word)
     state = fields.get("JobState", "")
     if status or not state:
@@ -102,10 +111,12 @@ def fate() -> Fate:
 def requeue(fate: Fate) -> str:
     """Queue this job again, unless SLURM does so itself or a user cancelled it: `scontrol requeue` would revive it.
 
-    SLURM then ends this process. Returns why the job is not queued again, or "".
+    SLURM then ends this process; outside, this process is to end first. Returns why the job is not queued again, or "".
     """
     if fate == "requeued" or _Received.requeued:
         return ""
+    if fate == "outside":
+        return _ask()
     if fate in ("no job", "cancelled") or (fate == "unknown" and _Received.name != signal.SIGUSR2.name):
         return {"no job": "it is no SLURM job", "cancelled": "it was cancelled"}.get(fate, "scontrol does not answer")
     status, output = _scontrol("requeue", job_id())
@@ -120,13 +131,26 @@ def _count(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
+def _ask() -> str:
+    """Ask the script of this job to queue it again, once this task has ended. Returns why that fails, or ""."""
+    try:
+        with open(os.environ[ASK], "w"):
+            pass
+    except OSError as error:
+        return f"scontrol is not here, and the script of the job cannot be asked: {error}"
+    _Received.requeued = _Received.asked = True
+    return ""
+
+
 def _scontrol(*arguments: str) -> tuple[int, str]:
     """Exit status and output of scontrol, in one line."""
     try:
         done = subprocess.run(
             ["scontrol", *arguments], capture_output=True, text=True, timeout=_ASKED_S, errors="replace", check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
+        return _ABSENT, str(error)
+    except subprocess.TimeoutExpired as error:
         return 1, str(error)
     return done.returncode, " ".join((done.stderr or done.stdout).split())
 
@@ -144,6 +168,8 @@ def _watch(receiving: int) -> None:
             _Received.name = _Received.name or signal.Signals(number[0]).name
             time.sleep(_Received.grace_s if number[0] == signal.SIGUSR2 else GRACE_S)
             (_Received.deadline or leave_early)()
+            if _Received.asked:
+                os._exit(INTERRUPTED)
 
 
 def _hold() -> None:

@@ -137,7 +137,7 @@ class Task:
         fate = signals.fate()
         warned = self.minutes and seconds >= 60 * self.minutes - self.warning_s - SLACK_S
         kind: FailureKind = "cancelled" if fate == "cancelled" else "preempted"
-        if fate == "time limit" or (warned and fate in ("running", "unknown")):
+        if fate == "time limit" or (warned and fate in ("running", "unknown", "outside")):
             kind = "time limit"
         error = f"stopped by {signals.received() or 'a signal to another process'} after {seconds:.0f} s"
         self._again(record, kind, error, fate)
@@ -170,7 +170,8 @@ class Task:
             refused = f"not queued again ({kind})"
         else:
             refused = signals.requeue(fate)
-        print(f"{record.path.name}: {error}; {refused or 'queued again'}", flush=True)
+        done = "the script of the job is asked to queue it again" if fate == "outside" else "queued again"
+        print(f"{record.path.name}: {error}; {refused or done}", flush=True)
 
     def _note(self, failure: Failure) -> None:
         try:
@@ -210,10 +211,22 @@ def store(tasks: Sequence[Task], folder: Path) -> Path:
 
 
 def stored(path: Path, index: str) -> Task:
-    """The task at that index of a file that `store` wrote; its name comes from the person who submitted.
+    """The task at that index of a file that `store` wrote; raises as `all_stored`, and ValueError where it has none."""
+    tasks = _content(path)
+    if not re.fullmatch("[0-9]{1,9}", index) or int(index) >= len(tasks):
+        raise ValueError(f"{path} holds no task {index!r}")
+    return Task.from_fields(tasks[int(index)], f"{path}, task {index}")
+
+
+def all_stored(path: Path) -> list[Task]:
+    """The tasks of a file that `store` wrote; its name comes from the person who submitted.
 
     Raises FileNotFoundError where there is no file, ValueError where it is not what was submitted.
     """
+    return [Task.from_fields(fields, f"{path}, task {index}") for index, fields in enumerate(_content(path))]
+
+
+def _content(path: Path) -> list[Any]:
     named = re.fullmatch(r"tasks-([0-9a-f]{64})\.json", path.name)
     if not named:
         raise ValueError(f"{path} is no file of tasks; expected tasks-SHA256.json")
@@ -222,9 +235,9 @@ def stored(path: Path, index: str) -> Task:
     if digest != named[1]:
         raise ValueError(f"{path} was changed after it was submitted: its SHA-256 is {digest}; submit again")
     tasks = parse_json(content, path)
-    if not isinstance(tasks, list) or not re.fullmatch("[0-9]{1,9}", index) or int(index) >= len(tasks):
-        raise ValueError(f"{path} holds no task {index!r}")
-    return Task.from_fields(tasks[int(index)], f"{path}, task {index}")
+    if not isinstance(tasks, list):
+        raise ValueError(f"{path} holds no list of tasks")
+    return tasks
 
 
 def newest_update(folder: Path) -> int:

@@ -56,3 +56,15 @@ def cluster(started_cluster: PrivateCluster, monkeypatch: pytest.MonkeyPatch) ->
     started_cluster.start()
     yield started_cluster
     started_cluster.clear()
+
+
+@pytest.fixture
+def accounting(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateCluster]:
+    """A cluster of its own that remembers."""
+    cluster = PrivateCluster(short_folder)
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    try:
+        cluster.start("--accounting")
+        yield cluster
+    finally:
+        cluster.stop()

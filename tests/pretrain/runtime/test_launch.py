@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 from compmod.pretrain.runtime import launch
-from compmod.pretrain.runtime.launch import Launch, cores_here, count_here, cpus_per_task, launch_of, meeting_point
+from compmod.pretrain.runtime.launch import (
+    Launch,
+    cores_here,
+    count_here,
+    cpus_per_task,
+    first_node,
+    launch_of,
+    meeting_point,
+)
 from compmod.pretrain.training.session import Session
 
 STEP = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"}
@@ -103,11 +111,40 @@ def test_a_step_without_nodes_is_named(given: str | None) -> None:
         meeting_point(environment)
 
 
-def test_a_scontrol_that_is_not_there_or_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "listed, first",
+    [
+        ("n1", "n1"),
+        ("n1,n2", "n1"),
+        ("n[1-3]", "n1"),
+        ("n[01-03,7],m2", "n01"),
+        ("n[7,9-11]", "n7"),
+        ("rack[2-3]-n[005,008]", "rack2-n005"),
+        ("n[3]-ib,x", "n3-ib"),
+        ("n1.lab.org", "n1.lab.org"),
+        ("", ""),
+        (",", ""),
+    ],
+)
+def test_without_scontrol_the_first_node_is_read_from_the_short_form(listed: str, first: str) -> None:
+    assert first_node(listed) == first
+
+
+def test_without_scontrol_the_first_node_is_met_by_its_name_or_where_its_script_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    launcher = {"SLURM_LAUNCH_NODE_IPADDR": "10.1.2.3"}
+    assert meeting_point({"SLURM_STEP_NODELIST": "localhost,n2"} | launcher)["MASTER_ADDR"] == "localhost"
+    unknown = {"SLURM_STEP_NODELIST": "no-such-host[7-9].invalid"}
+    assert meeting_point(unknown | launcher)["MASTER_ADDR"] == "10.1.2.3"
+    with pytest.raises(ValueError, match=r"node no-such-host7.invalid has no address here; .*SLURM_LAUNCH_NODE_IPADDR"):
+        meeting_point(unknown)
+
+
+def test_a_scontrol_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = shutil.which("sh")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="scontrol show hostnames n1 does not tell the nodes"):
-        meeting_point({"SLURM_STEP_NODELIST": "n1"})
     (tmp_path / "scontrol").write_text(f"#!{shell}\necho 'Invalid hostlist: [' >&2\nexit 1\n")
     (tmp_path / "scontrol").chmod(0o755)
     with pytest.raises(ValueError, match=r"Invalid hostlist: \["):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,27 @@ def test_without_a_file_there_are_the_clusters_built_in(tmp_path: Path) -> None:
         ("[cluster.a]\npartition = 3", "cluster a: partition must be a string, not 3"),
         ("[cluster.a]\nexecutor = 'pbs'", "cluster a: unknown executor 'pbs'; known: slurm, local"),
         ("[cluster.a]\nexecutor = 'local'\nnodes = 2", "cluster a: nodes must be 1 with executor 'local', not 2"),
+        (
+            "[cluster.a]\nexecutor = 'local'\nmax_submitted = 1",
+            "cluster a: max_submitted must be 0 with executor 'local', not 1",
+        ),
+        (
+            "[cluster.a]\nexecutor = 'local'\nsrun_args = ['--x']",
+            "cluster a: srun_args must be () with executor 'local', not ('--x',)",
+        ),
+        ("[cluster.a]\npython = 3", "cluster a: python must be a string or a list of arguments, not 3"),
+        ("[cluster.a]\npython = []", "cluster a: python must be a string or a list of arguments, not ()"),
+        ("[cluster.a]\npython = ['a', 3]", "cluster a: python must be a string or a list of arguments, not ('a', 3)"),
+        (
+            """[cluster.a]\npython = "/it's/python" """,
+            'cluster a: python is no command of the shell: No closing quotation, in "/it\'s/python"',
+        ),
+        ("[cluster.a]\nnotify = 'echo \"'", "cluster a: notify is no command of the shell: No closing quotation, in "),
+        ("[cluster.a]\nsrun_args = '--mpi=none'", "cluster a: srun_args must be a list of arguments, not '--mpi=none'"),
+        (
+            "[cluster.a]\nsrun_args = ['--output=/x']",
+            "cluster a: '--output=/x' of srun_args is set by compmod itself, as --output, -o, --error,",
+        ),
         ("cluster = 3", "expected sections [cluster.NAME]"),
         ("[cluster.a", "Expected ']'"),
     ],
@@ -70,6 +93,8 @@ def test_a_mistake_in_the_file_is_named_with_the_file(tmp_path: Path, entry: str
             for name in ("partition", "account", "qos", "constraint", "gpu_type", "python")
         ),
         ('setup = ["true", "a\\u001b[2J"]', "line 2 of setup must be one line without control characters"),
+        ('python = ["true", "a\\nb"]', "argument 2 of python must be one line without control characters"),
+        ('srun_args = ["a\\nb"]', "argument 1 of srun_args must be one line without control characters"),
         ('sbatch = { comment = "a\\nsrun evil" }', "sbatch.comment must be one line without control characters"),
         ('sbatch = { "a\\nb" = 1 }', "sbatch has an option 'a\\nb'; expected a name such as mail-type"),
         ("sbatch = { nice = nan }", "sbatch.nice must be a finite number of 64 bits, not nan"),
@@ -123,6 +148,31 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             clusters(path)
 
 
+@pytest.mark.parametrize(
+    "entry, words",
+    [
+        ("", [sys.executable]),
+        ("python = '$HOME/env/bin/python'", ["/home/ann/env/bin/python"]),
+        (
+            "python = 'apptainer exec --nv \"/my images/a.sif\" python3'",
+            ["apptainer", "exec", "--nv", "/my images/a.sif", "python3"],
+        ),
+        (
+            "python = ['apptainer', 'exec', '/my images/$it\\'s.sif', 'python3']".replace("'", '"').replace('\\"', "'"),
+            ["apptainer", "exec", "/my images/$it's.sif", "python3"],
+        ),
+    ],
+)
+def test_the_shell_reads_python_as_text_or_each_argument_as_it_stands(
+    tmp_path: Path, entry: str, words: list[str]
+) -> None:
+    command = cluster_named("a", _file(tmp_path, f"[cluster.a]\n{entry}\n")).command
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {command}"], env={"HOME": "/home/ann"}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == words
+
+
 def test_an_unknown_cluster_is_answered_with_those_there_are(tmp_path: Path) -> None:
     file = _file(tmp_path, "[cluster.big]\n")
     with pytest.raises(ValueError, match=r"unknown cluster 'bg'; known: local, big \(file: .*clusters.toml\)"):
@@ -151,7 +201,7 @@ def test_what_a_new_entry_says_of_each_setting_is_its_default(tmp_path: Path) ->
     file = new_entry("big", tmp_path / "clusters.toml")
     lines = [line.removeprefix("# ") for line in file.read_text().splitlines() if " = " in line]
     file.write_text("[cluster.big]\n" + "\n".join(lines))
-    assert len(lines) == 19
+    assert len(lines) == 22
     assert cluster_named("big", file) == Cluster(name="big")
 
 

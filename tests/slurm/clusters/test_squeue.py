@@ -5,6 +5,7 @@ The executables here only print: a mock of output formats. The commands themselv
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from compmod.slurm.clusters.squeue import (
     cluster_name,
     expanded,
     queued,
+    submitted,
 )
 from printing_slurm import PrintingSlurm, line
 
@@ -48,6 +50,13 @@ def test_nothing_is_asked_when_nothing_was_submitted(slurm: PrintingSlurm) -> No
     slurm.says("squeue")
     assert queued([]) == {}
     assert slurm.arguments("squeue") == []
+
+
+def test_every_task_of_this_user_counts_whatever_submitted_it(slurm: PrintingSlurm) -> None:
+    slurm.says("squeue", "12_1\n12_[2-4,9%2]\n   7\nslurm_load_jobs: retrying\n")
+    assert submitted() == 6
+    (asked,) = slurm.arguments("squeue")
+    assert {"--array", f"--user={os.getuid()}"} <= set(asked.split())
 
 
 @pytest.mark.parametrize(

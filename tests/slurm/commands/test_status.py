@@ -286,6 +286,19 @@ def test_retrying_asks_for_the_nodes_that_are_wished_for(
     assert wishes == [Wish(2, 4)]
 
 
+def test_retrying_within_a_limit_says_what_remains(
+    runs: Path, slurm: PrintingSlurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _failed(runs, slurm)
+    queued, count = 1 + len(MEASUREMENTS), len(MEASUREMENTS)
+    (runs.parent / "clusters.toml").write_text(f"[cluster.ours]\ngpus_per_node = 0\nmax_submitted = {queued + 1}\n")
+    assert _said(capsys, "retry", "2", "--scale", "demo") == (
+        "submitted again to ours: 1 pretraining\n"
+        f"{count} task{'s remain' if count != 1 else ' remains'}: max_submitted {queued + 1} of ours is reached; "
+        "submit again goes on.\n"
+    )
+
+
 def test_retrying_first_cancels_what_waits_in_vain(
     runs: Path, slurm: PrintingSlurm, capsys: pytest.CaptureFixture[str]
 ) -> None:

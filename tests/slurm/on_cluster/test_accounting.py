@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from compmod.slurm.clusters.squeue import accounted
 from private_cluster import PrivateCluster, until
@@ -12,18 +9,6 @@ from private_cluster import PrivateCluster, until
 pytestmark = pytest.mark.slurm
 
 AGAIN = '[ -n "$SLURM_RESTART_COUNT" ] || { scontrol requeue $SLURM_JOB_ID; sleep 60; }'
-
-
-@pytest.fixture
-def accounting(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateCluster]:
-    """A cluster of its own that remembers."""
-    cluster = PrivateCluster(short_folder)
-    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
-    try:
-        cluster.start("--accounting")
-        yield cluster
-    finally:
-        cluster.stop()
 
 
 def test_sacct_tells_how_each_job_ended_and_how_often_it_started(accounting: PrivateCluster) -> None:

@@ -1,13 +1,16 @@
 """A task that is stopped, preempted, requeued or loses its node goes on, and ends with the bits of an undisturbed one.
 
 Each test freezes the task in the middle of training, by SIGSTOP through SLURM, so that no machine is too fast for what
-is then done to it; what SLURM itself does to end a task wakes it.
+is then done to it; what SLURM itself does to end a task wakes it. All of it happens once more to a task in a container,
+where there is no scontrol.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from compmod.slurm.submission.journal import entries
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import histories
 from compmod.tables.paper.table import Table
-from private_cluster import PrivateCluster, until
+from private_cluster import CONTAINED, PrivateCluster, until
 from tables_of_tiny_runs import differences, tiny, tiny_table, undisturbed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -37,11 +40,12 @@ def straight(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Disturbed:
     """One table on the cluster whose only pretraining is frozen in mid-training."""
 
-    def __init__(self, cluster: PrivateCluster, table: Table, runs: Path) -> None:
+    def __init__(self, cluster: PrivateCluster, table: Table, runs: Path, python: Sequence[str]) -> None:
         self.cluster, self.table, self.runs = cluster, table, runs
         (self.spec,) = table.specs
         self.record = Record(runs, self.spec.run)
-        submit([table], runs, runs, cluster.place())
+        self.place = cluster.place(python=tuple(python))
+        submit([table], runs, runs, self.place)
         self.job = entries(runs)[self.spec.run.digest].job_id
         self.measurement = entries(runs)[self.spec.digest].job_id
         metrics = self.record.path / "metrics.jsonl"
@@ -72,9 +76,9 @@ class Disturbed:
         return [failure.updates for failure in histories(self.runs).get(self.spec.run.digest, ())]
 
 
-@pytest.fixture
-def disturbed(cluster: PrivateCluster, table: Table, tmp_path: Path) -> Disturbed:
-    return Disturbed(cluster, table, tmp_path)
+@pytest.fixture(params=[[sys.executable], CONTAINED], ids=["plain", "contained"])
+def disturbed(request: pytest.FixtureRequest, cluster: PrivateCluster, table: Table, tmp_path: Path) -> Disturbed:
+    return Disturbed(cluster, table, tmp_path, request.param)
 
 
 def test_a_job_that_is_preempted(disturbed: Disturbed, straight: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_job_that_its_user_cancels_stays_cancelled(disturbed: Disturbed) -> No
 def test_a_cancelled_job_that_is_submitted_again_goes_on(disturbed: Disturbed, straight: Path) -> None:
     disturbed.cluster.run("scancel", disturbed.job)
     disturbed.cluster.wait(disturbed.measurement, "CANCELLED")
-    submit([disturbed.table], disturbed.runs, disturbed.runs, disturbed.cluster.place())
+    submit([disturbed.table], disturbed.runs, disturbed.runs, disturbed.place)
     noted = entries(disturbed.runs)
     assert {noted[spec.digest].attempt for spec in (disturbed.spec, disturbed.spec.run)} == {2}
     disturbed.cluster.wait(noted[disturbed.spec.digest].job_id, "COMPLETED")

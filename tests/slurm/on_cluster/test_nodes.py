@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,18 @@ from compmod.slurm.submission.arrays import Wish
 from compmod.slurm.submission.journal import entries
 from compmod.slurm.submission.submit import submit
 from compmod.slurm.task.failures import histories
-from private_cluster import PrivateCluster, until
+from private_cluster import CONTAINED, PrivateCluster, until
 from safetensors.torch import load_file
 from small_runs import small
 from tables_of_tiny_runs import tiny_table
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
+ADDRESS = """
+import os
+from compmod.pretrain.runtime.launch import meeting_point
+print(os.environ["SLURM_PROCID"], os.environ["SLURMD_NODENAME"], meeting_point(os.environ)["MASTER_ADDR"])
+"""
 REPRODUCE = """
 import json, sys
 from pathlib import Path
@@ -53,6 +59,19 @@ def encoder(record: Record) -> dict[str, torch.Tensor]:
     return load_file(record.path / "encoder.safetensors")
 
 
+def test_in_a_container_two_nodes_meet_at_the_first_as_outside(cluster: PrivateCluster, tmp_path: Path) -> None:
+    both = ["--nodes=2", "--ntasks-per-node=1"]
+    said = []
+    for python in ((sys.executable,), CONTAINED):
+        step = shlex.join(["srun", *python, "-c", ADDRESS])
+        job = cluster.batch(*both, f"--output={tmp_path}/log", f"--wrap={step}")
+        cluster.wait(job, "COMPLETED")
+        said.append(sorted((tmp_path / "log").read_text().splitlines()))
+    outside, inside = said
+    assert [line.split()[:2] for line in outside] == [["0", "n1"], ["1", "n2"]]
+    assert inside == outside
+
+
 @pytest.mark.parametrize("method", ["simclr+", "byol"])
 def test_two_nodes_train_what_one_process_trains(cluster: PrivateCluster, tmp_path: Path, method: str) -> None:
     run = exact(method)
@@ -68,13 +87,14 @@ def test_two_nodes_train_what_one_process_trains(cluster: PrivateCluster, tmp_pa
         torch.testing.assert_close(encoder(two)[name], value, rtol=1e-9, atol=1e-11, msg=name)
 
 
+@pytest.mark.parametrize("python", [(sys.executable,), CONTAINED], ids=["plain", "contained"])
 def test_a_submitted_run_on_two_nodes_stops_and_goes_on_to_the_same_bits(
-    cluster: PrivateCluster, tmp_path: Path
+    cluster: PrivateCluster, tmp_path: Path, python: tuple[str, ...]
 ) -> None:
     run = exact("byol+", epochs=12)
     cluster.run("srun", "--nodes=2", "--ntasks-per-node=1", *step(run, tmp_path / "straight"))
     straight, stopped = Record(tmp_path / "straight", run), Record(tmp_path / "stopped", run)
-    submit([tiny_table([run])], tmp_path / "stopped", tmp_path, cluster.place(), Wish(nodes=2))
+    submit([tiny_table([run])], tmp_path / "stopped", tmp_path, cluster.place(python=python), Wish(nodes=2))
     job = entries(tmp_path / "stopped")[run.digest].job_id
     until(lambda: (stopped.path / "metrics.jsonl").exists() and len(lines(stopped)) > 0, "a logged step")
     cluster.run("scancel", "--signal=USR2", job)

@@ -16,6 +16,7 @@ from compmod.slurm.submission.arrays import (
     arrange,
     limit_minutes,
     resources,
+    within,
 )
 from compmod.tables.build import build_table
 from compmod.tables.plan.measured_rates import Rates
@@ -153,6 +154,61 @@ def test_an_array_has_no_more_tasks_than_the_cluster_takes(tiny: Plan) -> None:
     jobs = arrange(tiny, replace(BIG, max_array=2)).jobs
     assert [len(job.steps) for job in jobs] == [2, 2, 1, 1]
     assert [job.corresponds for job in jobs] == [None, 0, None, 2]
+
+
+def _shape(arranged: Arranged) -> list[tuple[str, int, int | None]]:
+    return [(job.kind, len(job.steps), job.corresponds) for job in arranged.jobs]
+
+
+@pytest.mark.parametrize(
+    "room, shape",
+    [
+        (7, [("pretraining", 3, None), ("probes", 3, 0)]),
+        (6, [("pretraining", 3, None), ("probes", 3, 0)]),
+        (5, [("pretraining", 2, None), ("probes", 2, 0)]),
+        (2, [("pretraining", 1, None), ("probes", 1, 0)]),
+        (1, [("pretraining", 1, None)]),
+        (0, []),
+        (-3, []),
+    ],
+)
+def test_no_more_is_submitted_than_the_cluster_takes_and_the_rest_remains(
+    tiny: Plan, room: int, shape: list[tuple[str, int, int | None]]
+) -> None:
+    every = arrange(tiny, BIG)
+    cut = within(every, room, {})
+    assert _shape(cut) == shape
+    remaining = [step.spec.digest for step in cut.remaining]
+    assert sorted(_digests(cut) + remaining) == sorted(_digests(every))
+    for job in cut.jobs[1:]:
+        assert [step.run.digest for step in job.steps] == [step.spec.digest for step in cut.jobs[0].steps]
+
+
+def test_what_follows_an_array_that_was_cut_remains(tiny: Plan) -> None:
+    in_twos = arrange(tiny, replace(BIG, max_array=2))
+    assert _shape(within(in_twos, 6, {})) == _shape(in_twos)
+    assert _shape(within(in_twos, 5, {})) == [("pretraining", 2, None), ("probes", 2, 0)]
+    assert _shape(within(in_twos, 3, {})) == [("pretraining", 1, None), ("probes", 1, 0)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 100])
+def test_submitting_again_and_again_within_a_limit_sends_each_task_once(most: int) -> None:
+    """Whatever is queued ends well before the next submission."""
+    tables = [build_table(number, "demo") for number in (2, 4)]
+    wanted = {step.spec.digest for step in lacking(tables, {}, Rates()).steps}
+    ended: set[str] = set()
+    while ended != wanted:
+        arranged = arrange(lacking(tables, dict.fromkeys(ended, Progress("done")), Rates()), BIG)
+        sent = _digests(within(arranged, most, {}))
+        assert 0 < len(sent) <= most
+        assert not ended & set(sent)
+        ended |= set(sent)
+
+
+def test_measurements_whose_pretraining_went_alone_wait_for_its_job_and_for_no_other(tiny: Plan) -> None:
+    queued = {spec.digest: f"7_{place}" for place, spec in enumerate(arrange(tiny, BIG).jobs[0].specs)}
+    (job,) = within(arrange(tiny, BIG, queued), 2, queued).jobs
+    assert (len(job.steps), job.after) == (2, ("7_0", "7_1"))
 
 
 @pytest.mark.parametrize(

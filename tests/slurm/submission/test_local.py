@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,8 +210,12 @@ def test_what_a_living_driver_has_still_to_do_is_under_way(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_table_is_filled_on_this_machine_while_the_command_has_long_returned(tmp_path: Path) -> None:
     runs, table = tmp_path / "runs", tiny_table([0])
+    (tmp_path / "my tools").mkdir()
+    (tmp_path / "my tools/env").symlink_to(str(shutil.which("env")))
+    python, said = (str(tmp_path / "my tools/env"), sys.executable), tmp_path / "said"
+    place = replace(MACHINE, python=python, notify=f"{{ echo $COMPMOD_STATE; cat; }} > {said}")
     began = time.monotonic()
-    first = submit([table], runs, tmp_path, MACHINE)
+    first = submit([table], runs, tmp_path, place)
     assert time.monotonic() - began < 2  # it takes a hundredth of that
     assert sum(len(job.steps) for job in first.arranged.jobs) == 2
     again = submit([table], runs, tmp_path, MACHINE)
@@ -219,6 +224,10 @@ def test_a_table_is_filled_on_this_machine_while_the_command_has_long_returned(t
     while local.states(runs):
         assert time.monotonic() < end
         time.sleep(0.2)
+    while not said.exists() or said.read_text().count("\n") < 2:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert said.read_text() == "finished\nfinished: 2 of 2 tasks done\n"
     assert submit([table], runs, tmp_path, MACHINE).arranged.jobs == ()
     (cell,) = table.rows[0].cells
     assert Results(runs).seed_results(cell).states == ("done",)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from compmod.slurm.clusters.squeue import SlurmError
 from compmod.slurm.commands.submit import submission_text
 from compmod.slurm.submission.arrays import Arranged, Job, Wish, arrange
 from compmod.slurm.submission.journal import append, entries
-from compmod.slurm.submission.submit import Submission, dependency, sbatch_text, submit
+from compmod.slurm.submission.script import dependency, sbatch_text
+from compmod.slurm.submission.submit import Submission, submit
 from compmod.tables.build import build_table
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.plan import lacking
@@ -227,6 +229,73 @@ def test_when_sbatch_refuses_an_array_those_before_it_stay_in_the_journal(
         submit([tiny_table(range(2))], runs, tmp_path, PLAIN)
     assert sorted(entries(runs)) == sorted(tiny_run(seed).digest for seed in range(2))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "AssocMaxSubmitJobLimit",
+        "QOSMaxSubmitJobPerUserLimit",
+        "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size)",
+        "Batch job submission failed: Slurm temporarily unable to accept job, sleeping and retrying",
+    ],
+)
+def test_where_slurm_itself_limits_the_tasks_the_error_names_the_setting(
+    slurm: PrintingSlurm, runs: Path, tmp_path: Path, said: str
+) -> None:
+    slurm.says("sbatch", complains=f"sbatch: error: {said}\n", status=1)
+    with pytest.raises(SlurmError, match="the same command goes on; max_submitted in the cluster's entry"):
+        submit([tiny_table([0])], runs, tmp_path, PLAIN)
+
+
+def test_another_refusal_does_not_name_that_setting(slurm: PrintingSlurm, runs: Path, tmp_path: Path) -> None:
+    slurm.says("sbatch", complains="sbatch: error: Invalid account\n", status=1)
+    with pytest.raises(SlurmError, match=r"Invalid account; 0 were submitted, and the same command goes on$"):
+        submit([tiny_table([0])], runs, tmp_path, PLAIN)
+
+
+def test_what_others_of_this_user_take_of_the_limit_is_left_out(
+    slurm: PrintingSlurm, runs: Path, tmp_path: Path
+) -> None:
+    limited = replace(PLAIN, max_submitted=4)
+    slurm.says("squeue", "90\n91_[0-9%2]\n")
+    sent = submit([tiny_table(range(3))], runs, tmp_path, limited)
+    assert (sent.numbers, len(sent.arranged.remaining)) == ((), 6)
+    assert "Nothing submitted.\n6 tasks remain: max_submitted 4 of plain is reached; submit again goes on." in (
+        submission_text(sent, limited)
+    )
+    slurm.says("squeue", "90\n")
+    sent = submit([tiny_table(range(3))], runs, tmp_path, limited)
+    assert [len(job.steps) for job in sent.arranged.jobs] == [1, 1]
+    assert "\n4 tasks remain: max_submitted 4 of plain is reached" in submission_text(sent, limited)
+    assert sorted(entries(runs)) == sorted(step.spec.digest for job in sent.arranged.jobs for step in job.steps)
+
+
+def test_a_dry_run_tells_what_would_remain(
+    slurm: PrintingSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "clusters.toml"
+    file.write_text("[cluster.big]\nmax_submitted = 5\n")
+    monkeypatch.setenv("COMPMOD_CLUSTERS", str(file))
+    command = ["submit", "7", "--cluster", "big", "--dry-run", "--runs", str(tmp_path / "runs")]
+    slurm.says("squeue", "90\n")
+    main(command)
+    said = capsys.readouterr().out
+    assert "4 tasks in 2 arrays would be submitted" in said
+    assert "12 tasks remain: max_submitted 5 of big is reached; submit again goes on." in said
+    slurm.says("squeue", complains="Unable to contact slurm controller\n", status=1)
+    main(command)
+    assert "max_submitted is compared as if nothing of yours waited or ran" in capsys.readouterr().out
+
+
+def test_every_task_starts_by_the_entrys_command_with_the_entrys_arguments_of_srun() -> None:
+    (job, _) = _single().jobs
+    python, srun_args = ("apptainer", "exec", "/my images/a.sif", "python3"), ("--container-mounts=/my data:/data",)
+    text = sbatch_text(job, replace(PLAIN, python=python, srun_args=srun_args), Path("/logs"))
+    (line,) = [line for line in text.splitlines() if line.startswith("srun ")]
+    words = shlex.split(line)
+    assert "--container-mounts=/my data:/data" in words[: words.index("apptainer")]
+    assert words[words.index("apptainer") :][:5] == [*python, "-P"]
 
 
 def test_without_slurm_the_error_says_where_to_submit(

@@ -121,6 +121,40 @@ def test_what_becomes_of_a_job_is_read_from_scontrol(slurm: PrintingSlurm, shown
     assert signals.fate() == fate
 
 
+@pytest.fixture
+def contained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: PrintingSlurm) -> Path:
+    """In a container, which has no scontrol; the file that the job's script looks for."""
+    monkeypatch.setenv(signals.ASK, str(tmp_path / "ask"))
+    monkeypatch.setattr(signals._Received, "asked", False)
+    return tmp_path / "ask"
+
+
+def test_without_scontrol_the_script_of_the_job_is_asked_once(contained: Path) -> None:
+    assert signals.fate() == "outside"
+    assert [signals.requeue("outside"), signals.requeue("outside")] == ["", ""]
+    assert contained.exists()
+
+
+def test_a_scontrol_that_cannot_be_started_is_none(contained: Path, slurm: PrintingSlurm) -> None:
+    (slurm.folder / "scontrol").symlink_to("/dev/null")
+    assert signals.fate() == "outside"
+
+
+def test_a_scontrol_that_fails_is_one_all_the_same(contained: Path, slurm: PrintingSlurm) -> None:
+    slurm.says("scontrol", complains="Unable to contact slurm controller\n", status=1)
+    assert signals.fate() == "unknown"
+
+
+def test_a_script_of_an_older_version_cannot_be_asked(contained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(signals.ASK)
+    assert signals.fate() == "unknown"
+
+
+def test_why_the_script_could_not_be_asked_is_told(contained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(signals.ASK, "/nowhere/ask")
+    assert signals.requeue("outside").startswith("scontrol is not here, and the script of the job cannot be asked: ")
+
+
 @pytest.mark.parametrize(
     "fate, name, calls",
     [

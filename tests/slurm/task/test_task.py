@@ -201,6 +201,50 @@ def test_where_the_cluster_does_not_requeue_a_job_stays_stopped(
 
 
 @pytest.fixture
+def contained(slurm: PrintingSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No scontrol; the file by which a task then asks the script of its job to queue it again."""
+    (slurm.folder / "scontrol").unlink()
+    monkeypatch.setenv(signals.ASK, str(tmp_path / "ask"))
+    return tmp_path / "ask"
+
+
+@pytest.mark.parametrize("name", ["SIGUSR2", "SIGTERM"])
+def test_a_task_in_a_container_that_is_told_to_stop_asks_to_be_queued_again(
+    contained: Path, waiting: Callable[..., Started], tmp_path: Path, name: str
+) -> None:
+    one = waiting()
+    one.process.send_signal(getattr(signal, name))
+    assert one.status() == INTERRUPTED, one.log
+    assert contained.exists()
+    assert "the script of the job is asked to queue it again" in one.log
+    ((failure,),) = histories(tmp_path / "runs").values()
+    assert failure.kind == "preempted"
+
+
+def test_a_task_in_a_container_that_got_nowhere_does_not_ask(
+    contained: Path, waiting: Callable[..., Started], tmp_path: Path
+) -> None:
+    (spec,) = tiny_table([0]).specs
+    for _ in range(RETRIES["time limit"]):
+        note(tmp_path / "runs", spec.digest, Failure(kind="time limit", error="stopped", job_id=NUMBER))
+    one = waiting(minutes=1, warning_s=15)
+    one.process.send_signal(signal.SIGUSR2)
+    one.status()
+    assert "not queued again (time limit)" in one.log
+    assert not contained.exists()
+
+
+def test_a_signal_in_a_container_before_the_work_has_begun_asks_too(
+    contained: Path, started: Callable[[Task | None], Started]
+) -> None:
+    one = started(None)
+    one.until(lambda: "Reading task" in one.log)
+    one.process.send_signal(signal.SIGUSR2)
+    assert one.status() == INTERRUPTED, one.log
+    assert contained.exists()
+
+
+@pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was to be queued again, in this process; nobody waits long."""
     found: list[str] = []
