@@ -92,9 +92,8 @@ def _card(record: Record, run: Run) -> str:
     }
     if lines:
         header["model-index"] = [{"name": run.folder, "results": [_structured(*line) for line in lines]}]
-    kind = (
-        "weights that others trained" if run.kind == "import" else f"{run.label}, {run.epochs} epochs, seed {run.seed}"
-    )
+    trained = f"{run.label}, {run.epochs} epoch{'s'[: run.epochs != 1]}, seed {run.seed}"
+    kind = "weights that others trained" if run.kind == "import" else trained
     rows = [
         f"| {what.protocol} | {what.data_label}, {what.split} | {METRICS[name]} | {_amount(values)} |"
         for what, name, values in lines
