@@ -123,7 +123,7 @@ def _run(source: Path, options: EvaluateOptions, group: contextlib.ExitStack) ->
     """
     if source.is_dir():
         if given := _given(options):
-            raise ValueError(f"{', '.join(given)} are for a file of weights; a run has its own")
+            raise ValueError(f"only for a file of weights: {', '.join(given)}; a run has its own")
         source = source.resolve()
         return source.parent, Record.run_in(source)
     if not source.is_file():

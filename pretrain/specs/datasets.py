@@ -70,9 +70,7 @@ class Dataset:
 
     def _advice(self, options: str = "") -> str:
         if self.own:
-            return (
-                "--data-folder DIR names another folder, with train/CLASS/ and val/CLASS/ in it (docs/data.md)"
-            )
+            return "--data-folder DIR names another folder, with train/CLASS/ and val/CLASS/ in it (docs/data.md)"
         does = f"downloads {self.label}, or says what is wrong" if self.url else "says what to put where"
         return f"'compmod data {self.name}{options}' {does}"
 

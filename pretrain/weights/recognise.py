@@ -28,7 +28,8 @@ def recognised(state: Mapping[str, Tensor], stem: Stem | None = None) -> Backbon
     """
     first = state.get("conv1.weight")
     if first is None or first.ndim != 4 or first.shape[1] != 3:
-        found = f"; found {few(sorted(state))}" if state else ""
+        nearest = sorted(state, key=lambda name: (not name.startswith("conv1"), name))
+        found = f"; found {few(nearest)}" if state else ""
         raise ValueError(f"no conv1.weight of three channels; expected a ResNet on RGB images{found}")
     blocks = [{name.split(".")[1] for name in state if name.startswith(f"layer{stage}.")} for stage in range(1, 5)]
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"

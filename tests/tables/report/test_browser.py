@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import DARK, LIGHT, visit
+from browser import DARK, LIGHT, printed_pages, visit
 from compmod.tables.build import build_table
 from compmod.tables.report.contents import full_report
 from compmod.tables.report.page import page
@@ -61,3 +61,12 @@ def test_all_words_stand_out_from_their_ground(prefers: str, report: Path, tmp_p
     found = visit(report, 1280, tmp_path, prefers)
     assert found["ground"] == ("rgb(255, 255, 255)" if prefers == LIGHT else "rgb(21, 24, 28)")
     assert found["faint"] == []
+
+
+def test_what_is_folded_on_a_screen_is_printed(report: Path, tmp_path: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    folded, opened = tmp_path / "folded.html", tmp_path / "opened.html"
+    folded.write_text(text.replace("details::details-content", "unused"), encoding="utf-8")
+    opened.write_text(text.replace("<details>", "<details open>"), encoding="utf-8")
+    pages = [printed_pages(path, tmp_path) for path in (folded, report, opened)]
+    assert pages[0] < pages[1] == pages[2]
