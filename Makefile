@@ -96,8 +96,8 @@ test-gpu: ## the tests that need CUDA, within ten minutes; uses `python3` as it 
 		-p no:cacheprovider -o faulthandler_timeout=200 -W default -m gpu tests/gpu \
 		$$(python3 -c 'import xdist' 2>/dev/null && printf '%s' '-n 4 --dist loadfile')
 
-test-slurm: $(STAMP) $(DETECTRON2) ## a quarter of an hour on a real SLURM cluster, started on this machine; as root, on Debian
-	$(BIN)/python -m pytest -m slurm tests/slurm
+test-slurm: $(STAMP) $(DETECTRON2) ## a quarter of an hour on real SLURM clusters, started on this machine; as root, on Debian
+	$(BIN)/python -m pytest -m slurm tests/slurm -n $(JOBS) --maxschedchunk 1
 
 # What docs/performance.md shows. BENCH chooses parts, such as BENCH=knn or BENCH=steps/byol; the others stay as they are.
 BENCH ?=
