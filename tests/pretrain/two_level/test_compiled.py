@@ -18,6 +18,9 @@ from small_runs import IMAGES, SIDE, small, small_batch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# PyTorch's advice to whoever has this one version of Python
+pytestmark = pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
+
 
 @pytest.fixture(autouse=True)
 def _compile_anew() -> None:
