@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from paths import FIXTURES, SAMPLES
 
 # sums are split between threads, so their number is one of the things in which machines differ
 torch.set_num_threads(int(os.environ.get("COMPMOD_TEST_THREADS", "1")))
+
+# nohup starts the suite with this signal ignored, and so would be the commands that tests send it to
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The allow-list: marker -> (whether its tests are skipped here, why). CI skips only the loggers.
 SKIPPED = {
