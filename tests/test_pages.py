@@ -24,6 +24,7 @@ WITHOUT_COMMANDS = {"docs/structure.md"}
 WITH_CONTENTS = sorted(page for page in PAGES if page.startswith("docs/") and page not in WITHOUT_COMMANDS)
 OTHERS = {"eval", "export", "git", "pip", "python", "tensorboard", "trackio", "wandb", "mlflow"}  # programs of others
 ABOUT = range(600, 850)  # words of the README
+PICTURE_BYTES = 150_000  # a picture has at most so many
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -98,6 +99,14 @@ def test_every_link_leads_to_a_heading(page: str) -> None:
             continue
         there = (ROOT / page).parent / target if target else ROOT / page
         assert anchor in anchors(there.read_text(encoding="utf-8")), f"{page} names {target}#{anchor}"
+
+
+def test_every_picture_is_there_and_small_and_has_words() -> None:
+    shown = [(page, *found) for page, text in PAGES.items() for found in re.findall(r"!\[(.*?)\]\(([^)]+)\)", text)]
+    assert "docs/report.png" in {target for _, _, target in shown}
+    for page, words, target in shown:
+        assert len(words.split()) > 5, f"{page} shows {target} without words"
+        assert (ROOT / page).parent.joinpath(target).stat().st_size <= PICTURE_BYTES
 
 
 @pytest.mark.parametrize("page", WITH_CONTENTS)
