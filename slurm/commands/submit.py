@@ -100,6 +100,8 @@ def cluster_command(
 
 def submission_text(sent: Submission, cluster: Cluster, *, dry_run: bool = False) -> str:
     """What was submitted and what was not, as text."""
+    from ..submission.notify import REFUSED
+
     lines = []
     for index, job in enumerate(sent.arranged.jobs):
         number = f"job {sent.numbers[index]}: " if index < len(sent.numbers) else ""
@@ -113,7 +115,7 @@ def submission_text(sent: Submission, cluster: Cluster, *, dry_run: bool = False
         lines.insert(0, f"{tasks} task{'s'[: tasks != 1]} in {len(lines)} arrays {done} to {cluster.name}:")
     else:
         lines.append("Nothing submitted." if sent.arranged.remaining else "Nothing to submit.")
-    if tasks and cluster.notify:
+    if tasks and cluster.notify and not any(remark.startswith(REFUSED) for remark in sent.remarks):
         lines.append(f"notify {'would be' if dry_run else 'is'} called when all of them have ended.")
     if sent.arranged.under_way:
         lines.append(f"{_count(sent.arranged.under_way)} queued or running already.")

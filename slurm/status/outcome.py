@@ -21,7 +21,7 @@ from ...pretrain.specs.measurement import Work
 from ..submission import journal
 from ..submission.journal import JournalEntry
 from ..task.failures import RETRIES, Failure, FailureKind, histories, kind_in
-from ..task.log import last_line, log_tail
+from ..task.log import before_task, last_line, log_tail
 from ..task.task import Task, all_stored
 from .read import is_of, record_status, stored_error
 
@@ -81,7 +81,7 @@ def _end(runs: Path, spec: Work, entry: JournalEntry | None, history: Sequence[F
     else:
         log, error = log_tail(entry.log) if entry else "", stored_error(runs, spec, entry.submitted if entry else 0.0)
         kind, reason = kind_in(f"{log}\n{error}"), error or last_line(log) or "it did not start"
-        if kind is None and _EXITED.search(log):
+        if kind is None and entry and (_EXITED.search(log) or before_task(entry.log)):
             kind = "bug"
     failed = status == "damaged" or (kind is not None and kind not in RETRIES and kind != "cancelled")
     state: Literal["failed", "stalled"] = "failed" if failed else "stalled"
@@ -89,7 +89,10 @@ def _end(runs: Path, spec: Work, entry: JournalEntry | None, history: Sequence[F
 
 
 def main(files: Sequence[str]) -> None:
-    """Print the outcome of the tasks in these files."""
+    """Print the outcome of the tasks in these files; without files, what `compmod cluster check` lets `notify` hear."""
+    if not files:
+        print("test\nThis is what compmod cluster check sends.", flush=True)
+        return
     tasks = [task for file in files for task in all_stored(Path(file))]
     print("\n".join(outcome(tasks, VISIBLE_S if "SLURM_JOB_ID" in os.environ else 0.0)), flush=True)
 

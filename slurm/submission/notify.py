@@ -19,12 +19,12 @@ from .script import parameters
 
 RESOURCES = Resources(nodes=1, gpus_per_node=0, cpus=1, minutes=10)
 CALLED = "notify ended with status"  # begins the last line of the log
-TEST = "'test\nThis is what compmod cluster check sends.'"  # for `said` below
+REFUSED = "notify will not be called"  # begins the remark of a submission whose job for it was refused
 UNREAD = "'stalled\nThe submission has ended, and its outcome cannot be read: see the log of this job.'"
 
 
 def ended(cluster: Cluster, files: Sequence[Path]) -> str:
-    """For `said`: the outcome of the tasks in these files, read when the arrays have ended."""
+    """Shell for `said`: the outcome of the tasks in these files, when the arrays have ended; without files, a test."""
     srun = "" if cluster.local else f"{shlex.join(['srun', '--cpus-per-task=1', *cluster.srun_args])} "
     tasks = shlex.join(map(str, files))
     return f"$({srun}{cluster.command} -P -m compmod.slurm.status.outcome {tasks}) || said={UNREAD}"

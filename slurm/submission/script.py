@@ -43,7 +43,7 @@ def sbatch_text(
     given = parameters(job, cluster, dependency) | ({"map_count": len(job.steps)} if len(job.steps) > 1 else {})
     number = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if len(job.steps) > 1 else "$SLURM_JOB_ID"
     ask = f"export {ASK}={shlex.quote(str(folder))}/ask-$SLURM_JOB_ID-$RANDOM$RANDOM$RANDOM"
-    given["setup"] = [ask, "trap : TERM", *cluster.setup]  # the shell gets SIGTERM, too; it is to wait for srun
+    given["setup"] = [ask, *cluster.setup, "trap : TERM"]  # the shell gets SIGTERM, too; it is to wait for srun
     given["teardown"] = [line.replace("NUMBER", number) for line in AGAIN]
     command = f"{cluster.command} {arguments or task} && status=0 || status=$?"
     return _make_sbatch_string(command=command, folder=folder, **given)

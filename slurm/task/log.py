@@ -16,14 +16,23 @@ _ON_EXIT = re.compile(r"srun: |slurmstepd: error: \*\*\* STEP|submitit (?:INFO|W
 
 def log_tail(path: Path) -> str:
     """The end of a log, without what earlier starts wrote; "" where there is no log."""
+    before, started, after = _end(path).rpartition(START)
+    return after.partition("\n")[2] if started else before + after
+
+
+def before_task(path: Path) -> bool:
+    """Whether a log is all of what a job wrote before its task started, as where a line of `setup` failed."""
+    text = _end(path)
+    return 0 < len(text) < TAIL_BYTES and START not in text
+
+
+def _end(path: Path) -> str:
     try:
         with open_regular(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+            return file.read().decode(errors="replace")
     except (OSError, ValueError):
         return ""
-    before, started, after = text.rpartition(START)
-    return after.partition("\n")[2] if started else before + after
 
 
 def last_line(text: str) -> str:

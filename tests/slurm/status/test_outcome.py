@@ -14,6 +14,7 @@ from compmod.slurm.status.outcome import LISTED, main, outcome
 from compmod.slurm.submission import journal
 from compmod.slurm.submission.journal import JournalEntry
 from compmod.slurm.task.failures import Failure, FailureKind, note
+from compmod.slurm.task.log import START
 from compmod.slurm.task.task import Task, store
 from one_cell_tables import tiny_run
 
@@ -88,8 +89,9 @@ def test_what_a_task_noted_last_says_whether_it_failed(runs: Path, kind: Failure
         ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0\n", "failed", "oom_kill event"),
         ("slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2024-05-01T10:00:00 ***\n", "stalled", "CANCELLED AT"),
         ("no such image\nsrun: error: n1: task 0: Exited with exit code 3\n", "failed", "no such image"),
-        ("stopping\nsrun: error: n1: task 0: Exited with exit code 75\n", "stalled", "stopping"),
-        ("step 20 of 300\n", "stalled", "step 20 of 300"),
+        (f"{START}(job_id=7)\nstopping\nsrun: error: n1: task 0: Exited with exit code 75\n", "stalled", "stopping"),
+        ("Unable to locate a modulefile for 'none'\n", "failed", "modulefile"),
+        (f"{START}(job_id=7)\nstep 20 of 300\n", "stalled", "step 20 of 300"),
         ("", "stalled", "it did not start"),
     ],
 )

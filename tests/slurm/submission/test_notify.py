@@ -11,12 +11,13 @@ from compmod.cli import main
 from compmod.slurm.clusters.cluster import Cluster
 from compmod.slurm.commands.submit import submission_text
 from compmod.slurm.submission.journal import entries
-from compmod.slurm.submission.notify import TEST, call, ended, notify_text
+from compmod.slurm.submission.notify import call, ended, notify_text
 from compmod.slurm.submission.submit import submit
 from one_cell_tables import tiny_table
 from printing_slurm import PrintingSlurm
 
 HOSTILE = "failed\nfailed: 0 of 1\nbug: $(touch made) `touch made` '; touch made; ' \" \\ %s $HOME é"
+SAID = "'test\nA summary.'"
 LOCAL = Cluster(
     name="it's mine", executor="local", gpus_per_node=0, notify="cat > said; printenv COMPMOD_STATE > state"
 )
@@ -48,14 +49,14 @@ def test_text_of_runs_reaches_the_command_as_it_stands_and_is_no_shell(tmp_path:
 
 def test_the_command_knows_the_cluster_and_the_runs_folder(tmp_path: Path) -> None:
     cluster = replace(LOCAL, notify="echo $COMPMOD_CLUSTER, $COMPMOD_RUNS")
-    done = _called(tmp_path, call(cluster, Path("/my runs/it's"), TEST))
+    done = _called(tmp_path, call(cluster, Path("/my runs/it's"), SAID))
     assert done.stdout.startswith("it's mine, /my runs/it's\n")
 
 
 @pytest.mark.parametrize("setup", ["true", "set -eu"])
 def test_a_command_that_fails_is_in_the_log_and_nothing_else(tmp_path: Path, setup: str) -> None:
     cluster = replace(LOCAL, notify="echo no such mail >&2; exit 7")
-    done = _called(tmp_path, f"{setup}\n{call(cluster, tmp_path, TEST)}")
+    done = _called(tmp_path, f"{setup}\n{call(cluster, tmp_path, SAID)}")
     assert (done.returncode, done.stderr) == (7, "no such mail\n")
     assert done.stdout == "notify ended with status 7, for COMPMOD_STATE=test\n"
 
@@ -126,6 +127,7 @@ def test_where_sbatch_refuses_that_job_the_submission_stands_and_says_so(slurm: 
     (remark,) = sent.remarks
     assert remark.startswith("notify will not be called: sbatch refused its job: ")
     assert "no CPU jobs here" in remark
+    assert "notify is called" not in submission_text(sent, PLAIN)
 
 
 def test_where_sbatch_refuses_an_array_the_command_hears_of_those_before_it(
@@ -147,12 +149,19 @@ def test_its_job_counts_among_those_that_a_limit_allows(slurm: PrintingSlurm, tm
         replace(PLAIN, max_submitted=1)
 
 
-@pytest.mark.parametrize("notify, found", [("cat", "ok     notify: "), ("exit 3", "FAULTY notify: ")])
-def test_the_check_calls_the_command_once(
-    notify: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "entry, found",
+    [
+        ('notify = "cat"', "ok     notify: "),
+        ('notify = "exit 3"', "FAULTY notify: "),
+        ('notify = "cat"\npython = "false"', "FAULTY notify: "),
+    ],
+)
+def test_the_check_calls_the_command_once_through_all_that_a_submission_uses(
+    entry: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "clusters.toml"
-    file.write_text(f'[cluster.mine]\nexecutor = "local"\nnotify = "{notify}"\n')
+    file.write_text(f'[cluster.mine]\nexecutor = "local"\n{entry}\n')
     monkeypatch.setenv("COMPMOD_CLUSTERS", str(file))
     if found.startswith("ok"):
         main(["cluster", "check", "mine", "--run"])
@@ -161,4 +170,4 @@ def test_the_check_calls_the_command_once(
             main(["cluster", "check", "mine", "--run"])
     said = capsys.readouterr().out
     assert said.count(found) == 1
-    assert "for COMPMOD_STATE=test" in said
+    assert f"for COMPMOD_STATE={'stalled' if 'false' in entry else 'test'}" in said
