@@ -199,7 +199,9 @@ def test_a_mistake_is_one_line(
 
 def test_options_of_a_file_are_refused_with_a_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = runs / only(runs, "imported-*").spec.folder
-    assert "only for a file of weights: stem; a run has its own" in refused(["evaluate", str(folder), "--stem", "small"], capsys)
+    assert "only for a file of weights: stem; a run has its own" in refused(
+        ["evaluate", str(folder), "--stem", "small"], capsys
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncated", "hostile", "leftover", "absent"])
