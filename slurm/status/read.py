@@ -26,7 +26,7 @@ from ..submission import journal
 from ..submission.journal import JournalEntry
 from ..task.failures import RETRIES, Failure, FailureKind, classify, histories, retried
 from ..task.log import last_line, log_tail
-from .schedulers import Schedulers
+from .schedulers import Schedulers, in_slurm
 from .status import Status, TaskState, TaskStatus
 
 WAITS = "Dependency"  # squeue's reason; also where squeue gives none yet, and for a driver on this machine
@@ -143,7 +143,8 @@ class StatusReader:
             return _StateWithReason("lost", None, f"job {entry.job_id} is gone; {why}".rstrip("; "))
         code, signal = (ended.exit_code, ended.signal) if ended else (0, 0)
         kind = classify(state=state, exit_code=code, signal=signal, log=f"{log}\n{error}")
-        return _StateWithReason("failed", kind, error or last_line(log) or f"SLURM says {state}")
+        said = f"SLURM says {state}" if in_slurm(entry) else ""
+        return _StateWithReason("failed", kind, error or last_line(log) or said)
 
 
 def wanted(tables: Iterable[Table]) -> dict[str, tuple[Work, tuple[int, ...]]]:

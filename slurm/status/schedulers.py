@@ -35,9 +35,10 @@ class Schedulers:
         remarks: list[str] = []
         silent = False
         self._answering = {self._host}
-        if any(not in_slurm(entry) and entry.where == self._host for entry in asked):
+        if ours := [entry.job_id for entry in asked if not in_slurm(entry) and entry.where == self._host]:
             from ..submission import local
 
+            jobs |= {job_id: Queued(job_id, "CANCELLED") for job_id in local.cancelled(self.runs, ours)}
             jobs |= {job_id: Queued(job_id, state) for job_id, state in local.states(self.runs, remarks).items()}
         if any(map(in_slurm, asked)):
             try:

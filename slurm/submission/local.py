@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...pretrain.files.stored_json import parse_object
@@ -77,13 +77,22 @@ def cancel(runs: Path, job_ids: Sequence[str]) -> None:
 
     Raises Unreadable where a driver belongs to another user.
     """
-    for job_id in job_ids:
-        folder = Path(runs) / DRIVERS / job_id.removeprefix(PREFIX).rpartition("_")[0]
-        if folder.is_dir():
+    for wish in (_wish(runs, job_id) for job_id in job_ids):
+        if wish.parent.is_dir():
             try:
-                (folder / f"cancel-{job_id}").touch()
+                wish.touch()
             except OSError as error:
-                raise blocked("write", folder / f"cancel-{job_id}", error) from error
+                raise blocked("write", wish, error) from error
+
+
+def cancelled(runs: Path, job_ids: Iterable[str]) -> list[str]:
+    """Those of these tasks that `cancel` was called for."""
+    return [job_id for job_id in job_ids if _wish(runs, job_id).is_file()]
+
+
+def _wish(runs: Path, job_id: str) -> Path:
+    """The file by which a driver learns that a task is cancelled."""
+    return Path(runs) / DRIVERS / job_id.removeprefix(PREFIX).rpartition("_")[0] / f"cancel-{job_id}"
 
 
 def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[str]:

@@ -14,7 +14,7 @@ from compmod.pretrain.specs.measurement import Evaluation, Work
 from compmod.pretrain.specs.run import Run
 from compmod.slurm.status.read import StatusReader, wanted
 from compmod.slurm.status.status import Status, TaskStatus, counted
-from compmod.slurm.submission import journal
+from compmod.slurm.submission import journal, local
 from compmod.slurm.submission.journal import JournalEntry
 from compmod.slurm.task.failures import Failure, FailureKind, note
 from compmod.slurm.task.log import log_tail
@@ -257,6 +257,14 @@ def test_a_cancelled_pretraining_has_failed_as_cancelled(runs: Path, slurm: Prin
     _submit(runs, RUN, log="epoch 3\n")
     slurm.has(line("7_0", "CANCELLED"))
     assert _run(runs).kind == "cancelled"
+
+
+def test_what_was_cancelled_on_this_machine_is_not_lost(runs: Path) -> None:
+    entries = [_submit(runs, RUN, "local-a-b_0", where=socket.gethostname())]
+    (runs / local.DRIVERS / "a-b").mkdir(parents=True)
+    assert _run(runs).state == "lost"
+    local.cancel(runs, [entry.job_id for entry in entries])
+    assert _state(_run(runs)) == ("failed", "cancelled", "")
 
 
 def test_a_measurement_that_slurm_ended_for_its_pretraining_failed_is_to_do(runs: Path, slurm: PrintingSlurm) -> None:
