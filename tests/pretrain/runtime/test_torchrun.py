@@ -63,8 +63,8 @@ def test_two_processes_train_what_one_trains(method: str, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_stopped_pair_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    often = ("--epochs", "8", "--checkpoint-minutes", "0.00001")
-    done = pretrain("byol+", tmp_path / "straight", 2, "--epochs", "8")
+    often = ("--epochs", "4", "--checkpoint-minutes", "0.00001")
+    done = pretrain("byol+", tmp_path / "straight", 2, "--epochs", "4")
     assert done.returncode == 0, done.stderr
     child = subprocess.Popen(command("byol+", tmp_path / "stopped", 2, *often), env=environment(), text=True)
     while not list((tmp_path / "stopped").glob("*/checkpoints/step-*.pt")):
@@ -74,7 +74,7 @@ def test_a_stopped_pair_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert child.wait(timeout=120) != 0
     (run,) = (tmp_path / "stopped").iterdir()
     assert not (run / "results.json").exists()
-    done = pretrain("byol+", tmp_path / "stopped", 2, "--epochs", "8")
+    done = pretrain("byol+", tmp_path / "stopped", 2, "--epochs", "4")
     assert done.returncode == 0, done.stderr
     (_, straight), (_, resumed) = result(tmp_path / "straight"), result(tmp_path / "stopped")
     assert all(torch.equal(resumed[name], value) for name, value in straight.items())
