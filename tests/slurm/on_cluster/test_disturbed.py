@@ -76,11 +76,18 @@ class Disturbed:
         return [failure.updates for failure in histories(self.runs).get(self.spec.run.digest, ())]
 
 
-@pytest.fixture(params=[[sys.executable], CONTAINED], ids=["plain", "contained"])
+@pytest.fixture
 def disturbed(request: pytest.FixtureRequest, cluster: PrivateCluster, table: Table, tmp_path: Path) -> Disturbed:
-    return Disturbed(cluster, table, tmp_path, request.param)
+    return Disturbed(cluster, table, tmp_path, getattr(request, "param", [sys.executable]))
 
 
+# Where the task itself decides whether it is queued again, which it does otherwise in a container.
+also_contained = pytest.mark.parametrize(
+    "disturbed", [[sys.executable], CONTAINED], ids=["plain", "contained"], indirect=True
+)
+
+
+@also_contained
 def test_a_job_that_is_preempted(disturbed: Disturbed, straight: Path) -> None:
     urgent = disturbed.cluster.batch(
         "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"
@@ -96,6 +103,7 @@ def test_a_job_that_is_requeued_by_hand(disturbed: Disturbed, straight: Path) ->
     assert min(disturbed.saved) > 0
 
 
+@also_contained
 @pytest.mark.parametrize("name", ["USR2", "TERM"])
 def test_a_job_that_gets_a_signal(disturbed: Disturbed, straight: Path, name: str) -> None:
     disturbed.signal(name)
@@ -104,6 +112,7 @@ def test_a_job_that_gets_a_signal(disturbed: Disturbed, straight: Path, name: st
     assert min(disturbed.saved) > 0
 
 
+@also_contained
 def test_a_job_at_its_time_limit(disturbed: Disturbed, straight: Path) -> None:
     disturbed.cluster.run("scontrol", "update", f"jobid={disturbed.job}", "endtime=now+1")
     disturbed.cluster.wait(disturbed.job, "PENDING", "COMPLETING", timeout=90)  # SLURM looks every half minute
@@ -129,6 +138,7 @@ def test_a_job_whose_node_is_given_up_while_it_goes_on(disturbed: Disturbed, str
     disturbed.ends_as(straight)
 
 
+@also_contained
 def test_a_job_that_its_user_cancels_stays_cancelled(disturbed: Disturbed) -> None:
     disturbed.cluster.run("scancel", disturbed.job)
     assert disturbed.cluster.wait(disturbed.job, "CANCELLED", "PENDING", "COMPLETED") == "CANCELLED"
