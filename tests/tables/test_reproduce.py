@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from compmod.tables.commands.demo import demo_table
 from compmod.tables.paper.table import Table
 from compmod.tables.render.render import render
 from compmod.tables.reproduce import reproduce, run_table, run_tables
+from one_cell_tables import tiny_run
 
 
 class Work:
@@ -308,3 +311,32 @@ def test_a_table_is_filled_by_real_training(tmp_path: Path, capsys: pytest.Captu
         if row.cells[0].specs:
             line = next(line for line in text.splitlines() if line.startswith(f"| {row.label} "))
             assert line.count("(n=1)") == 2, line
+
+
+@pytest.mark.slow
+def test_two_processes_that_pretrain_and_then_measure_meet_once(tmp_path: Path) -> None:
+    spec = Evaluation(run=tiny_run(0), linear_epochs=1)
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from pathlib import Path\n"
+        "import torch.distributed as dist\n"
+        "from compmod.pretrain.specs.measurement import Evaluation\n"
+        "from compmod.tables.reproduce import reproduce\n"
+        "from one_cell_tables import tiny_run\n"
+        "meet, met = dist.init_process_group, []\n"
+        "dist.init_process_group = lambda *given, **named: (met.append(1), meet(*given, **named))\n"
+        "reproduce(Evaluation(run=tiny_run(0), linear_epochs=1), Path('runs'), Path('data'), 'cpu', quiet=True)\n"
+        "assert len(met) == 1, f'met {len(met)} times'\n"
+    )
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(program)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [Record(tmp_path / "runs", part).status for part in (spec.run, spec)] == ["done", "done"]
+    assert (Record(tmp_path / "runs", spec).provenance or {})["processes"] == 2
