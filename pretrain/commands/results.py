@@ -9,9 +9,10 @@ from ..files.printable import printable
 
 
 def print_results(folder: Path, results: Mapping[str, object]) -> None:
-    """A line for every result, its name and its value to four digits, then the record's folder."""
+    """A line for every result, its name and its value to four digits, then the record's folder, from here if below."""
     for name, value in results.items():
         words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         text = f"{value:.4g}" if isinstance(value, int | float) else printable(words)
         print(f"{printable(name):18} {text}")
-    print(folder)
+    here = Path.cwd()
+    print(folder.relative_to(here) if folder.is_relative_to(here) else folder)

@@ -16,7 +16,7 @@ from ...pretrain.files.printable import printable
 from ...pretrain.files.whole_file import write_whole
 from ...pretrain.networks.encoder import ENCODER, read_encoder
 from ...pretrain.records.record import Record
-from ...pretrain.specs.measurement import Measurement
+from ...pretrain.specs.measurement import Evaluation, Measurement
 from ...pretrain.specs.run import Run
 from ...pretrain.weights.load import CONFIG, MODEL, Preprocess
 from ..spec import Detection
@@ -95,7 +95,7 @@ def _card(record: Record, run: Run) -> str:
     trained = f"{run.label}, {run.epochs} epoch{'s'[: run.epochs != 1]}, seed {run.seed}"
     kind = "weights that others trained" if run.kind == "import" else trained
     rows = [
-        f"| {what.protocol} | {what.data_label}, {what.split} | {METRICS[name]} | {_amount(values)} |"
+        f"| {_protocol(what)} | {what.data_label}, {what.split} | {METRICS[name]} | {_amount(values)} |"
         for what, name, values in lines
     ]
     table = ["| protocol | data | metric | % |", "|---|---|---|---|", *rows] if rows else ["None is stored yet."]
@@ -173,6 +173,13 @@ def _records(folder: Path, pattern: str) -> Iterator[Record]:
             yield record
 
 
+def _protocol(what: Measurement) -> str:
+    """In words, with the epochs of a linear probe that is not the usual one: a run may have several."""
+    if isinstance(what, Evaluation) and what.linear_epochs != Evaluation.linear_epochs:
+        return f"{what.protocol}, {what.linear_epochs} epochs"
+    return what.protocol
+
+
 def _amount(values: list[float]) -> str:
     spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{100 * statistics.fmean(values):.2f}{spread} (n={len(values)} seed{'s' * (len(values) > 1)})"
@@ -185,7 +192,7 @@ def _structured(what: Measurement, name: str, values: list[float]) -> dict[str, 
     data = what.data_name if detection else what.run.dataset
     metric = "mean_average_precision" if detection else "accuracy"
     return {
-        "task": {"type": task, "name": what.protocol},
+        "task": {"type": task, "name": _protocol(what)},
         "dataset": {"type": data, "name": what.data_label, "split": what.split},
         "metrics": [{"type": metric, "name": METRICS[name], "value": round(100 * statistics.fmean(values), 4)}],
     }

@@ -73,6 +73,15 @@ def test_the_card_is_one_that_the_hub_reads_with_results_over_seeds(run_dir: Pat
     assert '"train_images": 90' in card.text
 
 
+def test_the_card_tells_two_probes_of_one_run_apart(run_dir: Path, tmp_path: Path) -> None:
+    record = Record(run_dir.parent, Evaluation(run=RUN, linear_epochs=20))
+    record.start()
+    record.finish({"linear/top1": 0.4}, {})
+    export(run_dir, tmp_path / "hub")
+    named = {line.split(" | ")[0] for line in ModelCard.load(tmp_path / "hub" / "README.md").text.splitlines()}
+    assert {"| probes", "| probes, 20 epochs"} <= named
+
+
 class Api:
     """Notes what it is asked for; the arguments are those of the real one."""
 
