@@ -20,7 +20,7 @@ from ...pretrain.runtime.exit_status import INTERRUPTED
 from ...pretrain.specs.measurement import Work
 from ..submission import journal
 from ..submission.journal import JournalEntry
-from ..task.failures import RETRIES, Failure, FailureKind, histories, kind_in
+from ..task.failures import RETRIES, Failure, histories, kind_in, retried
 from ..task.log import before_task, last_line, log_tail
 from ..task.task import Task, all_stored
 from .read import is_of, record_status, stored_error
@@ -42,16 +42,17 @@ class Outcome(NamedTuple):
 class _End(NamedTuple):
     state: Literal["done", "failed", "stalled"]
     line: str  # of the summary
+    certain: bool = True  # whether no file that appears later can change it
 
 
 def outcome(tasks: Sequence[Task], patience_s: float = 0.0) -> Outcome:
     """The outcome of the tasks of a submission, none of which runs any more.
 
-    It waits up to `patience_s` seconds while a task seems neither done nor failed.
+    It waits up to `patience_s` seconds where a task that could start has left neither a result nor a reason.
     """
     until = time.monotonic() + patience_s
     ends = _ends(tasks)
-    while any(end.state == "stalled" for end in ends) and time.monotonic() < until:
+    while not all(end.certain for end in ends) and time.monotonic() < until:
         time.sleep(1.0)
         ends = _ends(tasks)
     count = Counter(end.state for end in ends)
@@ -75,17 +76,18 @@ def _end(runs: Path, spec: Work, entry: JournalEntry | None, history: Sequence[F
     status = record_status(runs, spec)
     if status == "done":
         return _End("done", "")
-    if history and (entry is None or is_of(history[-1], entry)):
-        kind: FailureKind | None = history[-1].kind
-        reason = f"{kind}: {history[-1].error}"
-    else:
-        log, error = log_tail(entry.log) if entry else "", stored_error(runs, spec, entry.submitted if entry else 0.0)
-        kind, reason = kind_in(f"{log}\n{error}"), error or last_line(log) or "it did not start"
-        if kind is None and entry and (_EXITED.search(log) or before_task(entry.log)):
-            kind = "bug"
+    noted = history[-1] if history and (entry is None or is_of(history[-1], entry)) else None
+    log, error = log_tail(entry.log) if entry else "", stored_error(runs, spec, entry.submitted if entry else 0.0)
+    kind, reason = kind_in(f"{log}\n{error}"), error or last_line(log) or "it did not start"
+    if noted and (kind is None or not retried(history)):  # else it went on, and ended anew
+        kind, reason = noted.kind, f"{noted.kind}: {noted.error}"
+    if kind is None and entry and (_EXITED.search(log) or before_task(entry.log)):
+        kind = "bug"
     failed = status == "damaged" or (kind is not None and kind not in RETRIES and kind != "cancelled")
     state: Literal["failed", "stalled"] = "failed" if failed else "stalled"
-    return _End(state, printable(f"{state}: {spec.folder}: {reason[:LONGEST]}"))
+    waits = spec.kind != "pretraining" and record_status(runs, spec.run) != "done"
+    certain = failed or waits or kind == "cancelled"
+    return _End(state, printable(f"{state}: {spec.folder}: {reason[:LONGEST]}"), certain)
 
 
 def main(files: Sequence[str]) -> None:

@@ -102,6 +102,19 @@ def test_where_a_task_noted_nothing_its_log_tells(runs: Path, log: str, state: s
     assert reason in found.summary
 
 
+def test_a_task_that_was_stopped_went_on_and_was_then_killed_has_failed(runs: Path) -> None:
+    _submitted(runs, RUN, log=f"{START}(job_id=7)\nslurmstepd: error: Detected 1 oom_kill event in StepId=7.0\n")
+    note(runs, RUN.digest, Failure(kind="preempted", error="stopped by SIGTERM", job_id="7_0"))
+    assert outcome(_tasks(runs, RUN)).state == "failed"
+
+
+def test_a_task_that_was_stopped_before_may_yet_be_seen_to_have_finished(runs: Path) -> None:
+    _submitted(runs, RUN)
+    note(runs, RUN.digest, Failure(kind="preempted", error="stopped by SIGTERM", job_id="7_0"))
+    threading.Timer(0.5, _done, (runs, RUN)).start()
+    assert outcome(_tasks(runs, RUN), patience_s=20).state == "finished"
+
+
 def test_a_failure_of_an_earlier_submission_is_not_that_of_this_one(runs: Path) -> None:
     _submitted(runs, RUN)
     note(runs, RUN.digest, Failure(kind="bug", error="of yesterday", job_id="3_0"))
@@ -135,6 +148,14 @@ def test_a_summary_is_short_and_has_no_control_characters(runs: Path) -> None:
 def test_what_another_node_wrote_just_now_is_waited_for(runs: Path) -> None:
     threading.Timer(0.5, _done, (runs, RUN)).start()
     assert outcome(_tasks(runs, RUN), patience_s=20).state == "finished"
+
+
+def test_what_is_certain_is_told_at_once(runs: Path) -> None:
+    _submitted(runs, RUN, PROBES)
+    note(runs, RUN.digest, Failure(kind="bug", error="TypeError: x", job_id="7_0"))
+    began = time.monotonic()
+    assert outcome(_tasks(runs, RUN, PROBES), patience_s=20).state == "failed"
+    assert time.monotonic() - began < 10
 
 
 def test_the_state_is_the_first_word_that_the_program_prints(
