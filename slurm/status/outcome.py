@@ -1,7 +1,7 @@
 """Outcome: how a submission has ended, by its records, the failures that its tasks noted, and their logs.
 
-It runs as `python -m compmod.slurm.status.outcome FILE...` where no queue need answer; each FILE holds the tasks of an
-array. It prints the state in a word, then a summary of printable lines: `notify` of a cluster's entry gets both.
+It runs as `python -m compmod.slurm.status.outcome MARK FILE...` where no queue need answer; a FILE holds the tasks of
+an array. It prints MARK and the state in a word, then a summary of printable lines: `notify` of an entry gets both.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ def _end(runs: Path, spec: Work, entry: JournalEntry | None, history: Sequence[F
     return _End(state, printable(f"{state}: {spec.folder}: {reason[:LONGEST]}"), certain)
 
 
-def main(files: Sequence[str]) -> None:
+def main(mark: str, files: Sequence[str]) -> None:
     """Print the outcome of the tasks in these files; without files, what `compmod cluster check` lets `notify` hear."""
-    if not files:
-        print("test\nThis is what compmod cluster check sends.", flush=True)
-        return
-    tasks = [task for file in files for task in all_stored(Path(file))]
-    print("\n".join(outcome(tasks, VISIBLE_S if "SLURM_JOB_ID" in os.environ else 0.0)), flush=True)
+    state, summary = "test", "This is what compmod cluster check sends."
+    if files:
+        tasks = [task for file in files for task in all_stored(Path(file))]
+        state, summary = outcome(tasks, VISIBLE_S if "SLURM_JOB_ID" in os.environ else 0.0)
+    print(f"{mark}{state}\n{summary}", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

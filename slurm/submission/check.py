@@ -19,7 +19,7 @@ from ..clusters.squeue import SlurmError, cluster_name, queued
 from .arrays import Job, Resources, Wish
 from .fitting import fitting
 from .journal import user
-from .notify import CALLED, call, ended, notify_text
+from .notify import CALLED, call, notify_text
 from .script import sbatch_text
 from .submit import clean_environment
 
@@ -135,9 +135,9 @@ def _notify(cluster: Cluster) -> CheckResult:
     """Let the command of `notify` be called as at the end of a submission, with the state "test"."""
     runs = Path("runs").resolve()
     if cluster.local:
-        _, log = _ask("sh", "-c", "\n".join([*cluster.setup, call(cluster, runs, ended(cluster, []))]))
+        _, log = _ask("sh", "-c", "\n".join([*cluster.setup, call(cluster, runs, [])]))
     else:
-        _, log = _log_of(lambda folder: notify_text(cluster, runs, folder, ended(cluster, [])))
+        _, log = _log_of(lambda folder: notify_text(cluster, runs, folder))
     called = f"{CALLED} 0, for COMPMOD_STATE=test"
     return CheckResult(called in log, "notify", " ".join(log.split()[-20:]) or "its job wrote no log")
 

@@ -29,7 +29,7 @@ from ..shared_files import Unreadable, blocked, make_folder, names_in, read_regu
 from ..task.task import Task, store
 from .arrays import Job
 from .journal import FOLDER, append, history, new_entries
-from .notify import call, ended
+from .notify import call
 
 PREFIX = "local-"  # of job numbers
 DRIVERS = f"{FOLDER}/local"  # below the runs folder
@@ -121,9 +121,7 @@ def send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster) -> list[
         "file": str(file),
         "setup": list(cluster.setup),
         "python": cluster.command,
-        "notify": "\n".join([*cluster.setup, call(cluster, Path(runs), ended(cluster, [file]))])
-        if cluster.notify
-        else "",
+        "notify": "\n".join([*cluster.setup, call(cluster, Path(runs), [file])]) if cluster.notify else "",
     }
     write_states(folder, dict.fromkeys(numbers, "PENDING"))
     steps = [step for job in jobs for step in job.steps]

@@ -38,7 +38,7 @@ from . import local
 from .arrays import Arranged, Job, Wish, arrange, within
 from .fitting import fitting
 from .journal import FOLDER, append, entries, history, new_entries, ready, submitting, user
-from .notify import REFUSED, ended, notify_text
+from .notify import REFUSED, notify_text
 from .script import dependency, sbatch_text, warning_s
 
 _TOO_MANY = "SubmitJob|job submit limit|MaxJobCount|temporarily un"  # in what sbatch says of a limit on submitted tasks
@@ -229,7 +229,7 @@ def _send(jobs: Sequence[Job], runs: Path, data: Path, cluster: Cluster, remarks
     finally:
         if cluster.notify and numbers:
             try:
-                _sbatch(notify_text(cluster, runs, folder, ended(cluster, files[: len(numbers)]), numbers))
+                _sbatch(notify_text(cluster, runs, folder, files[: len(numbers)], numbers))
             except SlurmError as error:
                 remarks.append(f"{REFUSED}: sbatch refused its job: {error}")
     return numbers

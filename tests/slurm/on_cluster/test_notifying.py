@@ -39,7 +39,7 @@ class Notified:
 
 
 def test_it_hears_that_all_is_done_and_its_job_is_no_task(cluster: PrivateCluster, tmp_path: Path) -> None:
-    one = Notified(cluster, tmp_path, SHORT, python=CONTAINED)
+    one = Notified(cluster, tmp_path, SHORT, python=("sh", "-c", 'echo a banner; exec "$@"', "sh", *CONTAINED))
     assert one.job not in [entry.job_id.partition("_")[0] for entry in entries(one.runs).values()]
     assert one.hears() == [f"finished on private in {one.runs}", "finished: 2 of 2 tasks done"]
 

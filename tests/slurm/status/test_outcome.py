@@ -164,5 +164,5 @@ def test_the_state_is_the_first_word_that_the_program_prints(
     monkeypatch.setenv("SLURM_JOB_ID", "9")
     monkeypatch.setattr(outcomes, "VISIBLE_S", 0.0)
     _done(runs, RUN)
-    main([str(store(_tasks(runs, spec), runs)) for spec in (RUN, PROBES)])
-    assert capsys.readouterr().out.startswith("stalled\nstalled: 1 of 2 tasks done, 1 stalled\n")
+    main("mark:", [str(store(_tasks(runs, spec), runs)) for spec in (RUN, PROBES)])
+    assert capsys.readouterr().out.startswith("mark:stalled\nstalled: 1 of 2 tasks done, 1 stalled\n")

@@ -11,13 +11,12 @@ from compmod.cli import main
 from compmod.slurm.clusters.cluster import Cluster
 from compmod.slurm.commands.submit import submission_text
 from compmod.slurm.submission.journal import entries
-from compmod.slurm.submission.notify import call, ended, notify_text
+from compmod.slurm.submission.notify import MARK, call, notify_text
 from compmod.slurm.submission.submit import submit
 from one_cell_tables import tiny_table
 from printing_slurm import PrintingSlurm
 
 HOSTILE = "failed\nfailed: 0 of 1\nbug: $(touch made) `touch made` '; touch made; ' \" \\ %s $HOME é"
-SAID = "'test\nA summary.'"
 LOCAL = Cluster(
     name="it's mine", executor="local", gpus_per_node=0, notify="cat > said; printenv COMPMOD_STATE > state"
 )
@@ -38,33 +37,36 @@ def _python(folder: Path, *lines: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_text_of_runs_reaches_the_command_as_it_stands_and_is_no_shell(tmp_path: Path, shell: str) -> None:
-    (tmp_path / "text").write_text(HOSTILE + "\n")
+    (tmp_path / "text").write_text(f"a banner; touch made\n{MARK}{HOSTILE}\n{MARK}finished\n")
     cluster = replace(LOCAL, python=_python(tmp_path, f"cat '{tmp_path}/text'"))
-    done = _called(tmp_path, call(cluster, tmp_path, ended(cluster, [tmp_path / "tasks"])), shell)
+    done = _called(tmp_path, call(cluster, tmp_path, [tmp_path / "tasks"]), shell)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "said").read_text() == HOSTILE.partition("\n")[2] + "\n"
+    assert (tmp_path / "said").read_text() == f"{HOSTILE.partition(chr(10))[2]}\n{MARK}finished\n"
     assert (tmp_path / "state").read_text() == "failed\n"
     assert not (tmp_path / "made").exists()
 
 
 def test_the_command_knows_the_cluster_and_the_runs_folder(tmp_path: Path) -> None:
     cluster = replace(LOCAL, notify="echo $COMPMOD_CLUSTER, $COMPMOD_RUNS")
-    done = _called(tmp_path, call(cluster, Path("/my runs/it's"), SAID))
+    done = _called(tmp_path, call(cluster, Path("/my runs/it's"), []))
     assert done.stdout.startswith("it's mine, /my runs/it's\n")
 
 
 @pytest.mark.parametrize("setup", ["true", "set -eu"])
 def test_a_command_that_fails_is_in_the_log_and_nothing_else(tmp_path: Path, setup: str) -> None:
     cluster = replace(LOCAL, notify="echo no such mail >&2; exit 7")
-    done = _called(tmp_path, f"{setup}\n{call(cluster, tmp_path, SAID)}")
+    done = _called(tmp_path, f"{setup}\n{call(cluster, tmp_path, [])}")
     assert (done.returncode, done.stderr) == (7, "no such mail\n")
     assert done.stdout == "notify ended with status 7, for COMPMOD_STATE=test\n"
 
 
+@pytest.mark.parametrize("lines", [("echo half of it", "exit 1"), (f"echo {MARK}finished", "exit 1"), ("echo hello",)])
 @pytest.mark.parametrize("setup", ["true", "set -eu"])
-def test_an_outcome_that_cannot_be_read_is_told_all_the_same(tmp_path: Path, setup: str) -> None:
-    cluster = replace(LOCAL, python=_python(tmp_path, "echo half of it", "exit 1"))
-    text = call(cluster, tmp_path, ended(cluster, [tmp_path / "tasks"]))
+def test_an_outcome_that_cannot_be_read_is_told_all_the_same(
+    tmp_path: Path, setup: str, lines: tuple[str, ...]
+) -> None:
+    cluster = replace(LOCAL, python=_python(tmp_path, *lines))
+    text = call(cluster, tmp_path, [tmp_path / "tasks"])
     assert _called(tmp_path, f"{setup}\n{text}").returncode == 0
     assert (tmp_path / "state").read_text() == "stalled\n"
     assert "its outcome cannot be read" in (tmp_path / "said").read_text()
@@ -81,16 +83,15 @@ def test_the_job_is_small_and_follows_every_array_however_they_end() -> None:
         srun_args=("--container-image=a b",),
         sbatch=(("exclusive", True),),
     )
-    text = notify_text(cluster, Path("/runs"), Path("/logs"), ended(cluster, [Path("/a b")]), ["41", "42"])
+    text = notify_text(cluster, Path("/runs"), Path("/logs"), [Path("/a b")], ["41", "42"])
     lines = text.splitlines()
     options = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")]
     wanted = {"dependency=afterany:41:42", "ntasks-per-node=1", "cpus-per-task=1", "nodes=1", "time=10", "mem=1024M"}
     assert wanted | {"partition=gpu", "account=lab"} <= set(options)
     assert not [option for option in options if option.startswith(("gpus", "exclusive", "array"))]
     assert lines.index("module load x") < next(index for index, line in enumerate(lines) if "said=" in line)
-    assert (
-        "srun --cpus-per-task=1 '--container-image=a b' /opt/python -P -m compmod.slurm.status.outcome '/a b'" in text
-    )
+    assert "srun --cpus-per-task=1 '--container-image=a b' /opt/python -P -m compmod.slurm.status.outcome " in text
+    assert f"{MARK} '/a b')" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
 
 

@@ -23,6 +23,7 @@ from compmod.slurm.clusters.squeue import SlurmError
 from compmod.slurm.commands.submit import submission_text
 from compmod.slurm.submission.arrays import Arranged, Job, Wish, arrange
 from compmod.slurm.submission.journal import append, entries
+from compmod.slurm.submission.notify import notify_text
 from compmod.slurm.submission.script import dependency, sbatch_text
 from compmod.slurm.submission.submit import Submission, submit
 from compmod.tables.build import build_table
@@ -75,9 +76,18 @@ def _single() -> Arranged:
     return arrange(lacking([tiny_table([0])], {}, Rates()), PLAIN)
 
 
+def _notify() -> str:
+    cluster = replace(BIG, notify="mail -s 'compmod' me@lab.org")
+    return notify_text(cluster, Path("/runs"), Path("/logs"), [Path("/logs/tasks-SHA256.json")], ["ARRAY_1", "ARRAY_2"])
+
+
 @pytest.mark.parametrize(
     "name, text",
-    [("sbatch_large.txt", _texts(_large_jobs(), BIG)), ("sbatch_single.txt", _texts(_single(), PLAIN))],
+    [
+        ("sbatch_large.txt", _texts(_large_jobs(), BIG)),
+        ("sbatch_single.txt", _texts(_single(), PLAIN)),
+        ("sbatch_notify.txt", _notify()),
+    ],
 )
 def test_what_sbatch_is_given_is_what_the_golden_file_says(name: str, text: str) -> None:
     if os.environ.get("COMPMOD_RENEW_GOLDEN"):
