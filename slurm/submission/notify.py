@@ -33,7 +33,7 @@ def call(cluster: Cluster, runs: Path, files: Sequence[Path]) -> str:
         f"said=$({srun}{cluster.command} -P -m compmod.slurm.status.outcome {words}) || said=",
         f'case "$said" in *{MARK}*) said="${{said#*{MARK}}}" ;; *) said={UNREAD} ;; esac',
         f'export COMPMOD_STATE="${{said%%[!a-z]*}}" {known}',  # the first word; the summary begins on the next line
-        f"""printf '%s\n' "$said" | tail -n +2 | sh -c {shlex.quote(cluster.notify)} && status=0 || status=$?""",
+        f"""printf '%s\\n' "$said" | tail -n +2 | sh -c {shlex.quote(cluster.notify)} && status=0 || status=$?""",
         f'echo "{CALLED} $status, for COMPMOD_STATE=$COMPMOD_STATE"',
         "exit $status",
     ]
