@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from compmod.cli import main
 from compmod.slurm.clusters.cluster import CLUSTERS, LIMITS, Cluster, cluster_named, clusters, clusters_file, new_entry
+from paths import ROOT
 from printing_slurm import PrintingSlurm
 
 
@@ -203,6 +205,21 @@ def test_what_a_new_entry_says_of_each_setting_is_its_default(tmp_path: Path) ->
     file.write_text("[cluster.big]\n" + "\n".join(lines))
     assert len(lines) == 22
     assert cluster_named("big", file) == Cluster(name="big")
+
+
+def _entries(page: str) -> Iterator[list[str]]:
+    """The lines of each entry on a page, and again with each line that is commented out in place of the last."""
+    for block in re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        *lines, last = [line for line in block.splitlines() if not line.startswith("#")]
+        others = [line.removeprefix("# ") for line in block.splitlines() if line.startswith("#")]
+        yield from ([*lines, line] for line in (last, *others))
+
+
+def test_every_entry_of_the_page_is_one(tmp_path: Path) -> None:
+    entries = list(_entries((ROOT / "docs/cluster.md").read_text()))
+    assert len(entries) > 5
+    for lines in entries:
+        assert cluster_named("lab", _file(tmp_path, "\n".join(lines))) != Cluster(name="lab")
 
 
 @pytest.mark.parametrize("name", ["local", "old"])
