@@ -159,6 +159,7 @@ def _sentence(sections: list[str], known: str) -> str:
         hint = f"; did you mean {', '.join(alike)}?" if alike else ";"
         return f"unknown option {', '.join(wrong)}{hint}" + (f" known: {known}" if known else "")
     mistake = re.sub(r"^Error parsing [\w.]+: (?=[A-Z]\w*\.)", "", mistake)  # a spec's own error names its field
+    mistake = mistake.replace("one of ('None', ", "one of (")  # tyro's word for an option that is left out
     return "; ".join([mistake, *(section for section in more if not section.startswith("Got errors"))])
 
 

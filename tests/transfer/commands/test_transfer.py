@@ -162,6 +162,12 @@ def test_a_seed_beside_a_run_is_refused(run_dir: Path, capsys: pytest.CaptureFix
     assert "a run has its own" in refused(capsys, run_dir, "--seed", "1")
 
 
+def test_an_unknown_schedule_is_one_line_with_those_that_can_be_given(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "'3x' for argument '--schedule'. Expected one of ('1x', " in refused(capsys, run_dir, "--schedule", "3x")
+
+
 @pytest.mark.parametrize("option", ["--gpus=0", "--batch-size=-1", "--workers=-2", "--checkpoint-minutes=0"])
 def test_a_number_out_of_range_is_one_line(run_dir: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = option.partition("=")[0].strip("-").replace("-", "_")
