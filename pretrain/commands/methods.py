@@ -36,7 +36,9 @@ def methods(
         Positional[str], Values(tuple(METHODS)), arg(help="one method, for its presets", metavar="[NAME]")
     ] = "",
     format: Annotated[Format, arg(help="to read, or markdown")] = "text",
-    page: Annotated[Path | None, arg(help="write the markdown into this file, and print nothing")] = None,
+    page: Annotated[
+        Path | None, arg(metavar="PATH", help="write the markdown into this file, and print nothing")
+    ] = None,
 ) -> None:
     """List the methods, their papers, presets and costs; with a name, that method's options and presets.
 

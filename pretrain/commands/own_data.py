@@ -29,7 +29,9 @@ HOME = ".config/compmod/datasets.toml"
 SECTION = "dataset"  # of the file: [dataset.NAME]
 
 FolderOption = Annotated[
-    Path | None, Folder(), arg(help="folder of your own images: train/CLASS/ and val/CLASS/ or test/CLASS/")
+    Path | None,
+    Folder(),
+    arg(metavar="PATH", help="folder of your own images: train/CLASS/ and val/CLASS/ or test/CLASS/"),
 ]
 SizeOption = Annotated[Side, arg(help="side that your own images are resized to, in memory; 0 = they stay on disk")]
 

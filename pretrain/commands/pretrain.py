@@ -51,7 +51,8 @@ class PretrainOptions:
     scale: Annotated[Scale, arg(help="recipe to start from; every option changes one field of it")] = "paper"
     preset: Annotated[str, arg(help="another of its recipes, of those that compmod methods METHOD lists")] = ""
     spec: Annotated[
-        Path | None, arg(help="in place of METHOD --dataset NAME: a spec.json, as every run leaves one, or TOML")
+        Path | None,
+        arg(metavar="PATH", help="in place of METHOD --dataset NAME: a spec.json, as every run leaves one, or TOML"),
     ] = None
     runs: RunsOption = Path("runs")
     data: DataOption = Path("data")

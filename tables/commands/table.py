@@ -41,7 +41,9 @@ def table_command(
     runs: RunsOption = Path("runs"),
     data: DataOption = Path("data"),
     device: DeviceOption = "auto",
-    rows: Annotated[Path | None, arg(help="TOML: encoders that others trained, as further rows")] = None,
+    rows: Annotated[
+        Path | None, arg(metavar="PATH", help="TOML: encoders that others trained, as further rows")
+    ] = None,
     workers: Annotated[int, Range(0, 1024), arg(help="runs trained at once; 0 = one, at scale demo one a core")] = 0,
     logger: LoggerOption = DEFAULT,
 ) -> None:

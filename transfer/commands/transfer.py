@@ -45,7 +45,10 @@ def transfer_command(
     coco: Annotated[
         Path | None,
         Folder(),
-        arg(help="folder with annotations/, train2017/ and val2017/; without it the embedded digit scenes"),
+        arg(
+            metavar="PATH",
+            help="folder with annotations/, train2017/ and val2017/; without it the embedded digit scenes",
+        ),
     ] = None,
     schedule: Annotated[ScheduleName | None, arg(help="1x, 2x, or minutes on a CPU; 1x unless without --coco")] = None,
     architecture: Annotated[Literal["c4", "fpn"], arg(help="the paper's is c4")] = "c4",

@@ -47,6 +47,7 @@ def test_every_option_is_explained(
     assert len(options) > (90 if command == "pretrain" else 0)
     assert "-h, --help" in options
     assert [name for name, text in options.items() if len(text) < 5] == []
+    assert "{None}|PATH" not in said  # tyro's word for a path that may be left out
 
 
 def test_the_walk_sees_an_option_without_help() -> None:
