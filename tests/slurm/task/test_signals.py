@@ -151,7 +151,7 @@ def test_a_script_of_an_older_version_cannot_be_asked(contained: Path, monkeypat
 
 
 def test_why_the_script_could_not_be_asked_is_told(contained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(signals.ASK, "/nowhere/ask")
+    monkeypatch.setenv(signals.ASK, str(contained.parent / "absent/ask"))
     assert signals.requeue("outside").startswith("scontrol is not here, and the script of the job cannot be asked: ")
 
 
