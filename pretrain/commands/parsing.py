@@ -159,8 +159,14 @@ def _sentence(sections: list[str], known: str) -> str:
         hint = f"; did you mean {', '.join(alike)}?" if alike else ";"
         return f"unknown option {', '.join(wrong)}{hint}" + (f" known: {known}" if known else "")
     mistake = re.sub(r"^Error parsing [\w.]+: (?=[A-Z]\w*\.)", "", mistake)  # a spec's own error names its field
-    mistake = mistake.replace("one of ('None', ", "one of (")  # tyro's word for an option that is left out
+    mistake = re.sub(r"(?<=one of \()('[^()]*')(?=\))", _choices, mistake)
     return "; ".join([mistake, *(section for section in more if not section.startswith("Got errors"))])
+
+
+def _choices(listed: re.Match[str]) -> str:
+    """Without None, tyro's word for an option that is left out, beside which it lists the others in any order."""
+    names = listed[0].split(", ")
+    return ", ".join(sorted(set(names) - {"'None'"})) if "'None'" in names else listed[0]
 
 
 def _unframed(text: str) -> list[str]:

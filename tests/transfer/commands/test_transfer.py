@@ -165,7 +165,8 @@ def test_a_seed_beside_a_run_is_refused(run_dir: Path, capsys: pytest.CaptureFix
 def test_an_unknown_schedule_is_one_line_with_those_that_can_be_given(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "'3x' for argument '--schedule'. Expected one of ('1x', " in refused(capsys, run_dir, "--schedule", "3x")
+    said = refused(capsys, run_dir, "--schedule", "3x")
+    assert "'3x' for argument '--schedule'. Expected one of ('1x', '2x', 'demo')" in said
 
 
 @pytest.mark.parametrize("option", ["--gpus=0", "--batch-size=-1", "--workers=-2", "--checkpoint-minutes=0"])
