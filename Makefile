@@ -84,7 +84,7 @@ test-newest: .venv-newest/.installed
 		--editable '.[dev,detection]'
 	@touch $@
 
-test-learning: $(STAMP) ## that every method learns on digits by its full recipe there, about eight minutes
+test-learning: $(STAMP) ## that every method learns on digits by its full recipe there; five minutes, three times that without AVX-512
 	$(BIN)/python -m pytest -m learning -n $(JOBS)
 
 # Warnings of a machine that nobody has seen are shown, and end nothing; `timeout` does the work of pytest-timeout. Four
