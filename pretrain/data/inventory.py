@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,10 +74,11 @@ def download(dataset: str, root: Path) -> None:
         raise ValueError(
             f"could not download {entry.url}: {error}; fetch it elsewhere and unpack it in {root}"
         ) from error
-    from torchvision.datasets.utils import extract_archive
-
     print(f"unpacking {archive} to {root / entry.folder}", file=sys.stderr, flush=True)
-    extract_archive(str(archive), str(root))
+    if archive.suffix != ".zip" and hasattr(tarfile, "data_filter"):  # Python 3.11.0 to 3.11.3 lack it
+        shutil.unpack_archive(archive, root, filter="data")  # without it Python 3.12 and 3.13 warn
+    else:
+        shutil.unpack_archive(archive, root)
 
 
 def _files(entry: Dataset, folder: Path, copy: str) -> list[Holding]:

@@ -3,9 +3,9 @@
 import dataclasses
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from urllib.error import URLError
 
@@ -348,23 +348,24 @@ def test_a_download_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("form, suffix", [("gztar", "tar.gz"), ("zip", "zip")])
 def test_a_download_tells_its_size_and_is_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    form: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "tiny-imagenet-200").mkdir()
-    source = tmp_path / "tiny.tar.gz"
-    with tarfile.open(source, "w:gz") as archive:
-        archive.add(tmp_path / "tiny-imagenet-200", "tiny-imagenet-200")
+    (tmp_path / "tiny-imagenet-200" / "words.txt").write_text("n1\tone")
+    source = Path(shutil.make_archive(str(tmp_path / "tiny"), form, tmp_path, "tiny-imagenet-200"))
     md5 = hashlib.md5(source.read_bytes()).hexdigest()
     entry = dataclasses.replace(DATASETS["tiny_imagenet"], url=source.as_uri(), archive_md5=md5)
     monkeypatch.setitem(DATASETS, "tiny_imagenet", entry)
     root = tmp_path / "data"
     download("tiny_imagenet", root)
-    assert sorted(path.name for path in root.iterdir()) == ["tiny-imagenet-200", "tiny.tar.gz"]
+    assert sorted(path.name for path in root.iterdir()) == ["tiny-imagenet-200", f"tiny.{suffix}"]
+    assert (root / "tiny-imagenet-200" / "words.txt").read_text() == "n1\tone"
     assert capsys.readouterr().err.splitlines() == [
-        f"downloading {source.as_uri()} to {root}/tiny.tar.gz",
+        f"downloading {source.as_uri()} to {root}/tiny.{suffix}",
         f"it has {source.stat().st_size} bytes",
-        f"unpacking {root}/tiny.tar.gz to {root}/tiny-imagenet-200",
+        f"unpacking {root}/tiny.{suffix} to {root}/tiny-imagenet-200",
     ]
     source.unlink()
     download("tiny_imagenet", root)  # the archive is there already
@@ -372,5 +373,5 @@ def test_a_download_tells_its_size_and_is_unpacked(
     source.write_bytes(b"another")
     with pytest.raises(ValueError, match="it is not the official file; fetch it elsewhere"):
         download("tiny_imagenet", root)
-    assert hashlib.md5((root / "tiny.tar.gz").read_bytes()).hexdigest() == md5  # what was there stays
+    assert hashlib.md5((root / f"tiny.{suffix}").read_bytes()).hexdigest() == md5  # what was there stays
     assert not list(root.glob("*.part"))
