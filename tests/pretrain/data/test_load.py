@@ -362,9 +362,7 @@ def test_a_download_tells_its_size_and_is_unpacked(
     download("tiny_imagenet", root)
     assert sorted(path.name for path in root.iterdir()) == ["tiny-imagenet-200", f"tiny.{suffix}"]
     assert (root / "tiny-imagenet-200" / "words.txt").read_text() == "n1\tone"
-    assert [
-        line for line in capsys.readouterr().err.splitlines() if line
-    ] == [  # torchvision 0.21: one more
+    assert capsys.readouterr().err.splitlines() == [
         f"downloading {source.as_uri()} to {root}/tiny.{suffix}",
         f"it has {source.stat().st_size} bytes",
         f"unpacking {root}/tiny.{suffix} to {root}/tiny-imagenet-200",
