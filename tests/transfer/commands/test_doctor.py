@@ -67,7 +67,7 @@ def test_an_absent_pycocotools_is_said_with_the_way_to_get_it(
 def test_an_installation_that_is_no_checkout_installs_the_packages_of_an_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    needed = ["torch>=2.6", "yacs>=0.1.8; extra == 'detection'", 'pycocotools>=2; extra == "detection"', "ruff; extra"]
+    needed = ["torch>=2.11", "yacs>=0.1.8; extra == 'detection'", 'pycocotools>=2; extra == "detection"', "ruff; extra"]
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: needed)
     assert doctor.installing("detection") == "pip install 'yacs>=0.1.8' 'pycocotools>=2'"
