@@ -177,16 +177,21 @@ def test_a_job_that_slurm_queues_again_itself_is_left_to_it(
     assert failure.kind == "preempted"
 
 
-def test_a_job_at_its_limit_that_got_nowhere_is_not_queued_for_ever(
-    slurm: PrintingSlurm, waiting: Callable[..., Started], tmp_path: Path
-) -> None:
+def _reaches_its_limit_once_too_often(waiting: Callable[..., Started], runs: Path) -> None:
+    """A task that has stopped at its limit too often without progress says that it is not queued again."""
     (spec,) = tiny_table([0]).specs
     for _ in range(RETRIES["time limit"]):
-        note(tmp_path / "runs", spec.digest, Failure(kind="time limit", error="stopped", job_id=NUMBER))
+        note(runs, spec.digest, Failure(kind="time limit", error="stopped", job_id=NUMBER))
     one = waiting(minutes=1, warning_s=15)
     one.process.send_signal(signal.SIGUSR2)
     one.status()
     assert "not queued again (time limit)" in one.log
+
+
+def test_a_job_at_its_limit_that_got_nowhere_is_not_queued_for_ever(
+    slurm: PrintingSlurm, waiting: Callable[..., Started], tmp_path: Path
+) -> None:
+    _reaches_its_limit_once_too_often(waiting, tmp_path / "runs")
     assert not any(arguments.startswith("requeue") for arguments in slurm.arguments("scontrol"))
 
 
@@ -224,13 +229,7 @@ def test_a_task_in_a_container_that_is_told_to_stop_asks_to_be_queued_again(
 def test_a_task_in_a_container_that_got_nowhere_does_not_ask(
     contained: Path, waiting: Callable[..., Started], tmp_path: Path
 ) -> None:
-    (spec,) = tiny_table([0]).specs
-    for _ in range(RETRIES["time limit"]):
-        note(tmp_path / "runs", spec.digest, Failure(kind="time limit", error="stopped", job_id=NUMBER))
-    one = waiting(minutes=1, warning_s=15)
-    one.process.send_signal(signal.SIGUSR2)
-    one.status()
-    assert "not queued again (time limit)" in one.log
+    _reaches_its_limit_once_too_often(waiting, tmp_path / "runs")
     assert not contained.exists()
 
 
