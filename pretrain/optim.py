@@ -50,11 +50,11 @@ class LARS(torch.optim.Optimizer):
         for group in self.param_groups:
             trained = [parameter for parameter in group["params"] if parameter.grad is not None]
             plain = [parameter for parameter in trained if parameter.ndim <= 1 and not group["larc"]]
-            adapted = [parameter for parameter in trained if parameter.ndim > 1 or group["larc"]]
+            matrices = [parameter for parameter in trained if parameter.ndim > 1 or group["larc"]]
             if plain:
                 self._move(plain, [parameter.grad for parameter in plain], group)
-            if adapted:
-                self._move(adapted, _adapted(adapted, [parameter.grad for parameter in adapted], group), group)
+            if matrices:
+                self._move(matrices, adapted(matrices, [parameter.grad for parameter in matrices], group), group)
 
     def _move(self, parameters: list[Tensor], updates: list[Tensor], group: dict[str, Any]) -> None:
         for parameter in parameters:
@@ -66,7 +66,7 @@ class LARS(torch.optim.Optimizer):
         torch._foreach_add_(parameters, buffers, alpha=-group["lr"])
 
 
-def _adapted(weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+def adapted(weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
     """Gradients with weight decay, each times its layer's trust ratio; no branch on device values. T tensors."""
     decay, trust = group["weight_decay"], group["trust"]
     updates = torch._foreach_add(gradients, weights, alpha=decay)
@@ -82,8 +82,7 @@ def _adapted(weights: list[Tensor], gradients: list[Tensor], group: dict[str, An
         decayed_norm_T = torch.stack(torch._foreach_norm(updates))
         ratio_T = trust * weight_norm_T / decayed_norm_T
         ratio_T = torch.where((weight_norm_T > 0) & (decayed_norm_T > 0), ratio_T, 1.0)
-    torch._foreach_mul_(updates, ratio_T.unbind())
-    return list(updates)
+    return list(torch._foreach_mul(updates, ratio_T.unbind()))  # not in place: a virtual step is differentiated
 
 
 def build_optimizer(

@@ -120,6 +120,7 @@ class Trainer(TrainingLoop[Run, Batch]):
         self.layout = torch.channels_last if self.memory_format == "channels-last" else torch.contiguous_format
         self.objective = self._build()
         self.optimizers = [build_optimizer(self.objective.psi, run.optimizer, run.peak_lr)]
+        self.objective.optimizer = self.optimizers[0]
         if self.objective.xi:
             self.optimizers.append(build_optimizer(self.objective.xi, run.optimizer, run.peak_lr))
         self.averages = Averages()  # of what is logged
@@ -166,10 +167,11 @@ class Trainer(TrainingLoop[Run, Batch]):
             for last in feed(self.images, self.run, before, self.device, self.session.loader_workers):
                 self.objective.complete_pending(self._laid_out(last))
         lr = learning_rate(self.run, self.step, self.steps_per_epoch)
+        for optimizer in self.optimizers:
+            set_rate(optimizer, lr, self.run.peak_lr)
         self.objective.train()
         logged = self.objective.backward(self._laid_out(batch), lr=lr, passengers=passengers)
         for optimizer in self.optimizers:
-            set_rate(optimizer, lr, self.run.peak_lr)
             optimizer.step()
         self.objective.after_step(self.step // self.steps_per_epoch / self.run.epochs)
         self.finite.value &= torch.isfinite(logged["loss"])

@@ -139,7 +139,9 @@ class Comprehensive(Spec):
     training: Literal["two-level", "joint", "comp-only"] = "two-level"
     # How the gradient of the second level is computed: jvp and unrolled are exact, and none leaves it out.
     hypergradient: Literal["jvp", "unrolled", "finite-difference", "none"] = "jvp"
-    virtual_lr: Amount | None = None  # step size of the virtual step; None = the current learning rate
+    # How the virtual step moves: plain (Eq. 9), down the gradient; optimizer, as the recipe's optimiser would now.
+    virtual_step: Literal["plain", "optimizer"] = "plain"
+    virtual_lr: Amount | None = None  # step size of a plain virtual step; None = the current learning rate
     # Batch of the outer loss. "next" (jvp alone): its gradient comes with the next step, at the weights that the
     # optimiser made; so it costs no pass of its own, and g_xi learns of a step one step later. That is the exact
     # gradient of the virtual step under plain SGD; under other optimisers see two_level/next_batch.py.
@@ -154,6 +156,14 @@ class Comprehensive(Spec):
             raise ValueError(
                 "Comprehensive.outer_batch next needs training two-level and hypergradient jvp; valid: same"
             )
+        if self.virtual_step == "optimizer":
+            if self.outer_batch == "next":
+                raise ValueError("Comprehensive.virtual_step optimizer needs outer_batch same; valid with next: plain")
+            if self.virtual_lr is not None:
+                raise ValueError(
+                    f"Comprehensive.virtual_lr {self.virtual_lr} is of a plain virtual step; virtual_step optimizer "
+                    "takes the recipe's rate: leave virtual_lr out"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

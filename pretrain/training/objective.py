@@ -34,6 +34,7 @@ class Objective(nn.Module):
         own = {id(p) for p in method.regulariser.parameters()} if method.regulariser else set()
         self.psi = {name: p for name, p in method.named_parameters() if p.requires_grad and id(p) not in own}
         self.xi: list[nn.Parameter] = []  # of regularisers, which a plain method has none of
+        self.optimizer: torch.optim.Optimizer | None = None  # of psi, at the rates of now; its owner sets it
         self.done: tuple[Embedded, Targets] | None = None  # of the batch whose gradients are filled in
         self.recompute = False  # keep few activations, and compute them again in the backward pass
         self.incomplete = False  # what was restored from a checkpoint waits for `complete_pending`

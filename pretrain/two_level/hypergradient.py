@@ -10,6 +10,7 @@ of L at psi', and u = J v the directional derivative of F at psi along v)
     dG/dxi = - r w grad_xi < u, dM/dy (y, xi) >,
 
 so second derivatives pass through the small M alone and never through the network (paper, Eq. 9; Algorithm 1, line 12).
+Where the virtual step is another function of the gradient, its transposed derivative stands in the place of - r.
 `unrolled` differentiates the virtual step itself and is the reference. `finite_difference` replaces J by a difference
 of two forward passes: in float32 it was off by 5 to 470 per cent where it was measured, for the price of 2.65 plain
 steps against 2.7.
@@ -29,6 +30,8 @@ from .forward_mode import FusedRules, dual, load_rules_of_torch
 from .kept import KeptActivations, eager
 
 Parameters = Mapping[str, Tensor]
+Slopes = Mapping[str, Tensor | None]  # a loss's gradient by parameter name; None where it did not use a parameter
+Step = Callable[[Slopes], Parameters]  # a virtual step, from the slopes to psi'
 Outputs = Sequence[Tensor]
 FINITE_DIFFERENCE_STEP = 0.01  # numerator of the step along v / |v|; DARTS (Liu et al., ICLR 2019), section 2.3
 
@@ -71,29 +74,37 @@ def finite_difference(
     return [-weight * (ahead - behind) / (2 * step) for ahead, behind in zip(*sides, strict=True)]
 
 
-def unrolled(
-    outer: Callable[[Parameters], Tensor],
-    parameters: Parameters,
-    slopes: Mapping[str, Tensor | None],
-    meta: Sequence[Tensor],
-    step_size: float,
-) -> list[Tensor]:
+def unrolled(outer: Callable[[Parameters], Tensor], step: Step, slopes: Slopes, meta: Sequence[Tensor]) -> list[Tensor]:
     """dG/dxi by differentiating the virtual step itself: second-order autodiff through the whole network.
 
     `slopes` is the gradient of L + w M by psi with its graph, by parameter name, `outer` is L; with several processes
     both are of this process's part, of which the mean is meant, and so is the result.
     """
-    moved = {}
-    for name, p in parameters.items():
-        slope = slopes[name]
-        moved[name] = p.detach() if slope is None else p.detach() - step_size * total(slope) / world()
-    return list(torch.autograd.grad(outer(moved), meta, materialize_grads=True))
+    means = {name: None if slope is None else total(slope) / world() for name, slope in slopes.items()}
+    return list(torch.autograd.grad(outer(step(means)), meta, materialize_grads=True))
+
+
+def outer_gradient_by_slopes(outer: Callable[[Parameters], Tensor], step: Step, slopes: Slopes) -> Parameters:
+    """- the gradient of L(step(slopes)) by the slopes; the mean over processes, as the slopes are.
+
+    As v it gives `jvp` and `finite_difference`, with a weight of 1, the hypergradient of any virtual step; of a plain
+    one it is r times the gradient of L at psi'.
+    """
+    free = {name: None if slope is None else slope.detach().requires_grad_() for name, slope in slopes.items()}
+    moved = step(free)
+    leaves = {name: p.detach().requires_grad_() for name, p in moved.items()}
+    gradients = dict(zip(leaves, mean_gradients(outer(leaves), list(leaves.values())), strict=True))
+    used = {name: slope for name, slope in free.items() if slope is not None and gradients[name] is not None}
+    back = torch.autograd.grad([moved[name] for name in used], list(used.values()), [gradients[name] for name in used])
+    return {name: torch.zeros_like(p) for name, p in moved.items()} | {
+        name: -gradient for name, gradient in zip(used, back, strict=True)
+    }
 
 
 def outer_gradient(
     outer: Callable[[Parameters], Tensor],
     parameters: Parameters,
-    slopes: Mapping[str, Tensor | None],
+    slopes: Slopes,
     step_size: float,
 ) -> Parameters:
     """v, the gradient of L at psi' = psi - step_size * slopes, by parameter name; the mean over processes."""

@@ -31,6 +31,7 @@ from .compmod import CompMod
 from .hypergradient import Parameters
 from .kept import KeptActivations, eager
 from .next_batch import Origin, Pending
+from .virtual_step import optimizer_step, plain_step
 
 
 class TwoLevelObjective(Objective):
@@ -133,7 +134,11 @@ class TwoLevelObjective(Objective):
         """
         settings = self.settings
         psi = {name: p.detach() for name, p in self.psi.items()}
-        named = dict(zip(psi, slopes, strict=True))
+        named, weight = dict(zip(psi, slopes, strict=True)), step_size
+        step = plain_step(psi, step_size)
+        if by_optimizer := settings.virtual_step == "optimizer":
+            assert self.optimizer is not None, "the trainer sets it"
+            step, weight = optimizer_step(self.optimizer, self.psi), 1.0
 
         def outer(parameters: Parameters) -> Tensor:
             with self.autocast():
@@ -141,12 +146,15 @@ class TwoLevelObjective(Objective):
             return loss
 
         if settings.hypergradient == "unrolled":
-            return hypergradient.unrolled(outer, psi, named, self.xi, step_size)
-        v = hypergradient.outer_gradient(outer, psi, named, step_size)
+            return hypergradient.unrolled(outer, step, named, self.xi)
+        if by_optimizer:
+            v = hypergradient.outer_gradient_by_slopes(outer, step, named)
+        else:
+            v = hypergradient.outer_gradient(outer, psi, named, step_size)
         network, coupled = self._network(views), _coupled(couplings)
         if settings.hypergradient == "finite-difference":
-            return hypergradient.finite_difference(network, coupled, psi, v, self.xi, step_size)
-        return hypergradient.jvp(network, coupled, psi, v, y, self.xi, step_size, kept)
+            return hypergradient.finite_difference(network, coupled, psi, v, self.xi, weight)
+        return hypergradient.jvp(network, coupled, psi, v, y, self.xi, weight, kept)
 
     def _pending_hypergradient(self, v: Parameters) -> list[Tensor]:
         """The pending step's, with v the gradient of L at the weights and on the batch of now."""
