@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .pretrain.commands.evaluate import EvaluateOptions, measured
 from .pretrain.recipes.scales import Scale
 from .pretrain.specs.run import Precision
-from .tables.build import TABLES, build_table
+from .tables.build import build_table, tables_at
 from .tables.plan.cost import measured_rates
 from .tables.plan.plan import Plan
 from .tables.plan.plan import plan as planned
@@ -61,5 +61,5 @@ def plan(
 
     `Plan.steps` has a step for each spec. Nothing is run. Raises ValueError on an unknown table, scale or data set.
     """
-    tables = [build_table(number, scale, seeds, copies or {}, precision) for number in numbers or TABLES]
+    tables = [build_table(number, scale, seeds, copies or {}, precision) for number in numbers or tables_at(scale)]
     return planned(tables, Path(runs), measured_rates(Path(runs)))

@@ -1,7 +1,6 @@
 """Trainer: one pretraining, from spec to encoder; killed at any moment, the same call continues it exactly.
 
-Order and views are functions of (seed, epoch, sample), so a checkpoint needs only the step, the networks, the
-optimisers and the sums of the line being logged.
+Order and views follow from (seed, epoch, sample): a checkpoint needs step, networks, optimisers and sums to log alone.
 """
 
 from __future__ import annotations

@@ -26,6 +26,14 @@ TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which 
 }
 
 
+CPU_TABLES = (1, 4, 6, 7)  # those on CIFAR-10, which scale `laptop` has
+
+
+def tables_at(scale: Scale) -> tuple[int, ...]:
+    """The numbers of the tables that `scale` has."""
+    return CPU_TABLES if scale == "laptop" else tuple(TABLES)
+
+
 def build_table(
     number: int,
     scale: Scale = "paper",
@@ -37,7 +45,7 @@ def build_table(
 
     `copies` maps a data set to the name of a re-encoded copy of it; without an entry a cell uses the official data.
     `precision` is that of pretraining in place of the scale's own.
-    Raises ValueError on an unknown number, scale or data set.
+    Raises ValueError on an unknown number, scale or data set, and on a scale that the table lacks.
     """
     if number not in TABLES:
         raise ValueError(f"unknown table {number}; known: {', '.join(map(str, TABLES))}")
@@ -45,6 +53,9 @@ def build_table(
         raise ValueError(f"seeds must be at least 1, not {seeds}")
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
+    if number not in tables_at(scale):
+        numbers = ", ".join(map(str, tables_at(scale)))
+        raise ValueError(f"table {number} has no scale {scale}; tables that have it: {numbers}")
     _check_copies(scale, copies or {})
     name = TABLES[number]
     table: Table = getattr(importlib.import_module(f".{name}", __package__), name)(scale, seeds, copies, precision)

@@ -48,7 +48,7 @@ class Table2(TableBuilder):
     number = 2
     title = "Top-1 and top-5 accuracy (%) of a linear classifier, {backbone}"
     datasets = ("imagenet100", "imagenet")
-    demo_group = "ImageNet"
+    cpu_group = "ImageNet"
     costs = COSTS
     errata = ERRATA
 

@@ -1,7 +1,8 @@
-"""Scales: what `paper`, `short` and `demo` make of a Run.
+"""Scales: what `paper`, `short`, `laptop` and `demo` make of a Run.
 
-paper: the recipe as it stands, GPU-days a run. short: a tenth of everything counted in epochs. demo: the embedded
-digits and a small network, under a minute a run on two CPU cores; its numbers are no reproduction of any cell.
+paper: the recipe as it stands, GPU-days a run. short: a tenth of everything counted in epochs. laptop: CIFAR-10 with a
+small network on small views, minutes a run on one CPU core. demo: the embedded digits and a small network, under a
+minute a run on two CPU cores; its numbers are no reproduction of any cell.
 """
 
 from __future__ import annotations
@@ -11,24 +12,31 @@ from typing import Literal, get_args
 
 from ..specs.own_data import OwnData
 from ..specs.run import Precision, Run
+from . import laptop
 from .presets import preset
 
-Scale = Literal["paper", "short", "demo"]
+Scale = Literal["paper", "short", "laptop", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 SHORT = 10  # divisor of epochs at scale `short`
 EPOCH_OPTIONS = ("queue_epoch", "freeze_epochs", "warmup_epochs")  # settings of methods that are counted in epochs
 # bfloat16 is several times as fast on a GPU; results/precision_plan.md says what it has to show before it stands here
-PRECISIONS: dict[Scale, Precision] = {"paper": "float32", "short": "float32", "demo": "float32"}
+PRECISIONS: dict[Scale, Precision] = dict.fromkeys(SCALES, "float32")
 BRIEF = "brief"  # the digits recipe of ablations, where a table has many runs of one method
 
 
 def scaled(method: str, dataset: str, scale: Scale, variant: str = "", own: OwnData | None = None) -> Run:
     """The Run of `method` on `dataset` at `scale`, by its recipe `variant`; at `demo` every data set becomes digits.
 
-    `own` is as of `preset`.
+    `own` is as of `preset`. Raises ValueError on an unknown scale, and at `laptop` on data that it has no recipe for.
     """
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
+    if scale == "laptop":
+        if dataset != laptop.DATASET:
+            raise ValueError(
+                f"scale laptop is for {laptop.DATASET}, not {dataset!r}; for it use --scale paper or short"
+            )
+        variant = variant or laptop.VARIANT
     run = preset(method, "digits", variant) if scale == "demo" else preset(method, dataset, variant, own)
     run = replace(run, precision=PRECISIONS[scale])
     if scale != "short":

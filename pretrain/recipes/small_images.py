@@ -18,7 +18,7 @@ from ..specs.datasets import DATASETS
 from ..specs.methods import METHODS
 from ..specs.run import Backbone, Optimizer, Projector, Run, Schedule
 from . import augmentations as views
-from . import solo_learn
+from . import laptop, solo_learn
 from .recipe import Options, Recipe
 
 
@@ -48,7 +48,8 @@ SIZES = {  # W-MSE paper, its table of settings; W-MSE code
 
 def recipes(method: str, run: Run) -> dict[str, Recipe]:
     """The settings of `method` on a small data set by variant; "" is the one used unless another is asked for."""
-    return _of_size(method, SIZES[run.dataset]) | _PAPERS.get((method, run.dataset), {})
+    on_a_cpu = laptop.recipes(method) if run.dataset == laptop.DATASET else {}
+    return _of_size(method, SIZES[run.dataset]) | _PAPERS.get((method, run.dataset), {}) | on_a_cpu
 
 
 def nearest_recipe(method: str, view_size: int) -> tuple[str, Recipe]:

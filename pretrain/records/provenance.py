@@ -11,6 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,13 @@ def provenance(
         "seconds": round(seconds, 3),
         "started": started.isoformat(timespec="seconds"),
         "ended": ended.isoformat(timespec="seconds"),
-        "command": shlex.join(sys.orig_argv),
+        "command": _command(sys.orig_argv, sys.argv[0]),
     } | (extra or {})
+
+
+def _command(words: Sequence[str], program: str) -> str:
+    """The command line, with the interpreter and the program by name: where they lie tells of a person, not a number."""
+    return shlex.join([Path(word).name if word in {*words[:1], program} else word for word in words])
 
 
 def _seed(spec: Spec) -> int | None:

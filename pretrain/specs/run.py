@@ -139,8 +139,7 @@ class Comprehensive(Spec):
     training: Literal["two-level", "joint", "comp-only"] = "two-level"
     # How the gradient of the second level is computed: jvp and unrolled are exact, and none leaves it out.
     hypergradient: Literal["jvp", "unrolled", "finite-difference", "none"] = "jvp"
-    # How the virtual step moves: plain (Eq. 9), down the gradient; optimizer, as the recipe's optimiser would now.
-    virtual_step: Literal["plain", "optimizer"] = "plain"
+    virtual_step: Literal["plain", "optimizer"] = "plain"  # down the gradient (Eq. 9), or as the recipe's optimiser
     virtual_lr: Amount | None = None  # step size of a plain virtual step; None = the current learning rate
     # Batch of the outer loss. "next" (jvp alone): its gradient comes with the next step, at the weights that the
     # optimiser made; so it costs no pass of its own, and g_xi learns of a step one step later. That is the exact
@@ -156,14 +155,8 @@ class Comprehensive(Spec):
             raise ValueError(
                 "Comprehensive.outer_batch next needs training two-level and hypergradient jvp; valid: same"
             )
-        if self.virtual_step == "optimizer":
-            if self.outer_batch == "next":
-                raise ValueError("Comprehensive.virtual_step optimizer needs outer_batch same; valid with next: plain")
-            if self.virtual_lr is not None:
-                raise ValueError(
-                    f"Comprehensive.virtual_lr {self.virtual_lr} is of a plain virtual step; virtual_step optimizer "
-                    "takes the recipe's rate: leave virtual_lr out"
-                )
+        if self.virtual_step == "optimizer" and (self.outer_batch != "same" or self.virtual_lr is not None):
+            raise ValueError("Comprehensive.virtual_step optimizer needs outer_batch same and no virtual_lr of its own")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,8 +234,9 @@ class Run(Spec):
 
     @property
     def device(self) -> Device:
-        """What the work is meant for: embedded images are small enough for a CPU."""
-        return "gpu" if self.data.folder else "cpu"
+        """What the work is meant for: embedded images, and a network that would leave a GPU idle, suit a CPU."""
+        tiny = self.backbone.name in ("resnet10", "pixels") and self.backbone.width <= 16
+        return "cpu" if tiny or not self.data.folder else "gpu"
 
     def stated(self) -> dict[str, Any]:
         """What the results of a measurement say of the run, beside its spec: nothing of one that was trained here."""

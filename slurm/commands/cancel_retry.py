@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from tyro.conf import Positional, arg
 from ...pretrain.commands.options import DataOption, LoggerOption, RunsOption
 from ...pretrain.files.printable import printable
 from ...pretrain.loggers.names import DEFAULT
+from ...pretrain.recipes.scales import Scale
 from ...pretrain.records.files import RESULTS_FILE
 from ...tables.commands.options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built
 from ...tables.commands.table import ALL, numbers
@@ -46,7 +46,7 @@ def cancel_command(
     """
     if not words:
         raise ValueError(f"cancel needs the numbers of tables, {ALL}, or digests; compmod status lists them")
-    of_tables, beginnings = _parted(words)
+    of_tables, beginnings = _parted(words, scale)
     remarks: list[str] = []
     submitted = {
         digest: entry
@@ -92,7 +92,7 @@ def retry_command(
     wish = Wish(nodes, gpus, recompute, too_large, logger)
     if cluster:
         cluster_named(cluster)  # an unknown one is an error whether or not something failed
-    of_tables, beginnings = _parted(words)
+    of_tables, beginnings = _parted(words, scale)
     tables = built(of_tables, scale, seeds, copies, precision)
     reader = StatusReader(tables, runs)
     status = reader.read()
@@ -124,30 +124,15 @@ def retry_command(
 
 def cut(tables: Sequence[Table], digests: Collection[str]) -> list[Table]:
     """The tables with these measurements alone."""
-    return [
-        dataclasses.replace(
-            table,
-            rows=tuple(
-                dataclasses.replace(
-                    row,
-                    cells=tuple(
-                        dataclasses.replace(cell, specs=tuple(spec for spec in cell.specs if spec.digest in digests))
-                        for cell in row.cells
-                    ),
-                )
-                for row in table.rows
-            ),
-        )
-        for table in tables
-    ]
+    return [table.with_specs(lambda spec: spec.digest in digests) for table in tables]
 
 
-def _parted(words: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
+def _parted(words: Sequence[str], scale: Scale) -> tuple[tuple[int, ...], list[str]]:
     """Numbers of tables, and beginnings of digests. Raises ValueError on a short word that is no table."""
     short = [word for word in words if word == ALL or len(word) < SHORTEST]
     tables: dict[int, None] = {}
     for word in short:
-        tables.update(dict.fromkeys(numbers(int(word) if word.isascii() and word.isdigit() else word)))
+        tables.update(dict.fromkeys(numbers(int(word) if word.isascii() and word.isdigit() else word, scale)))
     return tuple(tables), [word for word in words if word not in short]
 
 

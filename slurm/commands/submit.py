@@ -13,7 +13,16 @@ from tyro.conf import Positional, arg
 from ...pretrain.commands.options import DataOption, LoggerOption, RunsOption
 from ...pretrain.files.printable import printable
 from ...pretrain.loggers.names import DEFAULT
-from ...tables.commands.options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
+from ...tables.commands.options import (
+    CopiesOption,
+    MethodsOption,
+    NumbersOption,
+    PrecisionOption,
+    ScaleOption,
+    SeedsOption,
+    built,
+    of_methods,
+)
 from ...tables.commands.plan import plan_text
 from ...tables.plan.plan import Step
 from ...tables.results.other_precision import unused_runs
@@ -30,6 +39,7 @@ def submit_command(
     *,
     cluster: Annotated[str, arg(help="a cluster of yours, as compmod cluster new wrote it, or local")],
     scale: ScaleOption = "paper",
+    methods: MethodsOption = (),
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
     precision: PrecisionOption = "auto",
@@ -52,7 +62,7 @@ def submit_command(
 
     wish = Wish(nodes, gpus, recompute, too_large, logger)
     where = cluster_named(cluster)
-    tables = built(numbers, scale, seeds, copies, precision)
+    tables = of_methods(built(numbers, scale, seeds, copies, precision), methods)
     if unused := unused_runs(tables, runs):
         print(unused, file=sys.stderr, flush=True)
     sent = submit(tables, runs, data, where, wish, dry_run=dry_run, hardware=hardware)

@@ -27,6 +27,7 @@ IN_SUMMARY = 3
 SETTINGS: dict[Scale, str] = {
     "paper": "",
     "short": f"short scale: 1/{SHORT} of the paper's epochs",
+    "laptop": "laptop scale: a small network and small views, trained for minutes on a CPU",
     "demo": "demo scale: other data, digits and a small network, which tests nothing of the paper",
 }
 FRAME_COLUMNS = (

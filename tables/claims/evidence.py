@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.run import Precision
-from ..build import build_table
+from ..build import build_table, tables_at
 from ..paper.printed import printed
 from ..paper.table import Cell, Table
 from ..results.comparability import Conditions, conditions
@@ -83,6 +83,8 @@ class ClaimChecker:
         return self._samples[printed_cell]
 
     def _look_up(self, printed_cell: PrintedCell) -> SeedSample:
+        if printed_cell.table not in tables_at(self._scale):
+            return SeedSample("", (), f"{printed_cell.text} (not at scale {self._scale})", conditions=())
         if printed_cell.table not in self._tables:
             self._tables[printed_cell.table] = build_table(printed_cell.table, *self._settings)
         cell = our_cell(self._tables[printed_cell.table], printed_cell)

@@ -11,7 +11,7 @@ from ...pretrain.commands.options import Values
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.fields import Range, is_name
 from ...pretrain.specs.run import Precision
-from ..build import TABLES, build_table
+from ..build import TABLES, build_table, tables_at
 from ..paper.table import Table
 
 NumbersOption = Annotated[
@@ -19,7 +19,8 @@ NumbersOption = Annotated[
     Values(tuple(map(str, TABLES))),
     arg(metavar="[N...]", help="tables of the paper; none = all"),
 ]
-ScaleOption = Annotated[Scale, arg(help="the full recipes, a tenth of the epochs, or digits on a CPU")]
+ScaleOption = Annotated[Scale, arg(help="full recipes, a tenth of their epochs, CIFAR-10 or digits on a CPU")]
+MethodsOption = Annotated[tuple[str, ...], arg(metavar="[NAME ...]", help="these alone; none = all")]
 SeedsOption = Annotated[int, Range(1, 1000), arg(help="number of seeds a cell")]
 PrecisionOption = Annotated[
     Literal["auto", "float32", "tf32", "bfloat16"], arg(help="of pretraining; auto = that of the scale")
@@ -33,9 +34,21 @@ CopiesOption = Annotated[
 def built(
     numbers: Sequence[int], scale: Scale, seeds: int, copies: Sequence[str], precision: str = "auto"
 ) -> list[Table]:
-    """The tables that the options of a command ask for; all for no number. Raises ValueError on a wrong one."""
+    """The tables that the options of a command ask for; all of the scale for none. Raises ValueError on a wrong one."""
     settings = scale, seeds, named_copies(copies), chosen_precision(precision)
-    return [build_table(number, *settings) for number in dict.fromkeys(numbers or TABLES)]
+    return [build_table(number, *settings) for number in dict.fromkeys(numbers or tables_at(scale))]
+
+
+def of_methods(tables: Sequence[Table], methods: Sequence[str]) -> list[Table]:
+    """The tables with the measurements of these methods alone; with all for none.
+
+    Raises ValueError on a name that is no method of theirs.
+    """
+    known = dict.fromkeys(spec.run.method for table in tables for spec in table.specs)
+    for name in methods:
+        if name not in known:
+            raise ValueError(f"no method {name!r} in these tables; valid: {', '.join(known)}")
+    return [table.with_specs(lambda spec: not methods or spec.run.method in methods) for table in tables]
 
 
 def chosen_precision(given: str) -> Precision | None:

@@ -23,7 +23,16 @@ from ..plan.memory import DEFAULT_GPUS, default_processes, is_of_this_code, with
 from ..plan.plan import GIGABYTE, Plan, Step, plan
 from ..render.amounts import amount, duration, size
 from ..results.other_precision import unused_runs
-from .options import CopiesOption, NumbersOption, PrecisionOption, ScaleOption, SeedsOption, built
+from .options import (
+    CopiesOption,
+    MethodsOption,
+    NumbersOption,
+    PrecisionOption,
+    ScaleOption,
+    SeedsOption,
+    built,
+    of_methods,
+)
 
 HEADERS = ("method", "data", "tables", "runs", "measure-\nments")
 WIDTHS = (15, 14, 6)  # of the first three; longer ones are wrapped, so that a line of all columns fits WIDTH
@@ -36,6 +45,7 @@ TOTALS = ("table", "runs", "measurements", "GPU-hours", "core-hours", "disk")
 def plan_command(
     numbers: NumbersOption = (),
     scale: ScaleOption = "paper",
+    methods: MethodsOption = (),
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
     precision: PrecisionOption = "auto",
@@ -47,7 +57,7 @@ def plan_command(
     json: Annotated[bool, arg(help="every step, for other programs")] = False,
 ) -> None:
     """List the runs and measurements that tables lack, with predicted hours, memory and disk; run nothing."""
-    tables = built(numbers, scale, seeds, copies, precision)
+    tables = of_methods(built(numbers, scale, seeds, copies, precision), methods)
     lacking = plan(tables, runs, measured_rates(runs, hardware))
     lacking = with_memory(
         lacking, lambda step: default_processes(step.run, gpus), recompute=recompute, count=count_memory

@@ -15,13 +15,14 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from ...pretrain.commands.options import DataOption, DeviceOption, LoggerOption, RunsOption, Values, check_words
 from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line, resumable
 from ...pretrain.loggers.names import DEFAULT, chosen
+from ...pretrain.recipes.scales import Scale
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
-from ..build import TABLES
+from ..build import TABLES, tables_at
 from ..paper.table import Format
 from ..results.added_rows import read_rows, with_rows
 from ..results.other_precision import unused_runs
-from .options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built
+from .options import CopiesOption, PrecisionOption, ScaleOption, SeedsOption, built, of_methods
 
 ALL = "all"
 
@@ -35,6 +36,7 @@ def table_command(
     run: Annotated[bool, arg(help="first train and evaluate what the table lacks")] = False,
     format: Annotated[Format, arg(help="markdown to read, a page, for a paper, or one line a cell")] = "md",
     sources: Annotated[bool, arg(help="below markdown, where each number comes from")] = False,
+    methods: Annotated[tuple[str, ...], arg(metavar="[NAME ...]", help="with --run: these alone; none = all")] = (),
     seeds: SeedsOption = 1,
     copies: CopiesOption = (),
     precision: PrecisionOption = "auto",
@@ -44,17 +46,23 @@ def table_command(
     rows: Annotated[
         Path | None, arg(metavar="PATH", help="TOML: encoders that others trained, as further rows")
     ] = None,
-    workers: Annotated[int, Range(0, 1024), arg(help="runs trained at once; 0 = one, at scale demo one a core")] = 0,
+    workers: Annotated[
+        int, Range(0, 1024), arg(help="runs trained at once; 0 = one, at a scale for CPUs one a core")
+    ] = 0,
     logger: LoggerOption = DEFAULT,
 ) -> None:
     """Print tables of the paper, our numbers beside theirs; with `--run`, first run what is missing.
 
     Raises ValueError on a wrong argument, and after printing when a run failed.
     """
-    tables = built(numbers(number), scale, seeds, copies, precision)
+    tables = built(numbers(number, scale), scale, seeds, copies, precision)
+    if methods and not run:
+        raise ValueError("--methods says which of the missing runs --run does; give both")
+    chosen_work = of_methods(tables, methods)
     if rows:
         added = read_rows(rows, runs)
         tables = [with_rows(table, added) for table in tables]
+    work = chosen_work if methods else tables
     failure: ValueError | None = None
     if unused := unused_runs(tables, runs):
         print(unused, file=sys.stderr, flush=True)
@@ -66,8 +74,8 @@ def table_command(
         chosen(logger)  # one error where it is not installed
         runs.mkdir(parents=True, exist_ok=True)  # one error where the folder cannot be made, not one for every run
         try:
-            at_once = workers or (usable_cores() if scale == "demo" else 1)
-            run_tables(tables, runs, data, device, workers=at_once, logger=logger)
+            at_once = workers or (usable_cores() if scale in ("laptop", "demo") else 1)
+            run_tables(work, runs, data, device, workers=at_once, logger=logger)
         except ValueError as error:
             failure = error
     from ..render.render import render_all
@@ -81,10 +89,10 @@ def table_command(
         raise failure
 
 
-def numbers(asked: int | str) -> tuple[int, ...]:
+def numbers(asked: int | str, scale: Scale = "paper") -> tuple[int, ...]:
     """The tables that a word of the command line names. Raises ValueError unless it is a table's number or `all`."""
     if asked == ALL:
-        return tuple(TABLES)
+        return tables_at(scale)
     if isinstance(asked, str) or asked not in TABLES:
         raise ValueError(f"unknown table {asked!r}; known: {', '.join(map(str, TABLES))}, {ALL}")
     return (asked,)

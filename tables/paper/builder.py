@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 from ...pretrain.recipes.scales import PRECISIONS, Scale, scaled
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.measurement import Measurement
-from ...pretrain.specs.run import Precision, Run
+from ...pretrain.specs.run import Backbone, Precision, Run
 from .printed import FACTS, Printed, method_name, paper_table, printed_columns, printed_rows
 from .scales import ablated, copied, over_seeds, probes, scale_notes
 from .table import ALL_PARTS, BESIDE, Cell, Column, Row, Table, Unit
@@ -34,7 +34,7 @@ class PrintedColumn(NamedTuple):
 
 
 class UnprintedRow(NamedTuple):
-    """A row of the demo that the paper does not have, such as an untrained network."""
+    """A row that the paper does not have, such as an untrained network; scales for CPUs have some."""
 
     label: str
     run: Run
@@ -50,9 +50,7 @@ class TableBuilder(abc.ABC):
     errata: ClassVar[tuple[str, ...]]  # where the paper contradicts itself, and what ours do there
     datasets: ClassVar[tuple[str, ...]]  # those whose copies a note names
     unit: ClassVar[Unit] = "accuracy"
-    demo_group: ClassVar[str] = (
-        ""  # at scale demo, where digits replace several data sets: the one whose numbers are printed
-    )
+    cpu_group: ClassVar[str] = ""  # of several groups: the one that is printed at the scales for CPUs
 
     def __init__(
         self,
@@ -160,11 +158,12 @@ class TableBuilder(abc.ABC):
     @property
     def _apart(self) -> bool:
         """Whether our numbers and the printed ones have columns of their own."""
-        return self.demo and bool(self.demo_group)
+        return self.demo and bool(self.cpu_group)
 
     def _printed_columns(self) -> list[PrintedColumn]:
         columns = [PrintedColumn(*column) for column in printed_columns(self.number)]
-        return [column for column in columns if not self._apart or column.group == self.demo_group]
+        group = self.cpu_group if self.scale in ("laptop", "demo") else ""
+        return [column for column in columns if group in ("", column.group)]
 
     def _columns(self) -> tuple[Column, ...]:
         columns = self._printed_columns()
@@ -214,7 +213,7 @@ class TableBuilder(abc.ABC):
         """The network of our runs in words; that of the last row, for the first ones may be raw pixels."""
         (*_, spec) = (spec for row in rows for cell in row.cells for spec in cell.specs)
         backbone = spec.run.backbone
-        width = f" of width {backbone.width}" if self.demo else ""
+        width = f" of width {backbone.width}" if backbone.width != Backbone().width else ""
         return f"ResNet-{backbone.name.removeprefix('resnet')}{width}"
 
 

@@ -6,7 +6,8 @@ results up and `render/` prints them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...pretrain.recipes.scales import Scale
@@ -106,3 +107,11 @@ class Table:
         """Every spec of the table once, in order of rows; specs of equal digest are the same experiment."""
         unique = {spec.digest: spec for row in self.rows for cell in row.cells for spec in cell.specs}
         return tuple(unique.values())
+
+    def with_specs(self, wanted: Callable[[Measurement], bool]) -> Table:
+        """The table with those of its measurements alone; every cell stays."""
+        rows = [
+            replace(row, cells=tuple(replace(cell, specs=tuple(filter(wanted, cell.specs))) for cell in row.cells))
+            for row in self.rows
+        ]
+        return replace(self, rows=tuple(rows))

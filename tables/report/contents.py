@@ -16,7 +16,7 @@ import numpy as np
 from ...pretrain.recipes.scales import Scale
 from ...pretrain.specs.methods import METHODS
 from ...pretrain.specs.run import PLUS, Precision, Run
-from ..build import TABLES, build_table
+from ..build import build_table, tables_at
 from ..claims.checked_claims import CheckedClaim, check_claims, check_printed
 from ..claims.gains import Gain, gains
 from ..paper.table import Table
@@ -170,7 +170,7 @@ def full_report(
     precision: Precision | None = None,
 ) -> Report:
     """The report on all tables, with the paper's claims and what is missing."""
-    tables = [build_table(number, scale, seeds, copies, precision) for number in TABLES]
+    tables = [build_table(number, scale, seeds, copies, precision) for number in tables_at(scale)]
     report = report_on(tables, runs)
     return replace(
         report,

@@ -13,7 +13,7 @@ from compmod.tables.build import build_table
 from compmod.tables.commands.demo import demo_table
 from compmod.tables.paper.printed import paper_table, printed_columns, printed_rows
 from compmod.tables.paper.table import Cell, Column, Row, Table
-from compmod.tables.table1 import demo_floors, method_name, table1
+from compmod.tables.table1 import floors, method_name, table1
 
 
 def test_every_printed_number_is_in_its_own_cell() -> None:
@@ -52,13 +52,13 @@ def test_the_demo_puts_two_floors_above_the_printed_rows() -> None:
 
 
 def test_the_floors_train_nothing_and_differ_from_simclr_in_nothing_else() -> None:
-    (_, pixels, _), (_, untrained, _) = demo_floors()
     simclr = scaled("simclr", "digits", "demo")
+    (_, pixels, _), (_, untrained, _) = floors(simclr)
     assert untrained == replace(simclr, epochs=0)
     assert pixels == replace(simclr, epochs=0, backbone=replace(simclr.backbone, name="pixels"))
 
 
-def test_specs_of_the_three_scales_never_coincide() -> None:
+def test_specs_of_the_scales_never_coincide() -> None:
     digests = [{spec.digest for spec in table1(scale).specs} for scale in SCALES]
     assert not any(a & b for a, b in itertools.combinations(digests, 2))
 
@@ -102,7 +102,7 @@ def test_an_unknown_table_number_lists_the_valid_ones() -> None:
 
 
 def test_an_unknown_scale_lists_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="unknown scale 'tiny'; known: paper, short, demo"):
+    with pytest.raises(ValueError, match="unknown scale 'tiny'; known: paper, short, laptop, demo"):
         build_table(1, "tiny")  # type: ignore[arg-type]
 
 

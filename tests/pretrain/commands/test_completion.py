@@ -55,7 +55,7 @@ def test_the_script_is_valid_for_bash(shell: str, tmp_path: Path, capsys: pytest
         (("pretrain", "simclr", "--memory-format", "con"), ["contiguous"]),
         (("table", "a"), ["all"]),
         (("table", "1", "--ru"), ["--run", "--runs"]),
-        (("plan", "--scale", ""), ["paper", "short", "demo"]),
+        (("plan", "--scale", ""), ["paper", "short", "laptop", "demo"]),
         (("data", "cifar10", "--no"), ["--no-download"]),
         (("methods", ""), list(METHODS)),
         (("report", "-o"), ["-o"]),

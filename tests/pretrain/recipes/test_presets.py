@@ -185,8 +185,8 @@ def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_variant_where_there_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^unknown preset 'v1' of moco on cifar10; known: the default alone$"):
-        preset("moco", "cifar10", "v1")
+    with pytest.raises(ValueError, match=r"^unknown preset 'v1' of moco on cifar100; known: the default alone$"):
+        preset("moco", "cifar100", "v1")
 
 
 def test_plus_takes_its_baselines_variants() -> None:
@@ -249,7 +249,7 @@ def test_scale_demo_is_digits_whatever_the_data_set(dataset: str) -> None:
 
 
 def test_an_unknown_scale_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown scale 'tiny'; known: paper, short, demo"):
+    with pytest.raises(ValueError, match="unknown scale 'tiny'; known: paper, short, laptop, demo"):
         scaled("simclr", "cifar10", "tiny")  # type: ignore[arg-type]
 
 

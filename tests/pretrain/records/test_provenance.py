@@ -35,6 +35,18 @@ def test_start_and_end_lie_as_far_apart_as_the_work_took() -> None:
     assert ended.utcoffset() == datetime.timedelta(0)
 
 
+def test_the_command_does_not_tell_where_the_program_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["/home/someone/bin/python3", "/home/someone/bin/compmod", "table", "1"])
+    monkeypatch.setattr(sys, "argv", ["/home/someone/bin/compmod", "table", "1"])
+    assert provenance(Run(method="simclr", dataset="digits"), seconds=1, device="cpu")["command"] == (
+        "python3 compmod table 1"
+    )
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "compmod", "table", "a b"])
+    assert provenance(Run(method="simclr", dataset="digits"), seconds=1, device="cpu")["command"] == (
+        "python -m compmod table 'a b'"
+    )
+
+
 def test_extra_entries_are_added() -> None:
     assert provenance(RUN, seconds=0, device="cpu", extra={"images": 7})["images"] == 7
 

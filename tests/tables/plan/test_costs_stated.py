@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from compmod.pretrain.recipes.scales import SCALES, Scale, scaled
 from compmod.pretrain.specs.run import Run
-from compmod.tables.build import TABLES, build_table
+from compmod.tables.build import TABLES, build_table, tables_at
 from compmod.tables.plan.cost import predict
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.plan import Step, lacking
@@ -50,8 +50,7 @@ def _check(number: int, scale: Scale, text: str) -> None:
         assert figure == pytest.approx(expected, rel=ROUNDING), text
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("number", TABLES)
+@pytest.mark.parametrize("number, scale", [(number, scale) for scale in SCALES for number in tables_at(scale)])
 def test_the_stated_cost_of_a_table_is_the_predicted_one(number: int, scale: Scale) -> None:
     _check(number, scale, _module(number).COSTS[scale])
 
