@@ -50,7 +50,7 @@ def provenance(
 
 
 def _command(words: Sequence[str], program: str) -> str:
-    """The command line, with the interpreter and the program by name: where they lie tells of a person, not a number."""
+    """The command line, its interpreter and program by name: where they lie tells of a person, not of a number."""
     return shlex.join([Path(word).name if word in {*words[:1], program} else word for word in words])
 
 

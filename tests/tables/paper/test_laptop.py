@@ -49,7 +49,7 @@ def test_a_table_of_other_data_is_refused(number: int) -> None:
 
 
 def test_other_data_are_refused() -> None:
-    with pytest.raises(ValueError, match="^scale laptop is for cifar10, not 'stl10'"):
+    with pytest.raises(ValueError, match=r"^scale laptop is for cifar10, not 'stl10'"):
         scaled("simclr", "stl10", "laptop")
 
 
