@@ -23,8 +23,10 @@ NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if
 def test_all_methods_share_one_choice(name: str) -> None:
     run, simclr = scaled(name, "cifar10", "laptop"), scaled("simclr", "cifar10", "laptop")
     assert set(run.views) == set(simclr.views)
-    own = {"method": "simclr", "options": (), "views": simclr.views, "compmod": Comprehensive()}
-    assert replace(run, **own) == simclr
+    rgb = replace(run.backbone, colours="rgb")  # CMC has two trunks
+    assert (
+        replace(run, method="simclr", options=(), views=simclr.views, compmod=Comprehensive(), backbone=rgb) == simclr
+    )
 
 
 @pytest.mark.parametrize("number", HERE)
