@@ -1,26 +1,19 @@
 """Comparison: one cell of the paper's tables against another, decided on printed numbers or on our seeds.
 
-Over seeds a difference is decided by Welch's interval (Welch 1947, Biometrika 34; degrees of freedom after
-Satterthwaite 1946, Biometrics 2). A comparison holds when the 95 % interval lies wholly on the side that it states. It
-fails when the interval lies wholly on the other side after Bonferroni's correction for the number of the claim's
-comparisons; without the correction, one of many comparisons would often seem to fail by chance.
+Over seeds a difference is decided by Welch's interval. A comparison holds when the 95 % interval lies wholly on the
+side that it states. It fails when the interval lies wholly on the other side after Bonferroni's correction for the
+number of the claim's comparisons; without the correction, one of many comparisons would often seem to fail by chance.
 """
 
 from __future__ import annotations
 
-import functools
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..paper.printed import FACTS, paper_table, printed
-
-LEVEL = 0.95
-
-DIGITS = 9  # sums of printed decimals are rounded to so many: 54.6 - 54.6 is 0, 2.1 - 0.1 is 2
-FEWEST_SEEDS = 2
+from ..results.spread import DIGITS, FEWEST_SEEDS, LEVEL, welch
 
 Relation = Literal["above", "at least", "below"]
 ComparisonState = Literal["holds", "fails", "undecided"]
@@ -143,34 +136,6 @@ def compare_seeds(
     verdict = _relation(comparison, values, holds) if state != "undecided" else _open(comparison, values)
     counts = ", ".join(str(count) for count in dict.fromkeys(len(sample) for _, sample in terms))
     return DecidedComparison(comparison, state, margin, f"{text} ± {half:.2f} ({counts} seeds), {verdict}")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Standard error of a sum of means, and its degrees of freedom."""
-
-    error: float
-    freedom: float
-
-    def half_width(self, level: float) -> float:
-        """Half of the two-sided interval at `level`."""
-        from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes a second to import
-
-        return float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
-
-
-_variance = functools.lru_cache(maxsize=1024)(statistics.variance)  # exact and therefore slow; the same samples recur
-
-
-def welch(terms: Sequence[tuple[float, tuple[float, ...]]]) -> Spread | None:
-    """Spread of a weighted sum of the samples' means, for unequal variances; None where there is no estimate."""
-    if not terms or any(len(sample) < FEWEST_SEEDS for _, sample in terms):
-        return None
-    parts = [(weight**2 * _variance(sample) / len(sample), len(sample)) for weight, sample in terms]
-    total = math.fsum(part for part, _ in parts)
-    if total == 0:
-        return None
-    return Spread(math.sqrt(total), total**2 / math.fsum(part**2 / (count - 1) for part, count in parts))
 
 
 def _bound(comparison: Comparison, values: Sequence[float]) -> float:

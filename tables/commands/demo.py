@@ -59,7 +59,7 @@ def run_demo(runs: Path) -> None:
     """Train what the demo table lacks below `runs`; print the table and what "+" changed; write report.md."""
     table = demo_table()
     print(introduction(table, runs), file=sys.stderr, flush=True)  # before the imports that take a second
-    from ..claims.gains import gain_sentences
+    from ..claims.demo_gains import gain_sentences
     from ..render.render import render
     from ..report.report import write_report
     from ..reproduce import run_table

@@ -26,6 +26,7 @@ from ..results.cells import (
     shown_parts,
     verdict_text,
 )
+from ..results.gains import Pair, gain_lines
 from ..results.gaps import gap_sentence, hides_numbers, rows_with_results
 from ..results.notes import table_notes
 from ..results.number_provenance import NumberProvenance
@@ -102,24 +103,41 @@ def html_provenance(cells: Iterable[CellResult], scale: Scale) -> str:
 
 
 def _heading(table: Table, cells: Sequence[CellResult], heading: str) -> list[str]:
-    """The lines of one table: the columns under one heading, each with its parts."""
+    """The lines of one table: the columns under one heading, each with its parts; below it what "+" changes there."""
     columns = [column for column in table.columns if column.heading == heading]
     bodies = [_column(cells_of_column(cells, column), column) for column in columns]
+    body = [(row.label, "".join(texts)) for row, *texts in zip(table.rows, *bodies, strict=True)]
+    parts = [(column, shown_parts(column)) for column in columns]
+    lines = _grid(f"Table {table.number}, {heading}", heading, row_name(table), parts, body)
+    gains = gain_lines(cells, heading)
+    if not gains:
+        return lines
+    caption = f"Gain of +, {heading}"
+    gain_parts = [(pair.column, pair.shown_parts) for pair in next(iter(gains.values()))]
+    gain_body = [(label, "".join(map(_gain, pairs))) for label, pairs in gains.items()]
+    return [*lines, *_grid(f"Table {table.number}, {caption}", caption, "Method", gain_parts, gain_body)]
+
+
+def _grid(
+    region: str,
+    caption: str,
+    first: str,
+    columns: Sequence[tuple[Column, Sequence[str]]],
+    body: Iterable[tuple[str, str]],
+) -> list[str]:
+    """The lines of one table: its columns with their parts, and for each row its label and its data cells."""
     above = "".join(
-        f'<th scope="colgroup" colspan="{len(shown_parts(column))}">{escape(column_name(column))}</th>'
-        for column in columns
+        f'<th scope="colgroup" colspan="{len(parts)}">{escape(column_name(column))}</th>' for column, parts in columns
     )
-    below = "".join(f'<th scope="col">{part}</th>' for column in columns for part in shown_parts(column))
-    lines = [_scroll(f"Table {table.number}, {heading}"), "<table>", f"<caption>{escape(heading)}</caption>", "<thead>"]
+    below = "".join(f'<th scope="col">{part}</th>' for _, parts in columns for part in parts)
+    lines = [_scroll(region), "<table>", f"<caption>{escape(caption)}</caption>", "<thead>"]
     lines += [
-        f'<tr><th scope="col" rowspan="2">{row_name(table)}</th>{above}</tr>',
+        f'<tr><th scope="col" rowspan="2">{first}</th>{above}</tr>',
         f"<tr>{below}</tr>",
         "</thead>",
         "<tbody>",
     ]
-    for position, row in enumerate(table.rows):
-        data_cells = "".join(body[position] for body in bodies)
-        lines.append(f'<tr><th scope="row">{escape(row.label)}</th>{data_cells}</tr>')
+    lines += [f'<tr><th scope="row">{escape(label)}</th>{data_cells}</tr>' for label, data_cells in body]
     return [*lines, "</tbody>", "</table>", "</div>"]
 
 
@@ -135,19 +153,30 @@ def _column(cells: list[CellResult], column: Column) -> list[str]:
         paper = escape(result.cell.paper_text)
         shown = {
             "paper": f"<td>{f'<b>{paper}</b>' if result.cell.paper_bold and paper else paper}</td>",
-            "ours": f"<td>{_ours(result, our)}</td>",
-            "difference": f"<td>{difference_text(result).replace('-', '&minus;')}</td>",
+            "ours": f"<td>{_ours(our, result.seed_results.digests)}</td>",
+            "difference": f"<td>{_signed(difference_text(result))}</td>",
             "verdict": _verdict(result),
         }
         lines.append("".join(shown[part] for part in shown_parts(column)))
     return lines
 
 
-def _ours(result: CellResult, our: OurText) -> str:
+def _gain(pair: Pair) -> str:
+    """The data cells of a "+" row and its plain row in one column."""
+    shown = {"paper": _signed(pair.paper_text), "ours": _ours(pair.our_text)}
+    return "".join(f"<td>{shown[part]}</td>" for part in pair.shown_parts)
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "&minus;")
+
+
+def _ours(our: OurText, digests: Sequence[str] = ()) -> str:
+    """Our side of a cell; a number links to the first of its measurements."""
     if not our.number:
         return escape(our.state)
-    text = f"{our.number} ± {our.deviation}" if our.deviation else our.number
-    text = f'<a href="#run-{result.seed_results.digests[0]}">{text}</a>'
+    text = _signed(our.number) + (f" ± {our.deviation}" if our.deviation else "")
+    text = f'<a href="#run-{digests[0]}">{text}</a>' if digests else text
     count = f"({our.count}){our.marks}"
     return f"{f'<b>{text}</b>' if our.best else text} {count}"
 

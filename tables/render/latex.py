@@ -6,7 +6,8 @@ The preamble needs \usepackage{booktabs,amssymb,graphicx}. Our own texts are wri
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..paper.table import Column, Table
 from ..results.cells import (
@@ -21,6 +22,7 @@ from ..results.cells import (
     row_name,
     shown_parts,
 )
+from ..results.gains import Pair, gain_lines
 from ..results.notes import table_notes
 from ..results.results import Results
 from ..results.verdict import CellVerdict
@@ -67,8 +69,10 @@ def latex(table: Table, cells: list[CellResult], results: Results) -> str:
     for heading in table.headings:
         caption = escaped(f"Reproduction of Table {table.number}, scale {table.scale}, {heading}: {table.title}")
         lines += [r"\begin{table}[htbp]", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}"]
-        lines += [rf"\caption{{{caption}.}}", rf"\resizebox{{{FITTING}}}{{!}}{{%"]
-        lines += [*_tabular(table, cells, heading), "}", r"\end{table}"]
+        lines += [rf"\caption{{{caption}.}}", *_fitted(_tabular(table, cells, heading))]
+        if gains := gain_lines(cells, heading):
+            lines += [r"\par\medskip", *_fitted(_gain_tabular(gains))]
+        lines.append(r"\end{table}")
     lines.append(r"{\footnotesize\raggedright\setlength{\parindent}{0pt}")
     if any(result.judgement for result in cells):
         lines.append(f"Verdicts: {', '.join(f'{letter} = {word}' for word, letter in LETTERS.items())}." + r"\par")
@@ -81,28 +85,44 @@ def escaped(text: str) -> str:
     return "".join(COMMANDS.get(letter, letter) for letter in text)
 
 
+def _fitted(tabular: list[str]) -> list[str]:
+    return [rf"\resizebox{{{FITTING}}}{{!}}{{%", *tabular, "}"]
+
+
 def _tabular(table: Table, cells: Sequence[CellResult], heading: str) -> list[str]:
     """The columns under one heading, each with its parts."""
     columns = [column for column in table.columns if column.heading == heading]
     bodies = [_column(cells_of_column(cells, column), column) for column in columns]
+    body = [(row.label, *texts) for row, *texts in zip(table.rows, *bodies, strict=True)]
+    return _grid(row_name(table), [(column, shown_parts(column)) for column in columns], body)
+
+
+def _gain_tabular(gains: Mapping[str, Sequence[Pair]]) -> list[str]:
+    """What "+" changes under one heading, one line a method."""
+    columns = [(pair.column, pair.shown_parts) for pair in next(iter(gains.values()))]
+    return _grid("Gain of +", columns, [(label, *map(_gain, pairs)) for label, pairs in gains.items()])
+
+
+def _grid(first: str, columns: Sequence[tuple[Column, Sequence[str]]], body: Iterable[Sequence[str]]) -> list[str]:
+    """One tabular: its columns with their parts, and for each row its label and the texts of its columns."""
     above, rules, start = [], [], 2
-    for column in columns:
-        width = len(shown_parts(column))
+    for column, parts in columns:
+        width = len(parts)
         above.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(column_name(column))}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
         start += width
-    below = [PART_NAMES[part] for column in columns for part in shown_parts(column)]
-    lines = [
+    below = [PART_NAMES[part] for _, parts in columns for part in parts]
+    return [
         rf"\begin{{tabular}}{{l{'r' * (start - 2)}}}",
         r"\toprule",
         rf"& {' & '.join(above)} \\",
         "".join(rules),
-        rf"{escaped(row_name(table))} & {' & '.join(below)} \\",
+        rf"{escaped(first)} & {' & '.join(below)} \\",
         r"\midrule",
+        *(rf"{escaped(label)} & {' & '.join(texts)} \\" for label, *texts in body),
+        r"\bottomrule",
+        r"\end{tabular}",
     ]
-    for position, row in enumerate(table.rows):
-        lines.append(rf"{escaped(row.label)} & {' & '.join(body[position] for body in bodies)} \\")
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
 def _column(cells: list[CellResult], column: Column) -> list[str]:
@@ -113,11 +133,22 @@ def _column(cells: list[CellResult], column: Column) -> list[str]:
         shown = {
             "paper": _bold(escaped(result.cell.paper_text), result.cell.paper_bold),
             "ours": _ours(our),
-            "difference": f"${difference_text(result)}$" if difference_text(result) else "",
+            "difference": _signed(difference_text(result)),
             "verdict": LETTERS[judgement.verdict] if judgement else "",
         }
         lines.append(" & ".join(shown[part] for part in shown_parts(column)))
     return lines
+
+
+def _gain(pair: Pair) -> str:
+    """The cells of a "+" row and its plain row in one column, as one text."""
+    our = pair.our_text
+    shown = {"paper": _signed(pair.paper_text), "ours": _ours(replace(our, number=_signed(our.number)))}
+    return " & ".join(shown[part] for part in pair.shown_parts)
+
+
+def _signed(number: str) -> str:
+    return f"${number}$" if number else ""
 
 
 def _ours(our: OurText) -> str:

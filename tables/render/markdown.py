@@ -21,6 +21,7 @@ from ..results.cells import (
     shown_parts,
     verdict_text,
 )
+from ..results.gains import gain_lines
 from ..results.gaps import hides_numbers, rows_with_results
 from ..results.notes import table_notes
 from ..results.results import Results
@@ -71,7 +72,9 @@ def markdown(
 
 
 def _heading(table: Table, cells: list[CellResult], heading: str) -> list[str]:
-    return [f"**{escaped(heading)}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
+    lines = [f"**{escaped(heading)}**", "", _text(heading_frame(table, cells, heading), left=1), ""]
+    gains = gain_frame(cells, heading)
+    return [*lines, _text(gains, left=1), ""] if len(gains) else lines
 
 
 def heading_frame(table: Table, cells: list[CellResult], heading: str) -> pd.DataFrame:
@@ -84,6 +87,20 @@ def heading_frame(table: Table, cells: list[CellResult], heading: str) -> pd.Dat
             name, column_cells = escaped(column_name(column)), cells_of_column(cells, column)
             frame |= {f"{name}: {part}": _PARTS[part](column_cells) for part in shown_parts(column)}
     return pd.DataFrame(frame)
+
+
+def gain_frame(cells: Sequence[CellResult], heading: str) -> pd.DataFrame:
+    """What "+" changes under one heading, one line a method; empty where no "+" row has its plain row."""
+    import pandas as pd
+
+    lines = []
+    for label, pairs in gain_lines(cells, heading).items():
+        line = {"Gain of +": label}
+        for pair in pairs:
+            texts = {"paper": pair.paper_text, "ours": _ours_text(pair.our_text)}
+            line |= {f"{escaped(column_name(pair.column))}: {part}": texts[part] for part in pair.shown_parts}
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def provenance_frame(cells: Sequence[CellResult]) -> pd.DataFrame:

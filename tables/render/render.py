@@ -13,6 +13,8 @@ from ...pretrain.data.identity import SHOWN
 from ..paper.table import Format, Table
 from ..results.cells import CellResult, cell_results, cells_of_column, decimal
 from ..results.comparability import differing_splits
+from ..results.gains import Pair
+from ..results.gains import pairs as gain_pairs
 from ..results.results import Results
 from .html_table import html_page
 from .latex import latex
@@ -39,6 +41,11 @@ CSV_COLUMNS = (
     "verdict",
     "low",  # ends of the 95 % interval of our mean
     "high",
+    "gain_paper",  # of a "+" row alone: the printed number less that of its plain row
+    "gain",  # the same of ours, the mean over the seeds that both have
+    "gain_low",  # ends of its 95 % interval
+    "gain_high",
+    "gain_n",  # how many seeds both have
     "fact",  # in a column of settings: our own
     "status",
     "stale",  # files changed since; "unknown" where a record does not tell
@@ -66,7 +73,7 @@ def render_all(tables: Sequence[Table], runs: Results | Path, form: Format = "md
     if form == "html":
         return html_page(pairs, results)
     if form == "csv":
-        return _frame([_line(table, cell, cells) for table, cells in pairs for cell in cells]).to_csv(index=False)
+        return _frame([line for table, cells in pairs for line in _lines(table, cells)]).to_csv(index=False)
     if form == "latex":
         return "\n".join(latex(table, cells, results) for table, cells in pairs)
     return "\n".join(markdown(table, cells, results, provenance=provenance) for table, cells in pairs)
@@ -74,7 +81,7 @@ def render_all(tables: Sequence[Table], runs: Results | Path, form: Format = "md
 
 def long_frame(table: Table, cells: list[CellResult]) -> pd.DataFrame:
     """One line a cell, with the columns CSV_COLUMNS; an empty text where there is no value."""
-    return _frame([_line(table, result, cells) for result in cells])
+    return _frame(_lines(table, cells))
 
 
 def _frame(lines: list[dict[str, object]]) -> pd.DataFrame:
@@ -94,6 +101,27 @@ def _data(result: CellResult, cells: Sequence[CellResult]) -> str:
     )
     named = [f"content of {split} {digest[:SHOWN]}" for _, split, digest in contents]
     return "; ".join(dict.fromkeys([*(spec.run.data_label for spec in result.cell.specs), *named]))
+
+
+def _lines(table: Table, cells: Sequence[CellResult]) -> list[dict[str, object]]:
+    gained = {id(pair.plus): pair for pair in gain_pairs(cells)}
+    return [_line(table, result, cells) | _gain(gained.get(id(result))) for result in cells]
+
+
+def _gain(pair: Pair | None) -> dict[str, object]:
+    """What "+" changes in a column; empty texts in a row that is not a "+" row."""
+    if pair is None:
+        return dict.fromkeys(("gain_paper", "gain", "gain_low", "gain_high", "gain_n"), "")
+    gain, half = pair.gain, pair.gain.half_width if pair.gain else None
+    difference = gain.difference if gain else None
+    low, high = (difference - half, difference + half) if difference is not None and half is not None else (None, None)
+    return {
+        "gain_paper": pair.paper_text.removeprefix("+"),
+        "gain": decimal(difference, CSV_DECIMALS),
+        "gain_low": decimal(low, CSV_DECIMALS),
+        "gain_high": decimal(high, CSV_DECIMALS),
+        "gain_n": len(gain.plus) if gain else 0,
+    }
 
 
 def _line(table: Table, result: CellResult, cells: Sequence[CellResult]) -> dict[str, object]:

@@ -18,11 +18,11 @@ from ...pretrain.specs.methods import METHODS
 from ...pretrain.specs.run import PLUS, Precision, Run
 from ..build import build_table, tables_at
 from ..claims.checked_claims import CheckedClaim, check_claims, check_printed
-from ..claims.gains import Gain, gains
 from ..paper.table import Table
 from ..plan.cost import measured_rates
 from ..plan.plan import Plan, plan
 from ..results.cells import CellResult, cell_results
+from ..results.gains import Gain, gains
 from ..results.measurements import FinishedMeasurement, finished_measurements
 from ..results.results import Results
 from ..results.verdict import CellVerdict

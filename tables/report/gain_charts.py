@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..claims.gains import Gain
 from ..paper.table import Table
+from ..results.gains import Gain
 from .figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, canvas, entitle, slug
 
 LINE_IN, FRAME_IN = 0.23, 1.15  # height of a line, and of everything around the lines

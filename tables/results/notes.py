@@ -11,6 +11,7 @@ from ...pretrain.specs.methods import METHODS
 from ..paper.table import Table
 from .cells import NAMED, STALE, UNKNOWN, CellResult
 from .comparability import condition_warnings, content_warnings
+from .gains import NOTE, pairs
 from .gaps import gap_sentence
 from .results import Results
 from .verdict import method_note
@@ -31,6 +32,8 @@ def _legend(cells: Sequence[CellResult]) -> Iterator[str]:
     judged = [result for result in cells if result.judgement is not None and result.judgement.verdict != "not run"]
     if judged:
         yield method_note([result.column.unit for result in judged])
+    if pairs(cells):
+        yield NOTE
     stale = [result for result in cells if result.stale]
     if stale:
         files = sorted({file for result in stale for file in result.stale})

@@ -9,8 +9,6 @@ are assumed to be independent draws from a normal distribution. The verdict is t
 - *higher*, *lower*: the 95 % interval of the mean lies wholly above, or wholly below, the printed number.
 - *inconclusive*: none of these, or a single seed, which does not show the spread.
 - *not run*: no seed has finished.
-
-The quantiles of t are scipy's, from `scipy.special` alone: `scipy.stats` takes a second to import.
 """
 
 from __future__ import annotations
@@ -19,8 +17,9 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
+
+from .spread import Spread
 
 CellVerdict = Literal["reproduced", "higher", "lower", "inconclusive", "not run"]
 
@@ -56,8 +55,8 @@ def judge(values: Sequence[float], paper: float, margin: float) -> Judgement:
     if len(values) == 1:
         return Judgement("inconclusive", None, None, "one seed is too few for an interval")
     mean = math.fsum(values) / len(values)
-    error = deviation(values) / math.sqrt(len(values))
-    within, reach = (_quantile(len(values) - 1, 1 - share) * error for share in (ERROR, ERROR / 2))
+    spread = Spread(deviation(values) / math.sqrt(len(values)), len(values) - 1)
+    within, reach = spread.half_width(1 - 2 * ERROR), spread.half_width(1 - ERROR)
     low, high = mean - reach, mean + reach
     interval = f"the 95 % interval of our mean, {low:.2f} to {high:.2f},"
     if paper - margin < mean - within and mean + within < paper + margin:
@@ -85,11 +84,3 @@ def _points(margin: float) -> str:
 def deviation(values: Sequence[float]) -> float:
     """Sample standard deviation (n - 1) of two or more values; exactly 0 when they are equal."""
     return statistics.stdev(values)
-
-
-@cache
-def _quantile(freedom: int, share: float) -> float:
-    """Quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, share))

@@ -22,11 +22,12 @@ from compmod.tables.claims.checked_claims import (
     claims_frame,
     claims_markdown,
 )
-from compmod.tables.claims.comparison import Comparison, PrintedCell, compare_printed, compare_seeds, welch
+from compmod.tables.claims.comparison import Comparison, PrintedCell, compare_printed, compare_seeds
 from compmod.tables.claims.evidence import ClaimChecker, our_cell
 from compmod.tables.paper.printed import paper_table, printed
 from compmod.tables.paper.table import Cell
 from compmod.tables.results.results import Results, SeedResults
+from compmod.tables.results.spread import welch
 from paths import GOLDEN as GOLDEN_FOLDER
 
 GOLDEN = GOLDEN_FOLDER / "tables"

@@ -15,6 +15,7 @@ from compmod.tables.paper.table import Table
 from compmod.tables.render.html_table import html_provenance, html_table
 from compmod.tables.render.render import render, render_all
 from compmod.tables.results.cells import cell_results
+from compmod.tables.results.gains import gain_lines
 from compmod.tables.results.results import Results
 
 VOID = {"br", "meta"}
@@ -68,9 +69,10 @@ def test_every_table_is_whole_and_rectangular(number: int, scale: Any, tmp_path:
     table = build_table(number, scale)
     page = Page(render(table, tmp_path, "html"))
     assert (page.faults, page.open) == ([], [])
-    assert len(page.widths) == len(table.headings)
-    assert [len(set(widths)) for widths in page.widths] == [1] * len(table.headings)
-    assert {len(widths) for widths in page.widths} == {2 + len(table.rows)}
+    assert {len(set(widths)) for widths in page.widths} == {1}
+    gains = [len(gain_lines(cell_results(table, Results(tmp_path)), heading)) for heading in table.headings]
+    lines = [count for gained in gains for count in (len(table.rows), gained) if count]
+    assert [len(widths) for widths in page.widths] == [2 + count for count in lines]
 
 
 def test_every_table_has_a_caption_and_every_header_a_scope(filled: tuple[Table, Path]) -> None:
@@ -134,6 +136,16 @@ def test_a_verdict_is_a_word_beside_its_interval(filled: tuple[Table, Path]) -> 
         '<td class="verdict reproduced">reproduced<br><small class="interval">95 %: 90.00 to 90.00</small></td>' in text
     )
     assert '<td class="verdict not-run">not run</td>' in text
+
+
+def test_what_plus_changes_is_a_table_of_its_own_below_its_heading(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1)
+    for label, linear in (("BYOL", 0.9), ("BYOL+", 0.895)):
+        finish(next(row for row in table.rows if row.label == label).cells[0].specs[0], linear=linear)
+    text = render(table, tmp_path / "runs", "html")
+    small = text.split("<caption>Gain of +, CIFAR-10</caption>")[1].split("</table>")[0]
+    line = next(line for line in small.splitlines() if 'scope="row">BYOL<' in line)
+    assert re.findall("<td>(.*?)</td>", line) == ["+2.23", "&minus;0.50 (n=1)", "+2.08", "+0.00 (n=1)"]
 
 
 def test_several_tables_are_one_page_that_lists_a_shared_run_once(tmp_path: Path, finish: Any) -> None:

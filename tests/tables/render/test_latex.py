@@ -18,8 +18,22 @@ CONTROL = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 KNOWN = {  # what the packages that the first line names, and LaTeX itself, define
     *("begin", "end", "centering", "footnotesize", "setlength", "tabcolsep", "caption", "resizebox", "ifdim", "width"),
     *("linewidth", "else", "fi", "toprule", "midrule", "bottomrule", "cmidrule", "multicolumn", "textbf", "texttt"),
-    *("par", "raggedright", "parindent", "pm", "Delta", "checkmark", "dag", "ddag", "lambda", "alpha", "circ", "times"),
-    *("dots", "textless", "textgreater", "textbar", "textbackslash", "textasciitilde", "textasciicircum"),
+    *(
+        "par",
+        "medskip",
+        "raggedright",
+        "parindent",
+        "pm",
+        "Delta",
+        "checkmark",
+        "dag",
+        "ddag",
+        "lambda",
+        "alpha",
+        "circ",
+        "times",
+    ),
+    *("medskip", "dots", "textless", "textgreater", "textbar", "textbackslash", "textasciitilde", "textasciicircum"),
     *("\\", "&", "%", "$", "#", "_", "{", "}"),
 }
 
@@ -66,6 +80,12 @@ def test_a_filled_table_is_sound(every_case: Table, tmp_path: Path, finish: Any)
     for spec in every_case.specs[:4]:
         finish(spec, source=None)
     _check(render(every_case, tmp_path / "runs", "latex"))
+
+
+def test_what_plus_changes_is_a_tabular_of_its_own_in_the_same_float(every_case: Table, tmp_path: Path) -> None:
+    floats = render(every_case, tmp_path, "latex").split(r"\begin{table}")[1:]
+    assert [text.count(r"\begin{tabular}") for text in floats] == [1, 2, 2]  # settings have no gains
+    assert r"SimCLR & $+0.1$ & not run & $+1.0$ & not run \\" in floats[1]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from compmod.pretrain.records.fingerprint import fingerprint
 from compmod.pretrain.records.record import Record
 from compmod.tables.build import build_table
 from compmod.tables.paper.table import Cell, Table
-from compmod.tables.render.markdown import heading_frame
+from compmod.tables.render.markdown import heading_frame, markdown
 from compmod.tables.render.render import FORMATS, long_frame, render, render_all
 from compmod.tables.results.cells import cell_results
 from compmod.tables.results.results import Results
@@ -205,6 +205,33 @@ def test_the_demo_takes_no_difference_from_the_paper(tmp_path: Path, finish: Any
     for spec in table.specs:
         finish(spec)
     assert set(_lines(table, tmp_path / "runs")["difference"]) == {""}
+
+
+def test_the_csv_has_the_gain_in_the_plus_rows_alone(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1, "paper", seeds=3)
+    for label, values in (("SimCLR", (0.50, 0.60, 0.40)), ("SimCLR+", (0.52, 0.62, 0.43))):
+        for spec, value in zip(_cell(table, label).specs, values, strict=True):
+            finish(spec, linear=value)
+    lines = _lines(table, tmp_path / "runs")[["gain_paper", "gain", "gain_low", "gain_high", "gain_n"]]
+    half = 4.302653 / 3  # t of 2 degrees of freedom; deviation 1 / sqrt(3)
+    expected = ["2.11", "2.3333", f"{7 / 3 - half:.4f}", f"{7 / 3 + half:.4f}", 3]
+    assert list(lines.loc[("SimCLR+", "CIFAR-10", "linear")]) == expected
+    assert list(lines.loc[("BYOL+", "CIFAR-10", "linear")]) == ["2.23", "", "", "", 0]
+    assert set(lines.loc[("SimCLR", "CIFAR-10", "linear")]) == {""}
+
+
+def test_rows_folded_away_take_their_gains_with_them(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1)
+    results = Results(tmp_path / "runs")
+    folded = markdown(table, cell_results(table, results), results, folded=True)
+    shown, whole = folded.split("<details>")
+    assert (shown.count("| Gain of +"), whole.count("| Gain of +")) == (0, 4)
+    for label in ("SimCLR", "SimCLR+", "BYOL+"):
+        finish(_spec(table, label))
+    results = Results(tmp_path / "runs")
+    shown, _ = markdown(table, cell_results(table, results), results, folded=True).split("<details>")
+    (gains,) = shown.split("| Gain of +")[1:]
+    assert [line.split("|")[1].strip() for line in gains.splitlines()[2:] if line.startswith("|")] == ["SimCLR"]
 
 
 def test_the_csv_names_the_evaluations_behind_each_number(tmp_path: Path, finish: Any) -> None:
