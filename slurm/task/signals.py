@@ -2,6 +2,8 @@
 
 SLURM sends SIGUSR2 some time before a limit (man sbatch, --signal) and SIGTERM at a limit or a preemption. While the
 trainer trains, its own handlers save first. At any other moment ours end the task, because nothing is lost then.
+Before the task has begun they raise no exception: NumPy's import turns one into an ImportError, and Python drops one
+that is raised in a callback of its import system.
 A container has no scontrol: there the task asks the script of its job, outside, which then looks and decides.
 This imports nothing slow.
 """
@@ -11,10 +13,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from ...pretrain.runtime.exit_status import INTERRUPTED
 
@@ -22,6 +25,7 @@ STOPS = (signal.SIGTERM, signal.SIGUSR2)
 LOCAL_NUMBER = "COMPMOD_JOB"  # variable of what a local driver started
 ASK = "COMPMOD_ASK"  # variable: a file that the script of a job looks for, at the end, to queue the job again
 GRACE_S = 20.0  # until a task that has not stopped is queued again as it is; SLURM kills 30 s after SIGTERM (KillWait)
+AGAIN_S = 0.2  # until a signal whose exception was dropped is sent again
 Fate = Literal["running", "time limit", "requeued", "cancelled", "unknown", "outside", "no job"]
 _ASKED_S = 60.0  # how long a controller may take to answer
 _ABSENT = 127  # the exit status of a shell for a command that is not there
@@ -32,6 +36,7 @@ class _Received:
 
     name = ""  # of the first signal
     raised = False
+    dropped = False  # Python has dropped the exception that a signal raised
     requeued = False
     asked = False  # outside
     deadline: Callable[[], None] | None = None  # what the task does then, once it has begun
@@ -48,6 +53,7 @@ def listen() -> None:
     signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
     # SIGTERM ends loader workers, from their first moment; the task must not take it for its own.
     os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_forget)
+    sys.unraisablehook = _drop
     threading.Thread(target=_watch, args=(receiving,), daemon=True, name="signals").start()
 
 
@@ -68,13 +74,6 @@ def at_deadline(act: Callable[[], None], warning_s: float = 0.0) -> None:
 def settle() -> None:
     """From now on more signals do nothing; `scontrol requeue` sends one to this process."""
     _Received.raised = True
-
-
-def leave_early() -> None:
-    """Queue the job again if a signal came before the task had begun."""
-    if _Received.name and _Received.deadline is None:
-        settle()
-        requeue(fate())
 
 
 def job_id(environment: Mapping[str, str] = os.environ) -> str:
@@ -159,17 +158,44 @@ def _stop(number: int, frame: Any) -> None:
     _Received.name = _Received.name or signal.Signals(number).name
     if not _Received.raised:  # a second signal must not disturb what the first one started
         _Received.raised = True
+        if _Received.deadline is None:
+            _leave_early()
         raise SystemExit(INTERRUPTED)
+
+
+def _leave_early() -> NoReturn:
+    """End this process, whose task has not begun, and queue the job again."""
+    settle()
+    requeue(fate())
+    os._exit(INTERRUPTED)
+
+
+def _drop(lost: sys.UnraisableHookArgs) -> None:
+    """Python calls it where it drops an exception, as in a destructor: that of a signal is to be raised again."""
+    if isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == INTERRUPTED:
+        _Received.dropped = True
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _watch(receiving: int) -> None:
     while number := os.read(receiving, 1):
         if number[0] in STOPS:
             _Received.name = _Received.name or signal.Signals(number[0]).name
-            time.sleep(_Received.grace_s if number[0] == signal.SIGUSR2 else GRACE_S)
-            (_Received.deadline or leave_early)()
+            _wait(number[0], _Received.grace_s if number[0] == signal.SIGUSR2 else GRACE_S)
+            (_Received.deadline or _leave_early)()
             if _Received.asked:
                 os._exit(INTERRUPTED)
+
+
+def _wait(number: int, grace_s: float) -> None:
+    """Wait for the task to stop; where Python has dropped the exception, send the signal once more."""
+    until = time.monotonic() + grace_s
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, AGAIN_S))
+        if _Received.dropped:
+            _Received.dropped = _Received.raised = False
+            os.kill(os.getpid(), number)
 
 
 def _hold() -> None:

@@ -8,7 +8,7 @@ so a person who may write the runs folder can neither change a task nor run anyt
 
 from __future__ import annotations
 
-from .signals import job_id, leave_early, listen
+from .signals import job_id, listen
 
 VISIBLE_S = 60.0  # until this node sees a file that another node wrote: caches of NFS last a minute
 
@@ -16,13 +16,6 @@ VISIBLE_S = 60.0  # until this node sees a file that another node wrote: caches 
 def main() -> None:
     """Do the task that is named on the command line."""
     listen()  # before anything slow
-    try:
-        _work()
-    finally:
-        leave_early()
-
-
-def _work() -> None:
     import os
     import socket
     import sys

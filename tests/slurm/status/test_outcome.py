@@ -21,6 +21,24 @@ from one_cell_tables import tiny_run
 RUN = tiny_run(0)
 PROBES = Evaluation(run=RUN)
 
+# Logs of jobs that were cancelled while they started, as SLURM 22.05 and NumPy 2 wrote them.
+EXPIRED = (
+    "srun: error: Slurm job 7 has expired\nsrun: Check SLURM_JOB_ID environment variable. Expired or invalid job 7\n"
+)
+REVOKED = (
+    "srun: error: Task launch for StepId=7.0 failed on node n1: Job credential revoked\n"
+    "srun: error: Application launch failed: Job credential revoked\n"
+    "srun: Job step aborted\n"
+)
+CANCELLED_IN_AN_IMPORT = (
+    "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-30T16:27:16 ***\n"
+    "Traceback (most recent call last):\n"
+    '  File "numpy/_core/multiarray.py", line 11, in <module>\n'
+    "    from . import _multiarray_umath, overrides\n"
+    'ImportError: PyCapsule_Import could not import module "datetime"\n'
+    "srun: error: n1: task 0: Exited with exit code 1\n"
+)
+
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
@@ -91,6 +109,14 @@ def test_what_a_task_noted_last_says_whether_it_failed(runs: Path, kind: Failure
         ("no such image\nsrun: error: n1: task 0: Exited with exit code 3\n", "failed", "no such image"),
         (f"{START}(job_id=7)\nstopping\nsrun: error: n1: task 0: Exited with exit code 75\n", "stalled", "stopping"),
         ("Unable to locate a modulefile for 'none'\n", "failed", "modulefile"),
+        (
+            "srun: error: Unable to create step for job 7: Invalid generic resource (gres) specification\n",
+            "failed",
+            "gres",
+        ),
+        (EXPIRED, "stalled", "Expired or invalid job 7"),
+        (REVOKED, "stalled", "Job step aborted"),
+        (CANCELLED_IN_AN_IMPORT, "stalled", "ImportError"),
         (f"{START}(job_id=7)\nstep 20 of 300\n", "stalled", "step 20 of 300"),
         ("", "stalled", "it did not start"),
     ],

@@ -114,6 +114,10 @@ def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
         ("slurmstepd: error: *** JOB 5 ON n1 CANCELLED AT 2024-05-01T10:00:00 DUE TO TIME LIMIT ***", "time limit"),
         ("slurmstepd: error: *** JOB 5 ON n1 CANCELLED AT 2024-05-01T10:00:00 DUE TO PREEMPTION ***", "preempted"),
         ("slurmstepd: error: *** JOB 5 ON n1 CANCELLED AT 2024-05-01T10:00:00 DUE TO JOB REQUEUE ***", "preempted"),
+        ("srun: Check SLURM_JOB_ID environment variable. Expired or invalid job 5", "cancelled"),
+        ("srun: error: Application launch failed: Job credential revoked", "cancelled"),
+        ("srun: error: Unable to create step for job 5: Job/step already completing or completed", "cancelled"),
+        ("srun: Force Terminated StepId=5.0", "cancelled"),
         ("slurmstepd: error: *** STEP 5.0 ON n1 CANCELLED AT 2024-05-01T10:00:00 ***", "cancelled"),
         ("torch.distributed.DistBackendError: NCCL error, remote process exited: ncclRemoteError", "node failure"),
         ("RuntimeError: [../gloo/transport/tcp/pair.cc:525] Connection closed by peer [10.0.0.1]:34", "node failure"),
@@ -127,6 +131,13 @@ def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
 )  # fmt: skip
 def test_a_line_of_a_log_names_the_kind(line: str, kind: FailureKind) -> None:
     assert kind_in(f"epoch 3 of 10\n{line}\nsrun: error: n1: task 0: Exited with exit code 1\n") == kind
+
+
+def test_what_follows_the_cancelling_of_a_job_is_not_why_it_ended() -> None:
+    line = "slurmstepd: error: *** JOB 5 ON n1 CANCELLED AT 2024-05-01T10:00:00 ***"
+    traceback = TRACEBACK.format(file="trainer", last="ImportError: x")
+    assert kind_in(f"{line}\n{traceback}") == "cancelled"
+    assert kind_in(f"{traceback}\n{line.replace('JOB 5', 'STEP 5.0')}\n{traceback}") == "bug"
 
 
 def test_a_log_without_a_telling_line_names_no_kind() -> None:

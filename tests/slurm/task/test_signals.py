@@ -53,6 +53,7 @@ def test_a_second_signal_does_not_disturb_what_the_first_set_off() -> None:
         "import os, signal\n"
         "from compmod.slurm.task import signals\n"
         "signals.listen()\n"
+        "signals.at_deadline(print)\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGUSR2)\n"
         "except SystemExit as leave:\n"
@@ -72,6 +73,46 @@ def test_signals_that_whoever_started_the_task_held_back_are_heard() -> None:
         "time.sleep(10)\n"
     )
     assert done.returncode == INTERRUPTED, done.stderr
+
+
+def test_a_library_that_catches_everything_keeps_no_task_from_ending_before_it_has_begun() -> None:
+    done = _python(
+        "import os, signal\n"
+        "from compmod.slurm.task import signals\n"
+        "signals.listen()\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except BaseException as error:\n"
+        "    raise ImportError('as NumPy does') from error\n"
+    )
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "")
+
+
+def test_a_signal_whose_exception_python_drops_ends_the_task_all_the_same() -> None:
+    done = _python(
+        "import os, signal, time\n"
+        "from compmod.slurm.task import signals\n"
+        "signals.listen()\n"
+        "signals.at_deadline(print)\n"
+        "class Dropping:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "Dropping()\n"
+        "time.sleep(10)\n"
+    )
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "")
+
+
+def test_other_exceptions_that_python_drops_are_still_shown() -> None:
+    done = _python(
+        "from compmod.slurm.task import signals\n"
+        "signals.listen()\n"
+        "class Dropping:\n"
+        "    def __del__(self):\n"
+        "        raise ValueError('a mistake')\n"
+        "Dropping()\n"
+    )
+    assert "ValueError: a mistake" in done.stderr
 
 
 def test_hearing_imports_nothing_slow() -> None:
