@@ -94,10 +94,6 @@ _READERS = rf"(?:{_path(pretraining_data)}|{_path(detection_data)})/\w+"  # what
 _EARLIER_READERS = (  # as logs of version 0.1 name its files; a rename of today's files changes nothing in those logs
     "pretrain/(?:evaluate/)?(?:data|digits|feed|holdings|image_folder|labelled|large_images|loader|official)"
 )
-_OVER = (  # what srun says where its job was cancelled before the step began; slurmstepd may then say nothing
-    "job \\d+ has expired|Expired or invalid job|Job credential revoked|already completing or completed"
-    "|Force Terminated"
-)
 _EXPRESSIONS: tuple[tuple[FailureKind, str], ...] = (  # the last match in a text decides
     ("bug", r"(?<!following exception:\n\n)(?<!another exception occurred:\n\n)Traceback \(most recent call last\):"),
     ("out of memory", r"(?i:out of (?:shared )?memory|oom[-_ ]kill)|OutOfMemoryError|\bMemoryError\b"),
@@ -115,9 +111,12 @@ _EXPRESSIONS: tuple[tuple[FailureKind, str], ...] = (  # the last match in a tex
     ("time limit", r"DUE TO TIME LIMIT"),
     ("preempted", r"DUE TO PREEMPTION|DUE TO JOB REQUEUE"),
     ("cancelled", r"CANCELLED AT \S+ \*\*\*"),
-    ("cancelled", rf"^srun: .*(?:{_OVER})"),
 )
 _JOB_CANCELLED = re.compile(r"\*\*\* JOB \S+ ON \S+ CANCELLED AT \S+ \*\*\*")  # what follows it, it has caused
+_OVER = re.compile(  # what srun says where its job was over before the step began; slurmstepd may then say nothing
+    r"^srun: .*(?:job \d+ has expired|Expired or invalid job|Job credential revoked|already completing or completed)",
+    re.MULTILINE,
+)
 _PATTERNS = tuple((kind, re.compile(pattern, re.MULTILINE)) for kind, pattern in _EXPRESSIONS)
 
 
@@ -154,12 +153,13 @@ def classify(
 def kind_in(text: str) -> FailureKind | None:
     """The kind of failure that the last matching line of a log or traceback names; None without such a line.
 
-    Lines after the one by which SLURM says that the job was cancelled do not count.
+    Lines after the one by which SLURM says that the job was cancelled do not count. Without any, a job that was over
+    before srun began was cancelled.
     """
     if cancelled := _JOB_CANCELLED.search(text):
         text = text[: cancelled.end()]
     matches = [(match.end(), kind) for kind, pattern in _PATTERNS for match in pattern.finditer(text)]
-    return max(matches)[1] if matches else None
+    return max(matches)[1] if matches else "cancelled" if _OVER.search(text) else None
 
 
 def retried(history: Sequence[Failure]) -> bool:

@@ -51,8 +51,8 @@ def test_a_task_that_is_queued_again_does_not_set_it_off(cluster: PrivateCluster
     assert short.partition("_")[0] == long.partition("_")[0]  # one array
     until(lambda: metrics.exists() and '"train"' in metrics.read_text(), "the first logged steps")
     cluster.run("scancel", "--signal=USR2", long)
+    cluster.wait(long, "PENDING")  # for some seconds
     cluster.wait(short, "COMPLETED")
-    cluster.wait(long, "PENDING")
     assert cluster.job(long)["Restarts"] == "1"
     assert f"{one.job} PENDING Dependency compmod-notify" in one.queue()
     assert not one.heard.exists()

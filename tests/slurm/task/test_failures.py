@@ -117,7 +117,6 @@ def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
         ("srun: Check SLURM_JOB_ID environment variable. Expired or invalid job 5", "cancelled"),
         ("srun: error: Application launch failed: Job credential revoked", "cancelled"),
         ("srun: error: Unable to create step for job 5: Job/step already completing or completed", "cancelled"),
-        ("srun: Force Terminated StepId=5.0", "cancelled"),
         ("slurmstepd: error: *** STEP 5.0 ON n1 CANCELLED AT 2024-05-01T10:00:00 ***", "cancelled"),
         ("torch.distributed.DistBackendError: NCCL error, remote process exited: ncclRemoteError", "node failure"),
         ("RuntimeError: [../gloo/transport/tcp/pair.cc:525] Connection closed by peer [10.0.0.1]:34", "node failure"),
@@ -131,6 +130,11 @@ def test_a_kill_that_slurm_explains_is_no_lack_of_memory() -> None:
 )  # fmt: skip
 def test_a_line_of_a_log_names_the_kind(line: str, kind: FailureKind) -> None:
     assert kind_in(f"epoch 3 of 10\n{line}\nsrun: error: n1: task 0: Exited with exit code 1\n") == kind
+
+
+def test_that_the_job_was_over_before_srun_began_tells_less_than_any_other_line() -> None:
+    line = "slurmstepd: error: *** JOB 5 ON n1 CANCELLED AT 2024-05-01T10:00:00 DUE TO PREEMPTION ***"
+    assert kind_in(f"{line}\nsrun: error: Slurm job 5 has expired\n") == "preempted"
 
 
 def test_what_follows_the_cancelling_of_a_job_is_not_why_it_ended() -> None:
