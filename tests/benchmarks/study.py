@@ -1,0 +1,315 @@
+"""Study: does "+" help? The tables and figures of results/README.md, rendered from the records beside it.
+
+    python tests/benchmarks/study.py                              # render all between the markers, draw the figures
+    python tests/benchmarks/study.py --take RUNS results/laptop   # copy what is finished, without weights
+    python tests/benchmarks/study.py --run simclr RUNS --seeds 16 --workers 2   # what the table of a mechanism lacks
+
+`compmod table N --scale laptop --run` (and `--scale demo`) runs the tables of the paper, `equivalence.py` lightly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import equivalence
+from compmod.pretrain.recipes.scales import scaled
+from compmod.pretrain.records.files import METRICS_FILE, PROVENANCE_FILE, RESULTS_FILE, SPEC_FILE
+from compmod.pretrain.records.record import Record
+from compmod.pretrain.specs.methods import METHODS
+from compmod.pretrain.specs.run import PLUS, Run
+from compmod.tables.build import build_table
+from compmod.tables.claims.checked_claims import check_claims, check_printed
+from compmod.tables.paper.scales import over_seeds, probes
+from compmod.tables.paper.table import Cell, Column, Row, Table
+from compmod.tables.render.amounts import duration
+from compmod.tables.render.markdown import escaped_note, gain_frame, heading_frame
+from compmod.tables.report.curves import read_metrics
+from compmod.tables.report.figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, entitle
+from compmod.tables.report.gain_charts import draw_gains
+from compmod.tables.reproduce import run_table
+from compmod.tables.results.cells import CellResult, cell_results
+from compmod.tables.results.gains import Gain, gains
+from compmod.tables.results.gaps import rows_with_results
+from compmod.tables.results.measurements import finished_measurements, wall_time_s
+from compmod.tables.results.results import Results
+from page import markdown, replace_between
+
+HERE = Path(__file__).parents[2] / "results"
+PAGE = HERE / "README.md"
+COPIES = {"cifar10": "cifar10-jpeg"}
+KEPT = (SPEC_FILE, RESULTS_FILE, PROVENANCE_FILE, METRICS_FILE)
+SEEDS = {"laptop": 5, "digits": 32}
+MECHANISM_SEEDS = 16
+BASES = ("simclr", "byol", "barlow_twins")
+VARIANTS: dict[str, Mapping[str, Any]] = {  # what each changes in the "+" of the digits' recipe
+    "as the recipe has it": {},
+    "flow through h-hat": {"flow": "through"},
+    "no hypergradient": {"hypergradient": "none"},
+    "all losses in one step": {"training": "joint"},
+    "L_comp alone trains g_xi": {"training": "comp-only"},
+    "lambda1 = 0.001": {"lambda1": 0.001},
+    "lambda1 = 0.1": {"lambda1": 0.1},
+    "per-sample scale": {"scale": "per_sample"},
+    "virtual step of Adam": {"virtual_step": "optimizer"},
+    "virtual step at rate 0.1": {"virtual_lr": 0.1},
+}
+
+
+def laptop(number: int) -> Table:
+    """A table of the paper at scale laptop."""
+    return build_table(number, "laptop", SEEDS["laptop"], COPIES)
+
+
+def digits() -> Table:
+    """Table 1 on the digits."""
+    return build_table(1, "demo", SEEDS["digits"])
+
+
+def mechanism(method: str, seeds: int = MECHANISM_SEEDS) -> Table:
+    """A table of ours: "+" around `method` on the digits, one row a variant, below the plain method."""
+    plus = scaled(method + PLUS, "digits", "demo")
+    runs = {METHODS[method].label: scaled(method, "digits", "demo")}
+    runs |= {name: replace(plus, compmod=replace(plus.compmod, **changes)) for name, changes in VARIANTS.items()}
+    heading = f"{METHODS[method].label}+ on digits"
+    metrics = {"linear": "linear/top1", "5-nn": "knn/top1"}
+    return Table(
+        number=8,
+        title="What does it?",
+        scale="demo",
+        columns=tuple(Column(group=heading, name=name, heading=heading, parts=("ours",)) for name in metrics),
+        rows=tuple(
+            Row(label=name, cells=tuple(Cell(metric=metric, specs=_probes(run, seeds)) for metric in metrics.values()))
+            for name, run in runs.items()
+        ),
+        cost="",
+    )
+
+
+def _probes(run: Run, seeds: int) -> Any:
+    return over_seeds(run, seeds, lambda seeded: probes(seeded, "demo"))
+
+
+def take(source: Path, target: Path) -> int:
+    """Copy the records below `source` that are finished, without weights; the number of those that were new."""
+    new = 0
+    for spec in sorted(source.glob(f"*/{SPEC_FILE}")) + sorted(source.glob(f"*/*/{SPEC_FILE}")):
+        folder = target / spec.parent.relative_to(source)
+        if Record.open(spec.parent).status != "done" or (folder / RESULTS_FILE).is_file():
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            if (spec.parent / name).is_file():
+                shutil.copyfile(spec.parent / name, folder / name)
+        new += 1
+    return new
+
+
+def filled(table: Table, runs: Path) -> str:
+    """The rows of a table that have a number of ours, and what "+" changes, as `compmod table` prints them."""
+    cells = cell_results(table, Results(runs))
+    parts = []
+    for heading in table.headings:
+        shown, of_shown = rows_with_results(table, cells, heading)
+        parts += [_text(heading_frame(shown, of_shown, heading)), _text(gain_frame(of_shown, heading))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _text(frame: Any) -> str:
+    return str(frame.to_markdown(index=False, disable_numparse=True)) if len(frame) else ""
+
+
+def against(method: str, runs: Path) -> str:
+    """What each variant changes, seed by seed, against the plain method and against the recipe's "+"."""
+    table = mechanism(method)
+    cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, Results(runs))}
+    plain, recipes = table.rows[0].label, next(iter(VARIANTS))
+    columns = [column.name for column in table.columns]
+    titles = ["variant", *(f"{name}: less {base}" for name in columns for base in (plain, f"{plain}+"))]
+    rows = []
+    for name in VARIANTS:
+        texts = [_change(cells[base, column], cells[name, column]) for column in columns for base in (plain, recipes)]
+        rows += [[name, *texts]] if any(texts) else []
+    return markdown(titles, rows) if rows else "Not run yet."
+
+
+def _change(base: CellResult, other: CellResult) -> str:
+    by_seed = [
+        {
+            provenance.seed: value
+            for provenance, value in zip(cell.seed_results.provenances, cell.seed_results.values, strict=True)
+        }
+        for cell in (base, other)
+    ]
+    seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
+    if base is other or not seeds:
+        return ""
+    gain = Gain(
+        label="",
+        column="",
+        plain=tuple(by_seed[0][seed] for seed in seeds),
+        plus=tuple(by_seed[1][seed] for seed in seeds),
+    )
+    return _gain_text(gain)
+
+
+def _gain_text(gain: Gain) -> str:
+    half = gain.half_width
+    spread = "" if half is None else f" ± {half:.2f}"
+    return f"{gain.difference:+.2f}{spread} (n={len(gain.plus)}{'' if half is None else f', {gain.state}'})"
+
+
+def shares(table: Table, runs: Path) -> dict[str, list[tuple[float, float]]]:
+    """By method with "+": (epoch, mean over seeds of the hypergradient's share of what moves g_xi)."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for run in {spec.run.digest: spec.run for spec in table.specs if spec.run.plus}.values():
+        (lines,) = read_metrics(runs / run.folder / METRICS_FILE, ("train",))
+        for line in lines:
+            both = line["hyper_norm_mcr"] + line["norm_comp"]
+            if both:
+                found.setdefault(run.label, {}).setdefault(line["epoch"], []).append(line["hyper_norm_mcr"] / both)
+    return {
+        label: [(epoch, statistics.fmean(values)) for epoch, values in sorted(points.items())]
+        for label, points in found.items()
+    }
+
+
+def draw_shares() -> Picture:
+    """The hypergradient's share of what moves g_xi, over training, a line a method."""
+    title = "How much of what moves g_xi is the hypergradient"
+    curves = {"CIFAR-10": shares(laptop(1), HERE / "laptop"), "digits": shares(digits(), HERE / "digits")}
+    styles = {"SimCLR+": (BLUE, "-"), "BYOL+": (VERMILION, (0, (5, 2))), "BarlowTwins+": ("#009e73", (0, (1, 1)))}
+    described = []
+    with canvas(width=2 * WIDTH_IN, height=2.6) as drawing:
+        axes = drawing.figure.subplots(1, len(curves), sharey=True)
+        for axis, (data, by_method) in zip(axes, curves.items(), strict=True):
+            for label, points in by_method.items():
+                colour, dash = styles[label]
+                epochs, values = zip(*points, strict=True)
+                axis.plot(epochs, values, color=colour, linestyle=dash, linewidth=1.2, label=label)
+                described.append(f"{label} on {data} from {values[0]:.2g} to {values[-1]:.2g}")
+            axis.set(yscale="log", xlabel=f"epochs on {data}")
+            axis.grid(visible=True)
+        axes[0].set_ylabel("share of the two norms")
+        axes[0].legend()
+        entitle(drawing.figure, title)
+    alternative = f"{title}: {'; '.join(described)}."
+    return Picture(name="share", title=title, alternative=alternative, content=drawing.content)
+
+
+def in_words() -> str:
+    """How many comparisons lie above and below zero, and each of them, a line a study and metric."""
+    lines = []
+    for name, table, runs in (("CIFAR-10, `laptop`", laptop(1), "laptop"), ("digits, `demo`", digits(), "digits")):
+        found = gains(cell_results(table, Results(HERE / runs)))
+        states = Counter(gain.state for gain in found)
+        if found:
+            counted = ", ".join(f"{states[state]} {state}" for state in ("higher", "lower", "inconclusive"))
+            lines.append(f'- **{name}**: of {len(found)} comparisons of "+" with its plain method {counted}.')
+        for measured in dict.fromkeys(gain.measured for gain in found):
+            texts = [f"{gain.label} {_gain_text(gain)}" for gain in found if gain.measured == measured]
+            lines.append(f"  - {measured}: {'; '.join(texts)}")
+    return "\n".join(lines) or "Nothing has run."
+
+
+def what_ran() -> str:
+    """A line a study: runs, measurements, time and machines."""
+    studies = {
+        "`laptop`": ([laptop(number) for number in (1, 4, 6, 7)], HERE / "laptop"),
+        "`demo`": ([digits()], HERE / "digits"),
+        "variants, on digits": ([mechanism(method) for method in BASES], HERE / "digits"),
+    }
+    rows = []
+    for name, (tables, runs) in studies.items():
+        results = Results(runs)
+        cells = [(table.number, cell) for table in tables for cell in cell_results(table, results)]
+        listed = finished_measurements(cells, results)
+        if listed:
+            trained = {one.spec.run.digest for one in listed if one.spec.run.epochs}
+            machines = Counter(one.provenance.hardware for one in listed)
+            commits = sorted({one.provenance.commit for one in listed})
+            rows.append(
+                [
+                    name,
+                    str(len(trained)),
+                    str(len(listed)),
+                    duration(wall_time_s(listed)),
+                    "; ".join(f"{machine} ({count})" for machine, count in machines.items()),
+                    ", ".join(commits),
+                ]
+            )
+    titles = ("scale", "pretrainings", "measurements", "wall time, one thread each", "machine", "commits")
+    return markdown(titles, rows)
+
+
+def claims() -> str:
+    """The paper's claims that these records have numbers for."""
+    checked = zip(check_printed(), check_claims(Results(HERE / "laptop"), "laptop", 5, COPIES), strict=True)
+    rows = [
+        [theirs.claim.name, theirs.verdict, ours.verdict, escaped_note(ours.summary)]
+        for theirs, ours in checked
+        if ours.compared
+    ]
+    return markdown(("claim", "on the paper's own numbers", "on ours at `laptop`", "detail"), rows)
+
+
+def lightly() -> str:
+    """Ours beside lightly's."""
+    rows = equivalence.finished(HERE / "equivalence.csv")
+    return equivalence.summary(rows, HERE / "laptop", COPIES["cifar10"]) if rows else "Not run yet."
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "in words": in_words,
+    "what ran": what_ran,
+    "table 1": lambda: filled(laptop(1), HERE / "laptop"),
+    "digits": lambda: filled(digits(), HERE / "digits"),
+    "lightly": lightly,
+    "claims": claims,
+    **{f"{method}+": (lambda method=method: against(method, HERE / "digits")) for method in BASES},  # type: ignore[misc]
+    **{f"table {n}": (lambda n=n: filled(laptop(n), HERE / "laptop") or "Not run yet.") for n in (4, 6, 7)},  # type: ignore[misc]
+}
+
+
+def pictures() -> list[Picture]:
+    """The figures, those of the gains first."""
+    drawn = []
+    for table, runs, name in ((laptop(1), HERE / "laptop", "laptop"), (digits(), HERE / "digits", "digits")):
+        found = gains(cell_results(table, Results(runs)))
+        drawn += [replace(one, name=one.name.replace("table-1", name)) for one in draw_gains(table, found)]
+    return [*drawn, draw_shares()]
+
+
+def render() -> None:
+    """Write every block and every figure."""
+    for name, block in BLOCKS.items():
+        replace_between(PAGE, name, block())
+    for picture in pictures():
+        picture.write(HERE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Render; or take records; or run a table of variants."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--take", nargs=2, type=Path, metavar=("RUNS", "FOLDER"))
+    parser.add_argument("--run", nargs=2, metavar=("METHOD", "RUNS"))
+    parser.add_argument("--seeds", type=int, default=MECHANISM_SEEDS)
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args(arguments)
+    if asked.take:
+        print(f"{take(*asked.take)} records taken")
+    elif asked.run:
+        method, runs = asked.run
+        run_table(mechanism(method, asked.seeds), Path(runs), Path("data"), workers=asked.workers)
+    else:
+        render()
+
+
+if __name__ == "__main__":
+    main()

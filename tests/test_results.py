@@ -1,0 +1,91 @@
+"""The committed records of the study: its page shows what they say, as the commands print it, and they hold no weights."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from compmod.cli import main
+from compmod.pretrain.records.record import Record
+from paths import ROOT
+
+RESULTS = ROOT / "results"
+BENCHMARKS = ROOT / "tests/benchmarks"
+NAMES = re.findall(r"<!-- (.+): start -->", (RESULTS / "README.md").read_text(encoding="utf-8"))
+FOLDERS = sorted(path.parent for path in RESULTS.rglob("spec.json"))
+
+
+@pytest.fixture(scope="module")
+def study() -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return __import__("study")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+def block(name: str) -> str:
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    return page.split(f"<!-- {name}: start -->\n")[1].split(f"<!-- {name}: end -->")[0].strip()
+
+
+def test_every_block_is_on_the_page_once(study: ModuleType) -> None:
+    assert sorted(NAMES) == sorted(study.BLOCKS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_block_shows_what_the_records_say(name: str, study: ModuleType) -> None:
+    assert block(name) == study.BLOCKS[name]().strip()
+
+
+def test_the_records_are_finished_and_hold_no_weights() -> None:
+    assert FOLDERS
+    for folder in FOLDERS:
+        assert Record.open(folder).status == "done", folder
+    assert {path.name for folder in FOLDERS for path in folder.iterdir() if path.is_file()} <= {
+        "spec.json",
+        "results.json",
+        "provenance.json",
+        "metrics.jsonl",
+    }
+
+
+@pytest.mark.parametrize(
+    "name, words", [("table 1", "laptop --seeds 5 --copies cifar10=cifar10-jpeg"), ("digits", "demo --seeds 32")]
+)
+def test_the_command_prints_the_table_of_the_page(name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = "laptop" if name == "table 1" else "digits"
+    main(["table", "1", "--scale", *words.split(), "--runs", str(RESULTS / folder)])
+    printed = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    rows = [" ".join(line.split()) for line in block(name).splitlines() if line.startswith("| ")]
+    assert rows
+    assert [row for row in rows if row not in printed] == []
+
+
+def test_no_file_names_this_machine() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in RESULTS.rglob("*") if path.is_file()]
+    assert not [text for text in texts if re.search(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", text)]
+
+
+def test_what_is_taken_is_what_is_finished_without_weights(study: ModuleType, tmp_path: Path) -> None:
+    folder = FOLDERS[0]
+    relative = Record.open(folder).spec.folder
+    source = tmp_path / "runs" / relative
+    source.mkdir(parents=True)
+    for name in ("spec.json", "results.json", "provenance.json"):
+        (source / name).write_bytes((folder / name).read_bytes())
+    (source / "encoder.safetensors").write_bytes(b"weights")
+    unfinished = tmp_path / "runs/other"
+    unfinished.mkdir()
+    (unfinished / "spec.json").write_bytes((folder / "spec.json").read_bytes())
+    assert study.take(tmp_path / "runs", tmp_path / "kept") == 1
+    assert study.take(tmp_path / "runs", tmp_path / "kept") == 0
+    assert sorted(path.name for path in (tmp_path / "kept" / relative).iterdir()) == [
+        "provenance.json",
+        "results.json",
+        "spec.json",
+    ]
+    assert not (tmp_path / "kept/other").exists()
