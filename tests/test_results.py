@@ -1,4 +1,4 @@
-"""The committed records of the study: its page shows what they say, as the commands print it, and they hold no weights."""
+"""The records of the study: its page shows what they say, as the commands print it, and they hold no weights."""
 
 from __future__ import annotations
 
