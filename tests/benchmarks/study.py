@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import equivalence
+import precision
 from compmod.pretrain.recipes.scales import scaled
 from compmod.pretrain.records.files import METRICS_FILE, PROVENANCE_FILE, RESULTS_FILE, SPEC_FILE
 from compmod.pretrain.records.record import Record
@@ -139,14 +140,13 @@ def against(method: str, runs: Path) -> str:
     return markdown(titles, rows) if rows else "Not run yet."
 
 
+def _by_seed(cell: CellResult) -> dict[int, float]:
+    pairs = zip(cell.seed_results.provenances, cell.seed_results.values, strict=True)
+    return {provenance.seed: value for provenance, value in pairs}
+
+
 def _change(base: CellResult, other: CellResult) -> str:
-    by_seed = [
-        {
-            provenance.seed: value
-            for provenance, value in zip(cell.seed_results.provenances, cell.seed_results.values, strict=True)
-        }
-        for cell in (base, other)
-    ]
+    by_seed = [_by_seed(cell) for cell in (base, other)]
     seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
     if base is other or not seeds:
         return ""
@@ -265,6 +265,31 @@ def lightly() -> str:
     return equivalence.summary(rows, HERE / "laptop", COPIES["cifar10"]) if rows else "Not run yet."
 
 
+def precisions() -> str:
+    """bfloat16 beside float32, a line a method that has two pairs: the mean of both accuracies, paired over seeds."""
+    both = [build_table(1, "laptop", SEEDS["laptop"], COPIES, name) for name in ("float32", "bfloat16")]
+    measured = [_means(table, Results(HERE / "laptop")) for table in both]
+    found = {}
+    for label, wide in measured[0].items():
+        seeds = [seed for seed in wide if seed in measured[1].get(label, {})]
+        if len(seeds) > 1:
+            found[label] = precision.compare(*([one[label][seed] for seed in seeds] for one in measured))
+    return precision.markdown(found) if found else "Not run yet."
+
+
+def _means(table: Table, results: Results) -> dict[str, dict[int, float]]:
+    """By row and seed, the mean of a row's accuracies, in per cent."""
+    cells: dict[str, list[dict[int, float]]] = {}
+    for cell in cell_results(table, results):
+        cells.setdefault(cell.row.label, []).append(_by_seed(cell))
+    return {
+        label: {
+            seed: statistics.fmean(one[seed] for one in ones) for seed in ones[0] if all(seed in one for one in ones)
+        }
+        for label, ones in cells.items()
+    }
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "in words": in_words,
     "what ran": what_ran,
@@ -272,6 +297,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "digits": lambda: filled(digits(), HERE / "digits"),
     "lightly": lightly,
     "claims": claims,
+    "bfloat16": precisions,
     **{f"{method}+": (lambda method=method: against(method, HERE / "digits")) for method in BASES},  # type: ignore[misc]
     **{f"table {n}": (lambda n=n: filled(laptop(n), HERE / "laptop") or "Not run yet.") for n in (4, 6, 7)},  # type: ignore[misc]
 }
