@@ -1,17 +1,20 @@
 """Comparison: one cell of the paper's tables against another, decided on printed numbers or on our seeds.
 
-Over seeds a difference is decided by Welch's interval. A comparison holds when the 95 % interval lies wholly on the
-side that it states. It fails when the interval lies wholly on the other side after Bonferroni's correction for the
-number of the claim's comparisons; without the correction, one of many comparisons would often seem to fail by chance.
+Over seeds a difference is decided by Student's interval where it is that of a method with and without "+", whose runs
+of one seed share weights and views and so are pairs, and else by Welch's. A comparison holds when the 95 % interval
+lies wholly on the side that it states. It fails when the interval lies wholly on the other side after Bonferroni's
+correction for the number of the claim's comparisons; without the correction, one of many comparisons would often seem
+to fail by chance.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from ...pretrain.specs.run import PLUS
 from ..paper.printed import FACTS, paper_table, printed
 from ..results.spread import DIGITS, FEWEST_SEEDS, LEVEL, welch
 
@@ -81,6 +84,16 @@ class Comparison:
         return (self.sign, -self.sign, *((-self.sign, self.sign) if self.gain else ()))
 
     @property
+    def paired(self) -> bool:
+        """Whether its differences are those of a method with "+" and without, whose runs of one seed are pairs."""
+        sides = [(self.left, self.right), *([self.gain] if self.gain else [])]
+        return all(
+            plus.row.replace(" ", "") == plain.row.replace(" ", "") + PLUS
+            and plus[:1] + plus[2:] == plain[:1] + plain[2:]
+            for plus, plain in sides
+        )
+
+    @property
     def subject(self) -> str:
         """The difference in words."""
         return _less(self.left, self.right)
@@ -109,22 +122,29 @@ def compare_printed(comparison: Comparison) -> DecidedComparison:
 
 
 def compare_seeds(
-    comparison: Comparison, seeds: Sequence[tuple[str, tuple[float, ...]]], comparisons: int, *, data: str = ""
+    comparison: Comparison, seeds: Sequence[tuple[str, Mapping[int, float]]], comparisons: int, *, data: str = ""
 ) -> DecidedComparison:
-    """Decide a comparison on our seeds: for each of its cells, the name of the experiment and its values.
+    """Decide a comparison on our seeds: for each of its cells, the name of the experiment and its values by seed.
 
-    Two cells of one experiment are one sample. `comparisons` is how many the claim has. `data` names our data where
-    they are not the paper's.
+    Two cells of one experiment are one sample. Pairs are those of the seeds that all cells have. `comparisons` is how
+    many the claim has. `data` names our data where they are not the paper's.
     """
-    values = [statistics.fmean(sample) for _, sample in seeds]
+    named = [sample for _, sample in seeds]
+    common = [seed for seed in named[0] if all(seed in sample for sample in named)]
+    if paired := comparison.paired and bool(common):
+        named = [{seed: sample[seed] for seed in common} for sample in named]
+    values = [statistics.fmean(sample.values()) for sample in named]
     margin = _margin(comparison, values)
     here = f" (here {data})" if data else ""
     text = f"{comparison.subject}{here}: {values[0]:.2f} - {values[1]:.2f} = {_signed(values[0] - values[1])}"
-    weighted: dict[str, float] = {}
-    for (name, _), weight in zip(seeds, comparison.weights, strict=True):
-        weighted[name] = weighted.get(name, 0.0) + weight
-    samples = dict(seeds)
-    terms = [(weight, samples[name]) for name, weight in weighted.items() if weight]
+    if paired:
+        terms = [(1.0, tuple(_margin(comparison, [sample[seed] for sample in named]) for seed in common))]
+    else:
+        weighted: dict[str, float] = {}
+        for (name, _), weight in zip(seeds, comparison.weights, strict=True):
+            weighted[name] = weighted.get(name, 0.0) + weight
+        samples = dict(seeds)
+        terms = [(weight, tuple(samples[name].values())) for name, weight in weighted.items() if weight]
     spread = welch(terms)
     if spread is None:
         few = any(len(sample) < FEWEST_SEEDS for _, sample in terms)
@@ -135,7 +155,8 @@ def compare_seeds(
     state: ComparisonState = "holds" if holds else "fails" if fails else "undecided"
     verdict = _relation(comparison, values, holds) if state != "undecided" else _open(comparison, values)
     counts = ", ".join(str(count) for count in dict.fromkeys(len(sample) for _, sample in terms))
-    return DecidedComparison(comparison, state, margin, f"{text} ± {half:.2f} ({counts} seeds), {verdict}")
+    pairs = ", paired" if paired else ""
+    return DecidedComparison(comparison, state, margin, f"{text} ± {half:.2f} ({counts} seeds{pairs}), {verdict}")
 
 
 def _bound(comparison: Comparison, values: Sequence[float]) -> float:

@@ -21,7 +21,7 @@ class SeedSample:
     """Our finished seeds for one printed cell; cells of one experiment have one name."""
 
     name: str
-    values: tuple[float, ...]
+    values: Mapping[int, float]  # by seed
     why_missing: str
     conditions: Conditions  # what two tables may differ in
     data: str = ""  # where it is not what the paper's column is of
@@ -84,19 +84,19 @@ class ClaimChecker:
 
     def _look_up(self, printed_cell: PrintedCell) -> SeedSample:
         if printed_cell.table not in tables_at(self._scale):
-            return SeedSample("", (), f"{printed_cell.text} (not at scale {self._scale})", conditions=())
+            return SeedSample("", {}, f"{printed_cell.text} (not at scale {self._scale})", conditions=())
         if printed_cell.table not in self._tables:
             self._tables[printed_cell.table] = build_table(printed_cell.table, *self._settings)
         cell = our_cell(self._tables[printed_cell.table], printed_cell)
         if cell is None or not cell.specs:
             reason = cell.why_empty if cell else f"not in the table at scale {self._scale}"
-            return SeedSample("", (), f"{printed_cell.text} ({reason or 'not run'})", conditions=())
+            return SeedSample("", {}, f"{printed_cell.text} ({reason or 'not run'})", conditions=())
         seed_results = self._results.seed_results(cell)
         name = " ".join((cell.metric, *(spec.digest for spec in cell.specs)))
         run = cell.specs[0].run
         return SeedSample(
             name=name,
-            values=seed_results.values,
+            values={one.seed: value for one, value in zip(seed_results.provenances, seed_results.values, strict=True)},
             why_missing="" if seed_results.values else f"{printed_cell.text} ({seed_results.state})",
             conditions=conditions(cell.specs[0]),
             data=run.data_label if self._scale == "demo" or run.copy else "",

@@ -60,9 +60,9 @@ RISING = (
     "of the network or a queue of its outputs, that move while they train."
 )
 CLAIMS = (
-    "Every sentence of the paper that compares numbers of its tables, checked twice: on ours over seeds (Welch's "
-    "intervals, 95 %), and on the numbers as the paper prints them. One seed decides nothing. A line opens to the "
-    "sentence, how it is read, and the figures."
+    "Every sentence of the paper that compares numbers of its tables, checked twice: on ours over seeds, by 95 % "
+    "intervals (of pairs, Student's, for a “+” row beside its plain row, else Welch's), and on the numbers as the "
+    "paper prints them. One seed decides nothing. A line opens to the sentence, how it is read, and the figures."
 )
 PAIRS = "Every “+” row stands under its plain row, in bold with filled marks. "
 POINTS = (
@@ -79,7 +79,7 @@ GAINS = (
     "Discs: our “+” row less its plain row, the mean over the seeds that both have; both runs of a seed start from "
     "the same weights and see the same views. Bars: the 95 % interval of this mean over seeds (Student's, of the "
     "differences). Right of the line, “+” is higher. The paper's differences come without an interval. The claims "
-    "further down take the two rows as independent samples (Welch), so a claim can be open where a bar here is not."
+    "further down decide by the same pairs."
 )
 GAIN_SCALES: dict[Scale, str] = {
     "paper": "",
