@@ -148,7 +148,7 @@ def probe_due(run: Run, epoch: int, every: int) -> bool:
     if run.data.large:  # a pass over its images takes as long as training on them
         return False
     remaining = run.epochs - epoch
-    every = min(every, max(1, run.epochs // 3))  # a short run is looked at thrice
+    every = min(every, -(-run.epochs // 3))  # a short run is looked at thrice, no oftener: a probe takes a pass
     if every and remaining < 0.05 * run.epochs:
         every = max(1, every // 4)
     return remaining == 0 or (every > 0 and epoch % every == 0)

@@ -123,7 +123,7 @@ def _online_seconds(run: Run) -> float:
 @functools.cache
 def online_probes(epochs: int) -> int:
     """How many times a pretraining of so many epochs is probed."""
-    every = min(ONLINE_EVERY, max(1, epochs // 3))
+    every = min(ONLINE_EVERY, -(-epochs // 3))
     often = max(1, every // LAST_OFTENER)
     last = [epochs - epoch < LAST_SHARE * epochs for epoch in range(1, epochs + 1)]
     due = (epoch % (often if late else every) == 0 or epoch == epochs for epoch, late in enumerate(last, start=1))
