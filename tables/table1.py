@@ -2,7 +2,7 @@
 
 Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 710 GPU-hours (a run of
 SimCLR: 4 h on either CIFAR, 8 h on Tiny ImageNet, 17 h on STL-10; the others by what `compmod methods` gives a step);
-scale `short` a tenth; scale `laptop` about 1 hour and `demo` about 5 minutes on two CPU cores.
+scale `short` a tenth; scale `laptop` about 31 minutes, scale `demo` about 5 minutes, on two CPU cores.
 Expected, as printed: linear 90.17 to 93.96 on CIFAR-10, 65.23 to 68.91 on CIFAR-100, 89.12 to 94.95 on STL-10, 47.13
 to 53.51 on Tiny ImageNet; 5-nn 86.45 to 91.53, 54.77 to 58.22, 84.12 to 89.88, 31.07 to 37.95. Within a column,
 SimCLR+, BYOL+ and BarlowTwins+ each stand above their plain row.
@@ -21,7 +21,7 @@ METRICS = {"linear": "linear/top1", "5-nn": "knn/top1"}  # printed column -> key
 COSTS: dict[Scale, str] = {
     "paper": "about 710 GPU-hours a seed on one H100 (estimate, not measured)",
     "short": "about 71 GPU-hours a seed on one H100 (estimate, not measured)",
-    "laptop": "about 1 hour a seed on two CPU cores",
+    "laptop": "about 31 minutes a seed on two CPU cores",
     "demo": "about 5 minutes a seed on two CPU cores",
 }
 ERRATA = (

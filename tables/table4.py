@@ -1,7 +1,7 @@
 """Table 4: linear accuracy on CIFAR-10 of SimCLR+, BYOL+ and Barlow Twins+ by eight sets of augmentations, ResNet-18.
 
 Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 325 GPU-hours for 24
-runs; scale `short` a tenth; scale `laptop` about 1 hour and `demo` about 65 seconds on two CPU cores.
+runs; scale `short` a tenth; scale `laptop` about 107 minutes, scale `demo` about 65 seconds, on two CPU cores.
 Expected, as printed: SimCLR+ 92.31 to 93.91, BYOL+ 92.64 to 93.96, Barlow Twins+ 91.75 to 92.54, each best with all
 five operations. We expect much lower numbers of ours in the rows without a crop, since other studies find that the
 crop matters most.
@@ -24,7 +24,7 @@ SETTINGS = (
 COSTS: dict[Scale, str] = {
     "paper": "about 325 GPU-hours a seed on one H100 (estimate, not measured)",
     "short": "about 33 GPU-hours a seed on one H100 (estimate, not measured)",
-    "laptop": "about 1 hour a seed on two CPU cores",
+    "laptop": "about 107 minutes a seed on two CPU cores",
     "demo": "about 65 seconds a seed on two CPU cores",
 }
 ERRATA = (

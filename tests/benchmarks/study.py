@@ -2,7 +2,7 @@
 
     python tests/benchmarks/study.py                              # render all between the markers, draw the figures
     python tests/benchmarks/study.py --take RUNS results/laptop   # copy what is finished, without weights
-    python tests/benchmarks/study.py --run simclr RUNS --seeds 16 --workers 2   # what the table of a mechanism lacks
+    python tests/benchmarks/study.py --run simclr laptop RUNS --seeds 2 --workers 2   # the table of a mechanism
 
 `compmod table N --scale laptop --run` (and `--scale demo`) runs the tables of the paper, `equivalence.py` lightly.
 """
@@ -10,24 +10,25 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import equivalence
 import precision
-from compmod.pretrain.recipes.scales import scaled
+from compmod.pretrain.recipes.scales import Scale, scaled
 from compmod.pretrain.records.files import METRICS_FILE, PROVENANCE_FILE, RESULTS_FILE, SPEC_FILE
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.methods import METHODS
-from compmod.pretrain.specs.run import PLUS, Run
+from compmod.pretrain.specs.run import PLUS
 from compmod.tables.build import build_table
 from compmod.tables.claims.checked_claims import check_claims, check_printed
-from compmod.tables.paper.scales import over_seeds, probes
+from compmod.tables.paper.scales import copied, over_seeds, probes
 from compmod.tables.paper.table import Cell, Column, Row, Table
 from compmod.tables.render.amounts import duration
 from compmod.tables.render.markdown import escaped_note, gain_frame, heading_frame
@@ -42,16 +43,23 @@ from compmod.tables.results.measurements import finished_measurements, wall_time
 from compmod.tables.results.results import Results
 from page import markdown, replace_between
 
+Data = Literal["laptop", "digits"]
 HERE = Path(__file__).parents[2] / "results"
 PAGE = HERE / "README.md"
 COPIES = {"cifar10": "cifar10-jpeg"}
 KEPT = (SPEC_FILE, RESULTS_FILE, PROVENANCE_FILE, METRICS_FILE)
 SEEDS = {"laptop": 5, "digits": 32}
-MECHANISM_SEEDS = 16
+MECHANISM_SEEDS = {"laptop": 2, "digits": 16}
 BASES = ("simclr", "byol", "barlow_twins")
-VARIANTS: dict[str, Mapping[str, Any]] = {  # what each changes in the "+" of the digits' recipe
+FLOWS: dict[str, Mapping[str, Any]] = {  # the other flow than the recipe's, as variants
+    "digits": {"flow through h-hat": {"flow": "through"}},
+    "laptop": {
+        "flow through h-hat stopped": {"flow": "stop"},
+        "flow stopped, lambda1 = 0.001": {"flow": "stop", "lambda1": 0.001},
+    },
+}
+VARIANTS: dict[str, Mapping[str, Any]] = {  # what each changes in the recipe's "+"
     "as the recipe has it": {},
-    "flow through h-hat": {"flow": "through"},
     "no hypergradient": {"hypergradient": "none"},
     "all losses in one step": {"training": "joint"},
     "L_comp alone trains g_xi": {"training": "comp-only"},
@@ -73,28 +81,32 @@ def digits() -> Table:
     return build_table(1, "demo", SEEDS["digits"])
 
 
-def mechanism(method: str, seeds: int = MECHANISM_SEEDS) -> Table:
-    """A table of ours: "+" around `method` on the digits, one row a variant, below the plain method."""
-    plus = scaled(method + PLUS, "digits", "demo")
-    runs = {METHODS[method].label: scaled(method, "digits", "demo")}
-    runs |= {name: replace(plus, compmod=replace(plus.compmod, **changes)) for name, changes in VARIANTS.items()}
-    heading = f"{METHODS[method].label}+ on digits"
+def variants(data: Data) -> dict[str, Mapping[str, Any]]:
+    """What each variant changes, by its name."""
+    return {**VARIANTS, **FLOWS[data]}
+
+
+def mechanism(method: str, data: Data, seeds: int = 0) -> Table:
+    """A table of ours: "+" around `method`, one row a variant, below the plain method."""
+    scale: Scale = "laptop" if data == "laptop" else "demo"
+    plain, plus = (copied(scaled(name, "cifar10", scale), COPIES) for name in (method, method + PLUS))
+    runs = {METHODS[method].label: plain}
+    runs |= {name: replace(plus, compmod=replace(plus.compmod, **changes)) for name, changes in variants(data).items()}
+    heading = f"{METHODS[method].label}+, {data}"
     metrics = {"linear": "linear/top1", "5-nn": "knn/top1"}
+    seeds = seeds or MECHANISM_SEEDS[data]
+    specs = {name: over_seeds(run, seeds, lambda seeded: probes(seeded, scale)) for name, run in runs.items()}
     return Table(
         number=8,
         title="What does it?",
-        scale="demo",
+        scale=scale,
         columns=tuple(Column(group=heading, name=name, heading=heading, parts=("ours",)) for name in metrics),
         rows=tuple(
-            Row(label=name, cells=tuple(Cell(metric=metric, specs=_probes(run, seeds)) for metric in metrics.values()))
-            for name, run in runs.items()
+            Row(label=name, cells=tuple(Cell(metric=metric, specs=measured) for metric in metrics.values()))
+            for name, measured in specs.items()
         ),
         cost="",
     )
-
-
-def _probes(run: Run, seeds: int) -> Any:
-    return over_seeds(run, seeds, lambda seeded: probes(seeded, "demo"))
 
 
 def take(source: Path, target: Path) -> int:
@@ -126,15 +138,15 @@ def _text(frame: Any) -> str:
     return str(frame.to_markdown(index=False, disable_numparse=True)) if len(frame) else ""
 
 
-def against(method: str, runs: Path) -> str:
+def against(method: str, data: Data) -> str:
     """What each variant changes, seed by seed, against the plain method and against the recipe's "+"."""
-    table = mechanism(method)
-    cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, Results(runs))}
+    table = mechanism(method, data)
+    cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, Results(HERE / data))}
     plain, recipes = table.rows[0].label, next(iter(VARIANTS))
     columns = [column.name for column in table.columns]
     titles = ["variant", *(f"{name}: less {base}" for name in columns for base in (plain, f"{plain}+"))]
     rows = []
-    for name in VARIANTS:
+    for name in variants(data):
         texts = [_change(cells[base, column], cells[name, column]) for column in columns for base in (plain, recipes)]
         rows += [[name, *texts]] if any(texts) else []
     return markdown(titles, rows) if rows else "Not run yet."
@@ -223,7 +235,7 @@ def what_ran() -> str:
     studies = {
         "`laptop`": ([laptop(number) for number in (1, 4, 6, 7)], HERE / "laptop"),
         "`demo`": ([digits()], HERE / "digits"),
-        "variants, on digits": ([mechanism(method) for method in BASES], HERE / "digits"),
+        **{f"variants, {data}": ([mechanism(method, data) for method in BASES], HERE / data) for data in FLOWS},
     }
     rows = []
     for name, (tables, runs) in studies.items():
@@ -257,6 +269,11 @@ def claims() -> str:
         if ours.compared
     ]
     return markdown(("claim", "on the paper's own numbers", "on ours at `laptop`", "detail"), rows)
+
+
+def ablation(number: int) -> str:
+    """A table of the paper's ablations."""
+    return filled(laptop(number), HERE / "laptop") or "Not run yet."
 
 
 def lightly() -> str:
@@ -298,8 +315,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "lightly": lightly,
     "claims": claims,
     "bfloat16": precisions,
-    **{f"{method}+": (lambda method=method: against(method, HERE / "digits")) for method in BASES},  # type: ignore[misc]
-    **{f"table {n}": (lambda n=n: filled(laptop(n), HERE / "laptop") or "Not run yet.") for n in (4, 6, 7)},  # type: ignore[misc]
+    **{f"{method}+ {data}": functools.partial(against, method, data) for method in BASES for data in get_args(Data)},
+    **{f"table {number}": functools.partial(ablation, number) for number in (4, 6, 7)},
 }
 
 
@@ -324,15 +341,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Render; or take records; or run a table of variants."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--take", nargs=2, type=Path, metavar=("RUNS", "FOLDER"))
-    parser.add_argument("--run", nargs=2, metavar=("METHOD", "RUNS"))
-    parser.add_argument("--seeds", type=int, default=MECHANISM_SEEDS)
+    parser.add_argument("--run", nargs=3, metavar=("METHOD", "laptop|digits", "RUNS"))
+    parser.add_argument("--seeds", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args(arguments)
     if asked.take:
         print(f"{take(*asked.take)} records taken")
     elif asked.run:
-        method, runs = asked.run
-        run_table(mechanism(method, asked.seeds), Path(runs), Path("data"), workers=asked.workers)
+        method, data, runs = asked.run
+        run_table(mechanism(method, data, asked.seeds), Path(runs), Path("data"), workers=asked.workers)
     else:
         render()
 
