@@ -1,8 +1,8 @@
 """Table 6: linear accuracy on CIFAR-10 of SimCLR+ over a grid of the weights lambda1 and lambda2, ResNet-18.
 
 Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 193 GPU-hours for 16
-runs, one of them Table 1's; scale `short` a tenth; scale `laptop` about 65 minutes, scale `demo` about 40 seconds, on two CPU
-cores.
+runs, one of them Table 1's; scale `short` a tenth; scale `laptop` about 65 minutes, scale `demo` about 40 seconds, on
+two CPU cores.
 Expected, as printed: 90.08 to 93.91, the best at lambda1 = 0.01 and lambda2 = 0.1, which is Table 1's SimCLR+.
 """
 

@@ -1,8 +1,8 @@
 """Table 7: linear accuracy on CIFAR-10 of BYOL+ by how it fuses two views, and without the two-level step, ResNet-18.
 
 Cost, one seed, one H100 (an estimate from operation counts, not measured): scale `paper` about 96 GPU-hours for 8
-runs, one of them Table 1's; scale `short` a tenth; scale `laptop` about 32 minutes, scale `demo` about 20 seconds, on two CPU
-cores.
+runs, one of them Table 1's; scale `short` a tenth; scale `laptop` about 32 minutes, scale `demo` about 20 seconds, on
+two CPU cores.
 Expected, as printed: Mixup 91.03 to 91.87, M(h) 93.96, which is Table 1's BYOL+, M(z) 92.58, no bi-level 92.05.
 """
 

@@ -107,8 +107,9 @@ class ClaimChecker:
 def our_cell(table: Table, printed_cell: PrintedCell) -> Cell | None:
     """The cell of `table` whose specs give our number for `printed_cell`, if there is one.
 
-    It is the cell with the printed number. Where the printed numbers have columns of their own, as at scale `demo`, it
-    is the cell of the same row and metric whose column agrees best in group and name, if exactly one does.
+    It is the cell with the printed number. At scale `demo`, where digits stand for every data set and printed numbers
+    have columns of their own, it is the cell of the same row and metric whose column agrees best in group and name, if
+    exactly one does.
     """
     number = printed(*printed_cell)
     ours = [
@@ -118,8 +119,8 @@ def our_cell(table: Table, printed_cell: PrintedCell) -> Cell | None:
         if "ours" in column.parts and (cell.specs or cell.why_empty)
     ]
     same_cell = [cell for _, _, cell in ours if cell.paper is number]
-    if same_cell:
-        return same_cell[0]
+    if same_cell or table.scale != "demo":
+        return same_cell[0] if same_cell else None
     ranked: dict[int, list[Cell]] = {}
     for label, column, cell in ours:
         if label == printed_cell.row and cell.metric.split("/")[-1] == printed_cell.metric:

@@ -245,7 +245,7 @@ def what_ran() -> str:
         if listed:
             trained = {one.spec.run.digest for one in listed if one.spec.run.epochs}
             machines = Counter(one.provenance.hardware for one in listed)
-            commits = sorted({one.provenance.commit for one in listed})
+            commits = sorted({commit for one in listed for commit in one.provenance.commit.split(", ")})
             rows.append(
                 [
                     name,

@@ -11,9 +11,12 @@ from compmod.pretrain.recipes.scales import scaled
 from compmod.pretrain.specs.methods import METHODS
 from compmod.pretrain.specs.run import Comprehensive
 from compmod.tables.build import TABLES, build_table, tables_at
+from compmod.tables.claims.checked_claims import check_claims
 from compmod.tables.commands.options import built, of_methods
 from compmod.tables.plan.measured_rates import Rates
 from compmod.tables.plan.plan import lacking
+from compmod.tables.results.results import Results
+from made_up_runs import make_up
 
 HERE = tables_at("laptop")
 NAMES = [name + plus for name, entry in METHODS.items() for plus in ("", "+") if entry.plus or not plus]
@@ -62,6 +65,16 @@ def test_no_number_means_the_tables_that_it_has(capsys: pytest.CaptureFixture[st
     assert [number for number in TABLES if f"### Table {number}," in text] == list(HERE)
     main(["claims", "--scale", "laptop", "--runs", str(tmp_path)])
     assert "not at scale laptop" in capsys.readouterr().out
+
+
+def test_a_claim_on_other_data_is_not_decided_by_cifar10(tmp_path: Path) -> None:
+    tables = [build_table(number, "laptop", seeds=2) for number in HERE]
+    make_up(tables, tmp_path)
+    found = {one.claim.name: one for one in check_claims(Results(tmp_path), "laptop", 2)}
+    assert found["CIFAR, linear: above 2"].compared == 2
+    assert "CIFAR-100" in found["CIFAR, linear: above 2"].detail.partition("missing: ")[2]
+    assert [found[f"Tiny ImageNet, {name}: about 2.5"].compared for name in ("linear", "5-nn")] == [0, 0]
+    assert found["lambda: minimal variation"].compared
 
 
 def test_a_method_can_be_run_alone() -> None:
