@@ -125,7 +125,7 @@ class _Worker(Generic[Item, Outcome]):
     def __init__(self, work: Callable[[Item], Outcome]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work))
+        self.process = context.Process(target=_serve, args=(theirs, work, sys.orig_argv))
         _start(self.process)
         theirs.close()
 
@@ -170,8 +170,12 @@ def _terminate(workers: Sequence[_Worker[Any, Any]], received: _Received) -> Non
         time.sleep(0.02)
 
 
-def _serve(pipe: connection.Connection, work: Callable[[Any], Any]) -> None:
-    """In a new process: end when the parent ends, and compute with one thread."""
+def _serve(pipe: connection.Connection, work: Callable[[Any], Any], words: list[str]) -> None:
+    """In a new process: end when the parent ends, and compute with one thread.
+
+    `words` are the parent's command line, which is what its records are to tell.
+    """
+    sys.orig_argv = words
     for number in OF_TERMINALS:
         signal.signal(number, signal.SIG_IGN)
     end_with_the_parent()

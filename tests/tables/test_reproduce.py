@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from compmod.pretrain.data import identity as data_identity
+from compmod.pretrain.records.provenance import provenance
 from compmod.pretrain.records.record import Record
 from compmod.pretrain.specs.measurement import Evaluation, FineTuning, Measurement
 from compmod.pretrain.specs.run import Run
@@ -282,6 +283,8 @@ def test_two_processes_fill_tables_that_share_a_run_by_real_training(
     assert (len(specs), len({spec.run.digest for spec in specs})) == (8, 2)
     assert {Record(tmp_path / "runs", spec).status for spec in specs} == {"done"}
     assert capsys.readouterr().err.count(": done in ") == 8
+    here = provenance(next(iter(specs)), seconds=1, device="cpu")["command"]
+    assert {(Record(tmp_path / "runs", spec).provenance or {})["command"] for spec in specs} == {here}
 
 
 def _tiny(table: Table, labels: tuple[str, ...]) -> Table:
