@@ -21,7 +21,9 @@ def draw_gains(table: Table, gains: Sequence[Gain]) -> tuple[Picture, ...]:
 
 
 def _panel(table: Table, measured: str, gains: Sequence[Gain]) -> Picture:
-    title = f"What “+” changes: Table {table.number}, {measured}"
+    data = {gain.data for gain in gains}
+    shared = data.pop() if len(data) == 1 else ""  # said once, so that the lines have the width
+    title = f"What “+” changes: Table {table.number}, {measured}" + (f", {shared}" if shared else "")
     with canvas(width=WIDTH_IN, height=LINE_IN * len(gains) + FRAME_IN) as drawing:
         axis = drawing.figure.subplots()
         axis.axvline(0, color=GREY, linewidth=1.2, zorder=1)
@@ -30,7 +32,7 @@ def _panel(table: Table, measured: str, gains: Sequence[Gain]) -> Picture:
                 axis.plot(gain.paper, height, zorder=2, **_theirs(gain.compared))
             bar = gain.half_width
             axis.errorbar(gain.difference, height, xerr=bar, fmt="o", ms=5, color=BLUE, capsize=2.5, zorder=3)
-        axis.set_yticks(range(len(gains)), [_label(gain) for gain in gains])
+        axis.set_yticks(range(len(gains)), [_label(gain, shared) for gain in gains])
         axis.set_ylim(len(gains) - 0.4, -0.6)
         axis.margins(x=0.08)
         axis.grid(visible=True, axis="x")
@@ -53,8 +55,9 @@ def _theirs(compared: bool) -> dict[str, Any]:
     return {"marker": "x", "ms": 5.5, "color": VERMILION, "mew": 1.4, "linewidth": 0}
 
 
-def _label(gain: Gain) -> str:
-    return ", ".join(filter(None, (gain.label, gain.data))) + (f" {gain.marks}" if gain.marks else "")
+def _label(gain: Gain, shared: str = "") -> str:
+    data = "" if gain.data == shared else gain.data
+    return ", ".join(filter(None, (gain.label, data))) + (f" {gain.marks}" if gain.marks else "")
 
 
 def _legend(figure: Any, gains: Sequence[Gain]) -> None:

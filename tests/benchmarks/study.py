@@ -50,6 +50,7 @@ COPIES = {"cifar10": "cifar10-jpeg"}
 KEPT = (SPEC_FILE, RESULTS_FILE, PROVENANCE_FILE, METRICS_FILE)
 SEEDS = {"laptop": 5, "digits": 32}
 MECHANISM_SEEDS = {"laptop": 2, "digits": 16}
+NOT_YET = "Not run yet."
 BASES = ("simclr", "byol", "barlow_twins")
 FLOWS: dict[str, Mapping[str, Any]] = {  # the other flow than the recipe's, as variants
     "digits": {"flow through h-hat": {"flow": "through"}},
@@ -131,7 +132,7 @@ def filled(table: Table, runs: Path) -> str:
     for heading in table.headings:
         shown, of_shown = rows_with_results(table, cells, heading)
         parts += [_text(heading_frame(shown, of_shown, heading)), _text(gain_frame(of_shown, heading))]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(part for part in parts if part) or NOT_YET
 
 
 def _text(frame: Any) -> str:
@@ -149,7 +150,7 @@ def against(method: str, data: Data) -> str:
     for name in variants(data):
         texts = [_change(cells[base, column], cells[name, column]) for column in columns for base in (plain, recipes)]
         rows += [[name, *texts]] if any(texts) else []
-    return markdown(titles, rows) if rows else "Not run yet."
+    return markdown(titles, rows) if rows else NOT_YET
 
 
 def _by_seed(cell: CellResult) -> dict[int, float]:
@@ -195,12 +196,13 @@ def shares(table: Table, runs: Path) -> dict[str, list[tuple[float, float]]]:
 def draw_shares() -> Picture:
     """The hypergradient's share of what moves g_xi, over training, a line a method."""
     title = "How much of what moves g_xi is the hypergradient"
-    curves = {"CIFAR-10": shares(laptop(1), HERE / "laptop"), "digits": shares(digits(), HERE / "digits")}
+    found = {"CIFAR-10": shares(laptop(1), HERE / "laptop"), "digits": shares(digits(), HERE / "digits")}
+    curves = {data: by_method for data, by_method in found.items() if by_method}
     styles = {"SimCLR+": (BLUE, "-"), "BYOL+": (VERMILION, (0, (5, 2))), "BarlowTwins+": ("#009e73", (0, (1, 1)))}
     described = []
-    with canvas(width=2 * WIDTH_IN, height=2.6) as drawing:
-        axes = drawing.figure.subplots(1, len(curves), sharey=True)
-        for axis, (data, by_method) in zip(axes, curves.items(), strict=True):
+    with canvas(width=len(curves) * WIDTH_IN, height=2.6) as drawing:
+        axes = drawing.figure.subplots(1, len(curves), sharey=True, squeeze=False)
+        for axis, (data, by_method) in zip(axes[0], curves.items(), strict=True):
             for label, points in by_method.items():
                 colour, dash = styles[label]
                 epochs, values = zip(*points, strict=True)
@@ -208,8 +210,8 @@ def draw_shares() -> Picture:
                 described.append(f"{label} on {data} from {values[0]:.2g} to {values[-1]:.2g}")
             axis.set(yscale="log", xlabel=f"epochs on {data}")
             axis.grid(visible=True)
-        axes[0].set_ylabel("share of the two norms")
-        axes[0].legend()
+        axes[0, 0].set_ylabel("share of the two norms")
+        axes[0, 0].legend()
         entitle(drawing.figure, title)
     alternative = f"{title}: {'; '.join(described)}."
     return Picture(name="share", title=title, alternative=alternative, content=drawing.content)
@@ -273,13 +275,13 @@ def claims() -> str:
 
 def ablation(number: int) -> str:
     """A table of the paper's ablations."""
-    return filled(laptop(number), HERE / "laptop") or "Not run yet."
+    return filled(laptop(number), HERE / "laptop")
 
 
 def lightly() -> str:
     """Ours beside lightly's."""
     rows = equivalence.finished(HERE / "equivalence.csv")
-    return equivalence.summary(rows, HERE / "laptop", COPIES["cifar10"]) if rows else "Not run yet."
+    return equivalence.summary(rows, HERE / "laptop", COPIES["cifar10"]) if rows else NOT_YET
 
 
 def precisions() -> str:
@@ -291,7 +293,7 @@ def precisions() -> str:
         seeds = [seed for seed in wide if seed in measured[1].get(label, {})]
         if len(seeds) > 1:
             found[label] = precision.compare(*([one[label][seed] for seed in seeds] for one in measured))
-    return precision.markdown(found) if found else "Not run yet."
+    return precision.markdown(found) if found else NOT_YET
 
 
 def _means(table: Table, results: Results) -> dict[str, dict[int, float]]:

@@ -29,9 +29,10 @@ def test_several_seeds_give_an_interval_beside_the_papers_difference(tmp_path: P
     linear, knn = report.gain_pictures
     # differences 3, 2 and 3.5: mean 2.83, deviation 0.764, t of 2 degrees of freedom 4.303
     assert linear.alternative == (
-        "What “+” changes: Table 1, linear, in points: BYOL, CIFAR-10 +2.83 ± 1.90 over 3 seeds (paper +2.23)."
+        "What “+” changes: Table 1, linear, CIFAR-10, in points: "
+        "BYOL, CIFAR-10 +2.83 ± 1.90 over 3 seeds (paper +2.23)."
     )
-    assert knn.title == "What “+” changes: Table 1, 5-nn"
+    assert knn.title == "What “+” changes: Table 1, 5-nn, CIFAR-10"
     assert b"95 % interval" in linear.content
     assert b"no interval" in knn.content  # three equal differences
     assert wording.gains_sentence(report) == (
@@ -55,7 +56,18 @@ def test_one_seed_has_no_interval_and_other_data_are_named(
 
 def test_only_lines_with_a_difference_of_ours_are_drawn(tmp_path: Path, finish: Any) -> None:
     picture = _report(tmp_path / "runs", finish, "paper", seeds=1).gain_pictures[0]
-    assert (b"BYOL, CIFAR-10<" in picture.content, b"SimCLR" in picture.content) == (True, False)
+    assert (b"BYOL<" in picture.content, b"SimCLR" in picture.content) == (True, False)
     assert picture.content.count(f"stroke: {VERMILION}".encode()) > 0
     assert picture.content.count(f"fill: {BLUE}".encode()) > 0
     assert report_on([build_table(1)], tmp_path / "nowhere").gain_pictures == ()
+
+
+def test_lines_of_several_data_sets_name_each(tmp_path: Path, finish: Any) -> None:
+    table = build_table(1, "paper")
+    for spec in table.specs:
+        if spec.run.dataset.startswith("cifar") and spec.run.method in ("byol", "byol+"):
+            finish(spec)
+    picture = report_on([table], tmp_path / "runs").gain_pictures[0]
+    assert picture.title == "What “+” changes: Table 1, linear"
+    assert b"BYOL, CIFAR-10<" in picture.content
+    assert b"BYOL, CIFAR-100<" in picture.content
