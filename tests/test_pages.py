@@ -15,9 +15,10 @@ from compmod.cli import COMMANDS, _imported, main
 from compmod.pretrain.commands.parsing import parsed
 from paths import ROOT
 
+FIRST = ("README.md", "CONTRIBUTING.md", "results/README.md")
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [*(ROOT / name for name in FIRST), *sorted((ROOT / "docs").glob("*.md"))]
 }
 RUN = "<!-- a test runs this -->\n"
 WITHOUT_COMMANDS = {"docs/structure.md"}
@@ -103,7 +104,7 @@ def test_every_link_leads_to_a_heading(page: str) -> None:
 
 def test_every_picture_is_there_and_small_and_has_words() -> None:
     shown = [(page, *found) for page, text in PAGES.items() for found in re.findall(r"!\[(.*?)\]\(([^)]+)\)", text)]
-    assert "docs/report.png" in {target for _, _, target in shown}
+    assert {"report.png", "results/gains-laptop-linear.svg"} <= {target for _, _, target in shown}
     for page, words, target in shown:
         assert len(words.split()) > 5, f"{page} shows {target} without words"
         assert (ROOT / page).parent.joinpath(target).stat().st_size <= PICTURE_BYTES
@@ -118,7 +119,7 @@ def test_a_page_begins_with_its_contents(page: str) -> None:
 
 
 def test_every_page_is_named_in_the_readme() -> None:
-    named = set(re.findall(r"\]\(((?:docs/)?[\w-]+\.md)\)", PAGES["README.md"]))
+    named = set(re.findall(r"\]\(((?:docs/|results/)?[\w-]+\.md)\)", PAGES["README.md"]))
     assert set(PAGES) - {"README.md"} <= named
 
 
