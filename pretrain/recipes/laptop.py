@@ -30,6 +30,7 @@ _BASE = Recipe(
     optimizer=Optimizer(lr=3e-3),
     schedule=Schedule(kind="cosine", warmup_steps=50),
 )
+_TRIED = ("simclr", "byol", "barlow_twins")
 # What a method counts in steps or units is as small as the training; not tuned.
 _OPTIONS: dict[str, Options] = {
     "byol": (("predictor_hidden", 256),),
@@ -42,7 +43,7 @@ _OPTIONS: dict[str, Options] = {
 
 def recipes(method: str) -> dict[str, Recipe]:
     """The recipe of `method` on CIFAR-10 at scale `laptop`, by its variant."""
-    usual = _BASE if METHODS[method].views == 2 else _BASE.as_default("SimCLR's", METHODS[method].views)
+    usual = _BASE if method in _TRIED else _BASE.as_default("SimCLR's settings", METHODS[method].views)
     if method == "cmc":
         usual = replace(usual, backbone=replace(_BACKBONE, colours="lab"))
     return {VARIANT: usual.but(usual.remark, *_OPTIONS.get(method, ()))}

@@ -87,5 +87,7 @@ def test_bash_offers_every_option_that_the_help_shows(
 def test_fish_gets_a_line_for_a_command_and_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     main(["completion", "fish"])
     said = capsys.readouterr().out.splitlines()
-    assert "complete -c compmod -n '__fish_seen_subcommand_from plan' -l scale -r -f -a 'paper short demo'" in said
+    assert (
+        "complete -c compmod -n '__fish_seen_subcommand_from plan' -l scale -r -f -a 'paper short laptop demo'" in said
+    )
     assert any(line.startswith("complete -c compmod -n __fish_use_subcommand -f -a status -d 'Show") for line in said)

@@ -114,7 +114,9 @@ def test_an_unknown_preset_is_one_line_with_the_known_ones(capsys: pytest.Captur
     with pytest.raises(SystemExit) as leave:
         main(["pretrain", "byol", "--dataset", "cifar10", "--preset", "mine"])
     assert leave.value.code == 2
-    assert capsys.readouterr().err == ("error: unknown preset 'mine' of byol on cifar10; known: 2-layer, solo-learn\n")
+    assert capsys.readouterr().err == (
+        "error: unknown preset 'mine' of byol on cifar10; known: 2-layer, solo-learn, laptop\n"
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
