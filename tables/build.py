@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 
 from ..pretrain.recipes.scales import SCALES, Scale
 from ..pretrain.specs.datasets import DATASETS, known
@@ -26,12 +27,9 @@ TABLES: dict[int, str] = {  # number in the paper -> file in this folder, which 
 }
 
 
-CPU_TABLES = (1, 4, 6, 7)  # those on CIFAR-10, which scale `laptop` has
-
-
 def tables_at(scale: Scale) -> tuple[int, ...]:
-    """The numbers of the tables that `scale` has."""
-    return CPU_TABLES if scale == "laptop" else tuple(TABLES)
+    """The numbers of the tables that have `scale`: those whose COSTS name it."""
+    return tuple(number for number in TABLES if scale in _module(number).COSTS)
 
 
 def build_table(
@@ -57,9 +55,12 @@ def build_table(
         numbers = ", ".join(map(str, tables_at(scale)))
         raise ValueError(f"table {number} has no scale {scale}; tables that have it: {numbers}")
     _check_copies(scale, copies or {})
-    name = TABLES[number]
-    table: Table = getattr(importlib.import_module(f".{name}", __package__), name)(scale, seeds, copies, precision)
+    table: Table = getattr(_module(number), TABLES[number])(scale, seeds, copies, precision)
     return table
+
+
+def _module(number: int) -> ModuleType:
+    return importlib.import_module(f".{TABLES[number]}", __package__)
 
 
 def _check_copies(scale: Scale, copies: Mapping[str, str]) -> None:

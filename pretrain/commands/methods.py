@@ -116,9 +116,9 @@ def _options(name: str) -> str:
 
 
 def _variants(name: str) -> list[str]:
-    """The names of a method's presets other than the default, over all data sets."""
-    variants = (variant for dataset in DATASETS for variant in recipes(name, dataset))
-    return [variant for variant in dict.fromkeys(variants) if variant]
+    """The names of a method's presets other than defaults, over all data sets."""
+    found = (of for dataset in DATASETS for of in recipes(name, dataset).items())
+    return list(dict.fromkeys(variant for variant, recipe in found if variant and recipe.verified))
 
 
 def _unverified(name: str) -> str:

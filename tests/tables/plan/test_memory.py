@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from compmod.cli import main
 from compmod.pretrain.recipes.presets import preset
-from compmod.pretrain.specs.run import Run
+from compmod.pretrain.specs.run import Backbone, Run
 from compmod.tables.build import TABLES, build_table
 from compmod.tables.commands.plan import OLDER, plan_text
 from compmod.tables.plan import memory
@@ -156,7 +156,7 @@ def test_another_process_counts_so_that_this_one_needs_no_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    run = replace(small("simclr"), dataset="cifar10")
+    run = replace(small("simclr"), dataset="cifar10", backbone=Backbone(name="resnet10", width=24))
     good, bad = Demand(run), Demand(run, 5)
     found = peaks([good, bad])
     assert list(found) == [good]
