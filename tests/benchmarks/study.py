@@ -61,9 +61,8 @@ FLOWS: dict[str, Mapping[str, Any]] = {  # the other flow than the recipe's, as 
 }
 VARIANTS: dict[str, Mapping[str, Any]] = {  # what each changes in the recipe's "+"
     "as the recipe has it": {},
-    "no hypergradient": {"hypergradient": "none"},
+    "no hypergradient: L_comp alone trains g_xi": {"hypergradient": "none"},  # what "comp-only" computes, to the bit
     "all losses in one step": {"training": "joint"},
-    "L_comp alone trains g_xi": {"training": "comp-only"},
     "lambda1 = 0.001": {"lambda1": 0.001},
     "lambda1 = 0.1": {"lambda1": 0.1},
     "per-sample scale": {"scale": "per_sample"},
