@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -70,22 +71,19 @@ def test_no_file_names_this_machine() -> None:
     assert not [text for text in texts if re.search(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", text)]
 
 
-def test_what_is_taken_is_what_is_finished_without_weights(study: ModuleType, tmp_path: Path) -> None:
-    folder = FOLDERS[0]
-    relative = Record.open(folder).spec.folder
-    source = tmp_path / "runs" / relative
-    source.mkdir(parents=True)
-    for name in ("spec.json", "results.json", "provenance.json"):
-        (source / name).write_bytes((folder / name).read_bytes())
-    (source / "encoder.safetensors").write_bytes(b"weights")
-    unfinished = tmp_path / "runs/other"
+def test_what_is_taken_is_what_is_measured_without_weights(study: ModuleType, tmp_path: Path) -> None:
+    measured = next(folder for folder in FOLDERS if folder.parent in FOLDERS)
+    source, kept = tmp_path / "runs", tmp_path / "kept"
+    for name in (measured.parent.name, "unmeasured"):
+        (source / name).mkdir(parents=True)
+        for file in ("spec.json", "results.json", "provenance.json"):
+            (source / name / file).write_bytes((measured.parent / file).read_bytes())
+        (source / name / "encoder.safetensors").write_bytes(b"weights")
+    shutil.copytree(measured, source / measured.parent.name / measured.name)
+    unfinished = source / measured.parent.name / "evaluation-begun"
     unfinished.mkdir()
-    (unfinished / "spec.json").write_bytes((folder / "spec.json").read_bytes())
-    assert study.take(tmp_path / "runs", tmp_path / "kept") == 1
-    assert study.take(tmp_path / "runs", tmp_path / "kept") == 0
-    assert sorted(path.name for path in (tmp_path / "kept" / relative).iterdir()) == [
-        "provenance.json",
-        "results.json",
-        "spec.json",
-    ]
-    assert not (tmp_path / "kept/other").exists()
+    (unfinished / "spec.json").write_bytes((measured / "spec.json").read_bytes())
+    assert (study.take(source, kept), study.take(source, kept)) == (2, 0)
+    taken = {path.relative_to(kept / measured.parent.name).as_posix() for path in kept.rglob("*") if path.is_file()}
+    names = {path.name for path in measured.iterdir()}
+    assert taken == {"spec.json", "results.json", "provenance.json", *(f"{measured.name}/{name}" for name in names)}

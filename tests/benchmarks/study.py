@@ -4,6 +4,7 @@
     python tests/benchmarks/study.py --take RUNS results/laptop   # copy what is finished, without weights
     python tests/benchmarks/study.py --run simclr laptop RUNS --seeds 2 --workers 2   # the table of a mechanism
 
+A study goes on in a copy of its records (`cp -r results/laptop RUNS`), which are not run again.
 `compmod table N --scale laptop --run` (and `--scale demo`) runs the tables of the paper, `equivalence.py` lightly.
 """
 
@@ -110,17 +111,21 @@ def mechanism(method: str, data: Data, seeds: int = 0) -> Table:
 
 
 def take(source: Path, target: Path) -> int:
-    """Copy the records below `source` that are finished, without weights; the number of those that were new."""
+    """Copy finished measurements below `source`, and their runs without weights; the number of those that were new.
+
+    A run that nothing has measured stays, because without its weights nobody could.
+    """
     new = 0
-    for spec in sorted(source.glob(f"*/{SPEC_FILE}")) + sorted(source.glob(f"*/*/{SPEC_FILE}")):
-        folder = target / spec.parent.relative_to(source)
-        if Record.open(spec.parent).status != "done" or (folder / RESULTS_FILE).is_file():
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
-            if (spec.parent / name).is_file():
-                shutil.copyfile(spec.parent / name, folder / name)
-        new += 1
+    for measured in sorted(source.glob(f"*/*/{SPEC_FILE}")):
+        for record in (measured.parent, measured.parent.parent):
+            folder = target / record.relative_to(source)
+            if Record.open(measured.parent).status != "done" or (folder / RESULTS_FILE).is_file():
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in KEPT:
+                if (record / name).is_file():
+                    shutil.copyfile(record / name, folder / name)
+            new += 1
     return new
 
 
