@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..pretrain.recipes.scales import Scale
+from ..pretrain.recipes.scales import FOR_CPUS, Scale
 from ..pretrain.specs.run import Run
 from .paper.builder import PrintedColumn, TableBuilder, UnprintedRow, dataset_of
 from .paper.printed import method_name
@@ -55,7 +55,7 @@ class Table1(TableBuilder):
         return METRICS[column.name]
 
     def unprinted_rows(self) -> tuple[UnprintedRow, ...]:
-        return floors(self.pretraining("simclr", "cifar10")) if self.scale in ("laptop", "demo") else ()
+        return floors(self.pretraining("simclr", "cifar10")) if self.scale in FOR_CPUS else ()
 
 
 def floors(trained: Run) -> tuple[UnprintedRow, ...]:

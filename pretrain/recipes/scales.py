@@ -17,6 +17,7 @@ from .presets import preset
 
 Scale = Literal["paper", "short", "laptop", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+FOR_CPUS: tuple[Scale, ...] = ("laptop", "demo")  # small networks, which gain more from several runs at once
 SHORT = 10  # divisor of epochs at scale `short`
 EPOCH_OPTIONS = ("queue_epoch", "freeze_epochs", "warmup_epochs")  # settings of methods that are counted in epochs
 # bfloat16 is several times as fast on a GPU; results/precision_plan.md says what it has to show before it stands here

@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from ...pretrain.commands.options import DataOption, DeviceOption, LoggerOption, RunsOption, Values, check_words
 from ...pretrain.commands.parsing import deferred, errors_in_one_line, parse_errors_in_one_line, resumable
 from ...pretrain.loggers.names import DEFAULT, chosen
-from ...pretrain.recipes.scales import Scale
+from ...pretrain.recipes.scales import FOR_CPUS, Scale
 from ...pretrain.runtime.launch import usable_cores
 from ...pretrain.specs.fields import Range
 from ..build import TABLES, tables_at
@@ -58,11 +58,10 @@ def table_command(
     tables = built(numbers(number, scale), scale, seeds, copies, precision)
     if methods and not run:
         raise ValueError("--methods says which of the missing runs --run does; give both")
-    chosen_work = of_methods(tables, methods)
+    work = of_methods(tables, methods)
     if rows:
         added = read_rows(rows, runs)
         tables = [with_rows(table, added) for table in tables]
-    work = chosen_work if methods else tables
     failure: ValueError | None = None
     if unused := unused_runs(tables, runs):
         print(unused, file=sys.stderr, flush=True)
@@ -74,8 +73,8 @@ def table_command(
         chosen(logger)  # one error where it is not installed
         runs.mkdir(parents=True, exist_ok=True)  # one error where the folder cannot be made, not one for every run
         try:
-            at_once = workers or (usable_cores() if scale in ("laptop", "demo") else 1)
-            run_tables(work, runs, data, device, workers=at_once, logger=logger)
+            at_once = workers or (usable_cores() if scale in FOR_CPUS else 1)
+            run_tables(work if methods else tables, runs, data, device, workers=at_once, logger=logger)
         except ValueError as error:
             failure = error
     from ..render.render import render_all

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
-from ...pretrain.recipes.scales import PRECISIONS, Scale, scaled
+from ...pretrain.recipes.scales import FOR_CPUS, PRECISIONS, Scale, scaled
 from ...pretrain.specs.datasets import DATASETS
 from ...pretrain.specs.measurement import Measurement
 from ...pretrain.specs.run import Backbone, Precision, Run
@@ -162,7 +162,7 @@ class TableBuilder(abc.ABC):
 
     def _printed_columns(self) -> list[PrintedColumn]:
         columns = [PrintedColumn(*column) for column in printed_columns(self.number)]
-        group = self.cpu_group if self.scale in ("laptop", "demo") else ""
+        group = self.cpu_group if self.scale in FOR_CPUS else ""
         return [column for column in columns if group in ("", column.group)]
 
     def _columns(self) -> tuple[Column, ...]:

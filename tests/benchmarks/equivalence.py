@@ -40,7 +40,7 @@ from compmod.pretrain.specs.measurement import Evaluation
 from compmod.pretrain.specs.run import Augmentation, Run
 from compmod.tables.claims.comparison import welch
 from compmod.tables.paper.scales import probes
-from precision import _processor
+from precision import append, processor
 from torch import Tensor, nn
 
 METHODS = ("simclr", "byol", "barlow_twins")
@@ -101,17 +101,21 @@ def head(widths: Sequence[int], *, last_norm: bool) -> nn.Module:
     return ProjectionHead([*blocks, (before, out, nn.BatchNorm1d(out) if last_norm else None, None, True)])
 
 
-def simclr(trunk: nn.Module, widths: Sequence[int], run: Run) -> tuple[nn.ModuleList, Step]:
-    """lightly's SimCLR; our recipe has a batch norm after the head."""
-    from lightly.loss import NTXentLoss
-
-    projection, criterion = head(widths, last_norm=True), NTXentLoss(temperature=0.5)
+def of_two_views(trunk: nn.Module, projection: nn.Module, criterion: nn.Module) -> tuple[nn.ModuleList, Step]:
+    """A method whose loss compares the embeddings of two views."""
 
     def step(views: Sequence[Tensor], progress: float) -> Tensor:
         loss: Tensor = criterion(*(projection(trunk(view)) for view in views))
         return loss
 
     return nn.ModuleList([trunk, projection]), step
+
+
+def simclr(trunk: nn.Module, widths: Sequence[int], run: Run) -> tuple[nn.ModuleList, Step]:
+    """lightly's SimCLR; our recipe has a batch norm after the head."""
+    from lightly.loss import NTXentLoss
+
+    return of_two_views(trunk, head(widths, last_norm=True), NTXentLoss(temperature=0.5))
 
 
 def byol(trunk: nn.Module, widths: Sequence[int], run: Run) -> tuple[nn.ModuleList, Step]:
@@ -144,13 +148,7 @@ def barlow_twins(trunk: nn.Module, widths: Sequence[int], run: Run) -> tuple[nn.
     """lightly's Barlow Twins."""
     from lightly.loss import BarlowTwinsLoss
 
-    projection, criterion = head(widths, last_norm=False), BarlowTwinsLoss(lambda_param=0.0051)
-
-    def step(views: Sequence[Tensor], progress: float) -> Tensor:
-        loss: Tensor = criterion(*(projection(trunk(view)) for view in views))
-        return loss
-
-    return nn.ModuleList([trunk, projection]), step
+    return of_two_views(trunk, head(widths, last_norm=False), BarlowTwinsLoss(lambda_param=0.0051))
 
 
 BUILDERS = {"simclr": simclr, "byol": byol, "barlow_twins": barlow_twins}
@@ -182,7 +180,7 @@ def measure(spec: Evaluation, data: Path) -> dict[str, Any]:
         "seconds": round(time.process_time() - started, 1),
         "lightly": importlib.metadata.version("lightly"),
         "torch": torch.__version__.partition("+")[0],
-        "device": _processor(),
+        "device": processor(),
     }
 
 
@@ -245,12 +243,7 @@ def main() -> None:
             if known or asked.summary or time.monotonic() > end:
                 continue
             row = measure(evaluation(method, seed, asked.copy), asked.data)
-            new = not asked.file.is_file()
-            with asked.file.open("a", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
+            append(asked.file, COLUMNS, row)
             rows.append({name: str(value) for name, value in row.items()})
     print(summary(rows, asked.runs, asked.copy))
 

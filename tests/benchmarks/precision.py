@@ -25,7 +25,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +85,16 @@ def finished(path: Path) -> dict[str, dict[str, str]]:
         return {row["digest"]: row for row in csv.DictReader(file)}
 
 
+def append(path: Path, columns: Sequence[str], row: Mapping[str, object]) -> None:
+    """Add a row to the file, below its head."""
+    new = not path.is_file()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
 def measure(run: Run, device: str) -> dict[str, str | int | float]:
     """Train a run, probe it, and forget its files."""
     started = time.process_time()
@@ -104,7 +114,7 @@ def measure(run: Run, device: str) -> dict[str, str | int | float]:
         "knn": round(knn, 4),
         "mean": round((linear + knn) / 2, 4),
         "seconds": round(time.process_time() - started, 1),
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
     }
 
 
@@ -192,7 +202,8 @@ def markdown(found: dict[str, dict[str, float | int | str]]) -> str:
     return "\n".join(lines)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor, as the system tells it."""
     names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
     return names[0] if names else "CPU"
 
@@ -226,12 +237,7 @@ def main() -> None:
             continue
         row = measure(run, asked.device)
         rows[run.digest] = {name: str(value) for name, value in row.items()}
-        new = not asked.file.is_file()
-        with asked.file.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        append(asked.file, COLUMNS, row)
     found = summary(runs, rows)
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1) + "\n")
