@@ -1,7 +1,8 @@
 """Exact nearest neighbours by Euclidean distance, and the 5-nn probe on raw features (protocol of the W-MSE code).
 
 |a - b|^2 orders the b of one a as b.b/2 - a.b does, so one float32 matrix product scores all pairs. It only chooses
-candidates: a bound on its rounding says which rows it settles, and the others are ranked by float64 distances.
+candidates: a bound on its rounding says which rows it settles, and the others are ranked by float64 distances. Where
+more candidates than are kept lie that close, as in features that collapsed onto a line, scores are taken in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ COLUMNS = 8192  # training rows prepared and scored at once
 SCORES = 2**22  # numbers held at once, 16 MiB in float32
 LOOKUP = 16  # how much longer it takes to look up a score and rank it than to rank one that lies in order
 IN_CACHE = 2**18  # numbers centred or ranked at once: few enough to stay in cache, 8 to 20 % faster
-ROUNDING = 2.0**-24  # float32, half the distance from 1 to the next number
+ROUNDING = 2.0**-53  # float64, half the distance from 1 to the next number
 
 
 def nearest(train_ND: Tensor, test_MD: Tensor, k: int, *, scores: int = SCORES, columns: int = COLUMNS) -> Tensor:
@@ -34,15 +35,12 @@ def nearest(train_ND: Tensor, test_MD: Tensor, k: int, *, scores: int = SCORES, 
         raise ValueError(f"training rows have {train_ND.shape[1]} features and test rows {test_MD.shape[1]}")
     train_ND, test_MD = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (train_ND, test_MD))
     with full_precision(test_MD.device), torch.no_grad():
-        kept = k + SPARE
-        nearest_MK, settled_M = _search(train_ND, test_MD, k, kept, scores, columns)
-        while not bool(settled_M.all()):
-            kept *= GROWTH
+        nearest_MK, settled_M = _search(train_ND, test_MD, k, k + SPARE, scores, columns, torch.float32)
+        if not bool(settled_M.all()):
             open_R = (~settled_M).nonzero().squeeze(1)
             # many ties keep a row open; collapsed features give many equal rows, and each is searched once
             rows_UD, copy_R = torch.unique(test_MD[open_R], dim=0, return_inverse=True)
-            nearest_UK, settled_U = _search(train_ND, rows_UD, k, kept, scores, columns)
-            nearest_MK[open_R], settled_M[open_R] = nearest_UK[copy_R], settled_U[copy_R]
+            nearest_MK[open_R] = _nearest_of_close(train_ND, rows_UD, k, scores, columns)[copy_R]
     return nearest_MK
 
 
@@ -69,11 +67,45 @@ def vote(labels_MK: Tensor, classes: int) -> Tensor:
     return (counts_MC == largest_M1).int().mul_(torch.arange(classes, 0, -1, device=labels_MK.device)).argmax(1)
 
 
-def _search(train_ND: Tensor, test_MD: Tensor, k: int, kept: int, scores: int, columns: int) -> tuple[Tensor, Tensor]:
-    """The k nearest by (distance, index), and whether that is certain for each row, from `kept` candidates a row."""
+def _nearest_of_close(train_ND: Tensor, test_UD: Tensor, k: int, scores: int, columns: int) -> Tensor:
+    """As `nearest`, by float64 scores, and with ever more candidates for the rows that these do not settle either."""
+    nearest_UK = torch.empty(len(test_UD), k, dtype=torch.long, device=test_UD.device)
+    open_U, index_P = (torch.arange(len(rows), device=rows.device) for rows in (test_UD, train_ND))
+    train_PD, kept = train_ND, k + SPARE
+    while len(open_U):
+        kept, still_open = GROWTH * kept, []
+        for part_R in open_U.split(max(1, scores // (2 * kept))):  # the best so far and those of a block
+            nearest_RK, settled_R = _search(train_PD, test_UD[part_R], k, kept, scores, columns, torch.float64)
+            nearest_UK[part_R] = index_P[nearest_RK]
+            still_open.append(part_R[~settled_R])
+        open_U = torch.cat(still_open)
+        if len(open_U):  # exact ties
+            index_P = _first_copies(train_ND, k)
+            train_PD = train_ND[index_P]
+    return nearest_UK
+
+
+def _first_copies(rows_ND: Tensor, k: int) -> Tensor:
+    """Indices, ascending, of all rows but those that equal k rows before them, which are nobody's k nearest."""
+    _, group_N = torch.unique(rows_ND, dim=0, return_inverse=True)
+    ordered_N, order_N = group_N.sort(stable=True)
+    is_late_N = torch.zeros_like(group_N, dtype=torch.bool)
+    is_late_N[k:] = ordered_N[k:] == ordered_N[:-k]
+    first: Tensor = order_N[~is_late_N].sort().values
+    return first
+
+
+def _search(
+    train_ND: Tensor, test_MD: Tensor, k: int, kept: int, scores: int, columns: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """The k nearest by (distance, index), and whether that is certain for each row, from `kept` candidates a row.
+
+    Scores are of `dtype`, float32 or float64.
+    """
     kept = min(kept, len(train_ND))
     mean_D = train_ND.mean(0)  # distances from the centre are small numbers, and so is their rounding
-    test_MF, norm_M = _factor(test_MD, mean_D)
+    mean_D = mean_D.to(torch.promote_types(mean_D.dtype, dtype))  # the differences are rounded once, to `dtype`
+    test_MF, norm_M = _factor(test_MD, mean_D, dtype)
     if not bool(torch.isfinite(mean_D).all() & torch.isfinite(norm_M).all()):
         raise ValueError("the features hold NaN or infinity; expected finite numbers")
     test_MF[:, -1] = 1
@@ -81,7 +113,7 @@ def _search(train_ND: Tensor, test_MD: Tensor, k: int, kept: int, scores: int, c
     index_MC = torch.zeros_like(best_MC, dtype=torch.long)
     largest_norm = norm_M.new_zeros(())
     for start in range(0, len(train_ND), columns):
-        block_BF, norm_B = _factor(train_ND[start : start + columns], mean_D)
+        block_BF, norm_B = _factor(train_ND[start : start + columns], mean_D, dtype)
         block_BF[:, -1] = -norm_B.square() / 2
         largest_norm = torch.maximum(largest_norm, norm_B.max())
         rows = max(1, scores // len(block_BF))
@@ -96,8 +128,9 @@ def _search(train_ND: Tensor, test_MD: Tensor, k: int, kept: int, scores: int, c
             best_MC[chosen], order_RC = value_RC.topk(kept)
             index_MC[chosen] = column_RC.gather(1, order_RC)
     # Rounding of the product and norms (features + 2 terms, on sizes up to half the square of the sum of both norms)
-    # and of the centring (once that square)
-    error_M = ROUNDING * (train_ND.shape[1] / 2 + 4) * (norm_M + largest_norm).square()
+    # and of the centring (once that square), and that of the float64 distances of what is left out and of the k-th
+    rounding = torch.finfo(dtype).eps / 2 + 2 * ROUNDING
+    error_M = rounding * (train_ND.shape[1] / 2 + 4) * (norm_M + largest_norm).square()
     return _settle(train_ND, test_MD, k, best_MC.double(), index_MC, norm_M, error_M, scores)
 
 
@@ -122,13 +155,13 @@ def _largest(score_RB: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return value_RC, torch.where(place_RC < in_no_group, column_RC, place_RC - in_no_group + grouped)
 
 
-def _factor(rows_ND: Tensor, mean_D: Tensor) -> tuple[Tensor, Tensor]:
+def _factor(rows_ND: Tensor, mean_D: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The centred rows as one side of the product, with room for one more feature, and their norms.
 
     That feature is -b.b/2 of a training row b and 1 of a test row, so that the product is the score.
     """
     count, width = rows_ND.shape
-    factor_NF = torch.empty(count, width + 1, dtype=torch.float32, device=rows_ND.device)
+    factor_NF = torch.empty(count, width + 1, dtype=dtype, device=rows_ND.device)
     norm_N = torch.empty(count, dtype=torch.float64, device=rows_ND.device)
     together = max(1, IN_CACHE // max(1, width))
     for start in range(0, count, together):

@@ -31,6 +31,10 @@ def features(kind: str, train: int = 300, test: int = 40, width: int = 16) -> tu
         both = both + 1000
     if kind == "collapsed":
         both = 3 + 1e-6 * both
+    if kind == "line":  # float32 scores cannot tell neighbours on it apart
+        both = both[:, :1] * torch.linspace(0.5, 2, width) + 1
+    if kind == "few points":  # last digits of what should be one point; many rows are equal, and no distance is alone
+        both = 1 + 2.0**-23 * both[:, :3].round()
     if kind == "one outlier":  # makes the bound on rounding useless for all others
         both[7] *= 1e5
     train_ND, test_MD = both.split([train, test])
@@ -41,7 +45,18 @@ def features(kind: str, train: int = 300, test: int = 40, width: int = 16) -> tu
     return train_ND, test_MD
 
 
-KINDS = ("normal", "relu", "binary", "far from zero", "collapsed", "one outlier", "duplicates", "all equal")
+KINDS = (
+    "normal",
+    "relu",
+    "binary",
+    "far from zero",
+    "collapsed",
+    "line",
+    "few points",
+    "one outlier",
+    "duplicates",
+    "all equal",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,7 +124,21 @@ class Largest(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("kind", ["normal", "all equal"])
+@pytest.mark.parametrize("kind", ["one outlier", "few points"])
+def test_close_rows_do_not_end_in_a_comparison_of_all_distances(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_ND, test_MD = features(kind, train=4000, test=400)
+    compared, distances = [], knn._square_distances
+
+    def counted(train_ND: Tensor, test_RD: Tensor, index_RC: Tensor, scores: int) -> Tensor:
+        compared.append(index_RC.numel())
+        return distances(train_ND, test_RD, index_RC, scores)
+
+    monkeypatch.setattr(knn, "_square_distances", counted)
+    assert torch.equal(nearest(train_ND, test_MD, 5), brute_force(train_ND, test_MD, 5))
+    assert sum(compared) < 0.06 * len(train_ND) * len(test_MD)
+
+
+@pytest.mark.parametrize("kind", ["normal", "one outlier", "few points", "all equal"])
 def test_no_tensor_is_larger_than_the_memory_allowed(kind: str) -> None:
     train_ND, test_MD = features(kind, train=1000, test=200, width=4)
     scores = 20_000
