@@ -52,11 +52,13 @@ test-other-cpu: $(STAMP) $(DETECTRON2) ## the tests of numbers, with the arithme
 		-n $(JOBS) --dist loadgroup $(NUMERIC)
 
 # What new or old versions of packages are likely to break: differentiation, arithmetic, decoding, the command line,
-# tables, jobs. With the lowest versions that pyproject.toml allows, and on the newest Python.
+# tables, pictures, jobs. With the lowest versions that pyproject.toml allows, and on the newest Python.
 VERSIONED := $(addprefix tests/pretrain/,two_level networks/test_networks.py methods/test_ssl_hsic.py test_optim.py \
 		specs/test_spec.py data/test_decode.py data/test_digits.py views/test_augment.py evaluate/test_knn.py \
 		evaluate/test_linear.py training/test_checkpoint.py) \
-	tests/tables/render/test_render.py tests/slurm/submission/test_arrays.py tests/test_wheel.py
+	tests/tables/render/test_render.py tests/tables/report/test_charts.py \
+	$(addprefix tests/slurm/submission/test_,arrays.py script.py) \
+	$(addprefix tests/test_,cli.py wheel.py wrong_words.py)
 # The first of these that runs: a pyenv has all its versions in one folder, and not all on the path.
 LOWEST_PYTHON ?= $(call runs,python3.11 $(HOME)/.pyenv/versions/3.11.*/bin/python)
 NEWEST_PYTHON ?= $(call runs,python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python)

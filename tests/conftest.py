@@ -17,8 +17,11 @@ from paths import FIXTURES, SAMPLES
 # sums are split between threads, so their number is one of the things in which machines differ
 torch.set_num_threads(int(os.environ.get("COMPMOD_TEST_THREADS", "1")))
 
-# nohup starts the suite with this signal ignored, and so would be the commands that tests send it to
+# nohup, and a shell that does not wait, start the suite with a signal ignored, and so would be the commands that tests
+# send it to
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The allow-list: marker -> (whether its tests are skipped here, why). CI skips only the loggers.
 SKIPPED = {
