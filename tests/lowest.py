@@ -9,13 +9,15 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+EXTRAS = ("detection", "hub")
 OF_TORCH = ("cuda-", "nvidia-", "sympy", "triton")  # each version of torch names one version of them
 
 
 def lowest() -> dict[str, str]:
-    """Package -> the lowest version that compmod itself takes."""
+    """Package -> the lowest version that compmod itself takes, with what EXTRAS take."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return dict(requirement.split(">=") for requirement in project["dependencies"])
+    extras = [requirement for extra in EXTRAS for requirement in project["optional-dependencies"][extra]]
+    return dict(one.split(",")[0].split(">=") for one in (*project["dependencies"], *extras))
 
 
 def beside(pinned: dict[str, str]) -> list[str]:
