@@ -23,7 +23,9 @@ def lowest() -> dict[str, str]:
 def beside(pinned: dict[str, str]) -> list[str]:
     """The lines of constraints.txt of all other packages."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [line for line in lines if line.split("==")[0].lower() not in pinned and not line.startswith(OF_TORCH)]
+    names = [line.split("==")[0].lower().replace("_", "-") for line in lines]
+    pairs = zip(names, lines, strict=True)
+    return [line for name, line in pairs if name not in pinned and not line.startswith(OF_TORCH)]
 
 
 if __name__ == "__main__":
