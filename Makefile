@@ -58,7 +58,7 @@ VERSIONED := $(addprefix tests/pretrain/,two_level networks/test_networks.py met
 		evaluate/test_linear.py training/test_checkpoint.py) \
 	tests/tables/render/test_render.py tests/tables/report/test_charts.py \
 	$(addprefix tests/slurm/submission/test_,arrays.py script.py) \
-	$(addprefix tests/test_,cli.py wheel.py wrong_words.py) tests/transfer/weights/test_hub.py
+	tests/test_cli.py tests/test_wheel.py tests/transfer/weights/test_hub.py
 # The first of these that runs: a pyenv has all its versions in one folder, and not all on the path.
 LOWEST_PYTHON ?= $(call runs,python3.11 $(HOME)/.pyenv/versions/3.11.*/bin/python)
 NEWEST_PYTHON ?= $(call runs,python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python)
