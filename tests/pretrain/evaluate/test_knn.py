@@ -108,6 +108,20 @@ def test_the_caller_s_tf32_setting_comes_back() -> None:
         torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.parametrize("kind", ["one outlier", "few points"])
+def test_close_rows_do_not_end_in_a_comparison_of_all_distances(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_ND, test_MD = features(kind, train=4000, test=400)
+    compared, distances = [], knn._square_distances
+
+    def counted(train_ND: Tensor, test_RD: Tensor, index_RC: Tensor, scores: int) -> Tensor:
+        compared.append(index_RC.numel())
+        return distances(train_ND, test_RD, index_RC, scores)
+
+    monkeypatch.setattr(knn, "_square_distances", counted)
+    assert torch.equal(nearest(train_ND, test_MD, 5), brute_force(train_ND, test_MD, 5))
+    assert sum(compared) < 0.06 * len(train_ND) * len(test_MD)
+
+
 class Largest(TorchDispatchMode):
     """Records the number of elements of the largest tensor any operation makes."""
 
@@ -122,20 +136,6 @@ class Largest(TorchDispatchMode):
         ]
         self.elements = max([self.elements, *sizes])
         return result
-
-
-@pytest.mark.parametrize("kind", ["one outlier", "few points"])
-def test_close_rows_do_not_end_in_a_comparison_of_all_distances(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    train_ND, test_MD = features(kind, train=4000, test=400)
-    compared, distances = [], knn._square_distances
-
-    def counted(train_ND: Tensor, test_RD: Tensor, index_RC: Tensor, scores: int) -> Tensor:
-        compared.append(index_RC.numel())
-        return distances(train_ND, test_RD, index_RC, scores)
-
-    monkeypatch.setattr(knn, "_square_distances", counted)
-    assert torch.equal(nearest(train_ND, test_MD, 5), brute_force(train_ND, test_MD, 5))
-    assert sum(compared) < 0.06 * len(train_ND) * len(test_MD)
 
 
 @pytest.mark.parametrize("kind", ["normal", "one outlier", "few points", "all equal"])
