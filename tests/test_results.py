@@ -87,3 +87,14 @@ def test_what_is_taken_is_what_is_measured_without_weights(study: ModuleType, tm
     taken = {path.relative_to(kept / measured.parent.name).as_posix() for path in kept.rglob("*") if path.is_file()}
     names = {path.name for path in measured.iterdir()}
     assert taken == {"spec.json", "results.json", "provenance.json", *(f"{measured.name}/{name}" for name in names)}
+
+
+def test_the_first_pairs_scatter_sets_how_many_are_run_and_what_they_show(study: ModuleType) -> None:
+    first = [-2.0, -1.0, 0.0, 1.0, 2.0]  # a deviation of 1.58; Student's 95 % quantile with 4 degrees of freedom: 2.132
+    begun = study.precision.compare([0.0] * 5, first, 5)
+    assert (begun["needed"], begun["equivalent"]) == (12, "not shown")
+    whole = study.precision.compare([0.0] * 12, [*first, *[0.0] * 7], 5)
+    assert (whole["pairs"], whole["deviation"], whole["needed"]) == (12, begun["deviation"], 12)
+    assert (whole["high"], whole["equivalent"]) == (pytest.approx(2.1318 * 2.5**0.5 / 12**0.5, abs=1e-4), "shown")
+    apart = study.precision.compare([0.0] * 12, [1 + one for one in [*first, *[0.0] * 7]], 5)
+    assert (apart["difference"], apart["equivalent"]) == (1.0, "not shown")

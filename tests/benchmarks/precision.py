@@ -148,23 +148,29 @@ def ridge_accuracy(train_ND: Tensor, train_labels: Tensor, test_MD: Tensor, test
     return float((predicted_M == test_labels).double().mean())
 
 
-def compare(float32: list[float], bfloat16: list[float]) -> dict[str, float | int | str]:
-    """The two one-sided tests of paired measures, and the interval that says the same."""
+def compare(float32: list[float], bfloat16: list[float], first: int = 0) -> dict[str, float | int | str]:
+    """The two one-sided tests of paired measures, and the interval that says the same.
+
+    Where `first` pairs have set how many were run (Stein, 1945), their deviation alone is used, with its degrees of
+    freedom, so that the level holds.
+    """
     differences = [narrow - wide for wide, narrow in zip(float32, bfloat16, strict=True)]
     pairs, mean = len(differences), statistics.fmean(differences)
-    deviation = statistics.stdev(differences)
+    staged = differences[: first or pairs]
+    deviation, free = statistics.stdev(staged), len(staged) - 1
     error = deviation / math.sqrt(pairs)
-    below = float(stats.t.sf((mean + MARGIN) / error, pairs - 1))  # of a mean difference of -MARGIN or less
-    above = float(stats.t.cdf((mean - MARGIN) / error, pairs - 1))  # of one of +MARGIN or more
-    half = float(stats.t.ppf(1 - LEVEL, pairs - 1)) * error
+    below = float(stats.t.sf((mean + MARGIN) / error, free))  # of a mean difference of -MARGIN or less
+    above = float(stats.t.cdf((mean - MARGIN) / error, free))  # of one of +MARGIN or more
+    quantile = float(stats.t.ppf(1 - LEVEL, free))
     return {
         "pairs": pairs,
         "float32": statistics.fmean(float32),
         "bfloat16": statistics.fmean(bfloat16),
         "difference": mean,
         "deviation": deviation,
-        "low": mean - half,
-        "high": mean + half,
+        "needed": max(len(staged), math.ceil((quantile * deviation / MARGIN) ** 2)),
+        "low": mean - quantile * error,
+        "high": mean + quantile * error,
         "p": max(below, above),
         "equivalent": "shown" if max(below, above) < LEVEL else "not shown",
     }
@@ -191,13 +197,14 @@ def summary(runs: list[Run], rows: dict[str, dict[str, str]]) -> dict[str, dict[
 def markdown(found: dict[str, dict[str, float | int | str]]) -> str:
     """The table for people."""
     lines = [
-        "| method | pairs | float32 | bfloat16 | difference | 90 % interval | TOST p | within one point |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | pairs | float32 | bfloat16 | difference | scatter | pairs asked for | 90 % interval | TOST p"
+        " | within one point |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for method, row in found.items():
         lines.append(
             f"| {method} | {row['pairs']} | {row['float32']:.2f} | {row['bfloat16']:.2f} | {row['difference']:+.2f}"
-            f" | {row['low']:+.2f} to {row['high']:+.2f} | {row['p']:.2g} | {row['equivalent']} |"
+            f" | {row['deviation']:.2f} | {row['needed']} | {row['low']:+.2f} to {row['high']:+.2f} | {row['p']:.2g} | {row['equivalent']} |"
         )
     return "\n".join(lines)
 
