@@ -20,7 +20,7 @@ SCALES: tuple[Scale, ...] = get_args(Scale)
 FOR_CPUS: tuple[Scale, ...] = ("laptop", "demo")  # small networks, which gain more from several runs at once
 SHORT = 10  # divisor of epochs at scale `short`
 EPOCH_OPTIONS = ("queue_epoch", "freeze_epochs", "warmup_epochs")  # settings of methods that are counted in epochs
-# bfloat16 is several times as fast on a GPU; results/precision_plan.md says what it has to show before it stands here
+# bfloat16 is several times as fast on a GPU, but not shown to be as good for "+": results/README.md
 PRECISIONS: dict[Scale, Precision] = dict.fromkeys(SCALES, "float32")
 BRIEF = "brief"  # the digits recipe of ablations, where a table has many runs of one method
 

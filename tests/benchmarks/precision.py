@@ -204,7 +204,8 @@ def markdown(found: dict[str, dict[str, float | int | str]]) -> str:
     for method, row in found.items():
         lines.append(
             f"| {method} | {row['pairs']} | {row['float32']:.2f} | {row['bfloat16']:.2f} | {row['difference']:+.2f}"
-            f" | {row['deviation']:.2f} | {row['needed']} | {row['low']:+.2f} to {row['high']:+.2f} | {row['p']:.2g} | {row['equivalent']} |"
+            f" | {row['deviation']:.2f} | {row['needed']} | {row['low']:+.2f} to {row['high']:+.2f} | {row['p']:.2g}"
+            f" | {row['equivalent']} |"
         )
     return "\n".join(lines)
 

@@ -239,11 +239,16 @@ def in_words() -> str:
 
 def what_ran() -> str:
     """A line a study: runs, measurements, time and machines."""
+    variants_of = {data: [mechanism(method, data) for method in BASES] for data in FLOWS}
     studies = {
         "`laptop`": ([laptop(number) for number in (1, 4, 6, 7)], HERE / "laptop"),
+        "precisions, laptop": (both_precisions(), HERE / "laptop"),
+        "variants, laptop": (variants_of["laptop"], HERE / "laptop"),
         "`demo`": ([digits()], HERE / "digits"),
-        **{f"variants, {data}": ([mechanism(method, data) for method in BASES], HERE / data) for data in FLOWS},
+        "variants, digits": (variants_of["digits"], HERE / "digits"),
     }
+    for name, runs in (("all of CIFAR-10, each run once", HERE / "laptop"), ("all of digits", HERE / "digits")):
+        studies[name] = ([table for tables, folder in studies.values() if folder == runs for table in tables], runs)
     rows = []
     for name, (tables, runs) in studies.items():
         results = Results(runs)
@@ -289,16 +294,20 @@ def lightly() -> str:
     return equivalence.summary(rows, HERE / "laptop", COPIES["cifar10"]) if rows else NOT_YET
 
 
+def both_precisions() -> list[Table]:
+    """Table 1 at scale laptop with more seeds, in float32 and in bfloat16."""
+    return [build_table(1, "laptop", PRECISION_SEEDS, COPIES, name) for name in precision.PRECISIONS]
+
+
 def precisions() -> str:
     """bfloat16 beside float32, a line a method that has two pairs: the mean of both accuracies, paired over seeds.
 
     The first pairs set how many a method is to have.
     """
-    both = [build_table(1, "laptop", PRECISION_SEEDS, COPIES, name) for name in ("float32", "bfloat16")]
-    measured = [_means(table, Results(HERE / "laptop")) for table in both]
+    measured = [_means(table, Results(HERE / "laptop")) for table in both_precisions()]
     found = {}
-    for label, wide in measured[0].items():
-        seeds = [seed for seed in wide if seed in measured[1].get(label, {})]
+    for label in measured[0]:
+        seeds = [seed for seed in measured[0][label] if seed in measured[1].get(label, {})]
         if len(seeds) > 1:
             wide, narrow = ([one[label][seed] for seed in seeds] for one in measured)
             found[label] = precision.compare(wide, narrow, SEEDS["laptop"])
