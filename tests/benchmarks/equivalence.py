@@ -232,12 +232,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of our records")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--copy", default="cifar10-jpeg", help="of CIFAR-10, a folder below data")
+    parser.add_argument("--seeds", type=int, nargs="*", default=range(SEEDS), help="so that processes share the work")
     parser.add_argument("--minutes", type=float, default=math.inf, help="no run begins after so many")
     parser.add_argument("--summary", action="store_true", help="run nothing")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     rows, end = finished(asked.file), time.monotonic() + 60 * asked.minutes
-    for seed in range(SEEDS):
+    for seed in asked.seeds:
         for method in METHODS:
             known = any((row["method"], int(row["seed"])) == (method, seed) for row in rows)
             if known or asked.summary or time.monotonic() > end:
