@@ -208,7 +208,7 @@ def summary(rows: list[dict[str, str]], runs: Path, dataset_copy: str) -> str:
         for metric in METRICS:
             own = ours(runs, method, metric, dataset_copy)
             theirs = [float(row[metric]) for row in rows if row["method"] == method]
-            spread = welch([(1, own), (-1, theirs)]) if min(len(own), len(theirs)) > 1 else None
+            spread = welch([(1, tuple(own)), (-1, tuple(theirs))]) if min(len(own), len(theirs)) > 1 else None
             if spread is None:
                 continue
             difference, half = statistics.fmean(own) - statistics.fmean(theirs), spread.half_width(LEVEL)
