@@ -239,13 +239,11 @@ def in_words() -> str:
 
 def what_ran() -> str:
     """A line a study: runs, measurements, time and machines."""
-    variants_of = {data: [mechanism(method, data) for method in BASES] for data in FLOWS}
     studies = {
         "`laptop`": ([laptop(number) for number in (1, 4, 6, 7)], HERE / "laptop"),
         "precisions, laptop": (both_precisions(), HERE / "laptop"),
-        "variants, laptop": (variants_of["laptop"], HERE / "laptop"),
         "`demo`": ([digits()], HERE / "digits"),
-        "variants, digits": (variants_of["digits"], HERE / "digits"),
+        **{f"variants, {data}": ([mechanism(method, data) for method in BASES], HERE / data) for data in FLOWS},
     }
     for name, runs in (("all of CIFAR-10, each run once", HERE / "laptop"), ("all of digits", HERE / "digits")):
         studies[name] = ([table for tables, folder in studies.values() if folder == runs for table in tables], runs)
