@@ -15,27 +15,18 @@ import functools
 import shutil
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import equivalence
 import precision
-from compmod.pretrain.recipes.scales import Scale, scaled
 from compmod.pretrain.records.files import METRICS_FILE, PROVENANCE_FILE, RESULTS_FILE, SPEC_FILE
 from compmod.pretrain.records.record import Record
-from compmod.pretrain.specs.methods import METHODS
-from compmod.pretrain.specs.run import PLUS
-from compmod.tables.build import build_table
 from compmod.tables.claims.checked_claims import check_claims, check_printed
-from compmod.tables.paper.scales import copied, over_seeds, probes
-from compmod.tables.paper.table import Cell, Column, Row, Table
+from compmod.tables.paper.table import Table
 from compmod.tables.render.amounts import duration
 from compmod.tables.render.markdown import escaped_note, gain_frame, heading_frame
-from compmod.tables.report.curves import read_metrics
-from compmod.tables.report.figures import BLUE, VERMILION, WIDTH_IN, Picture, canvas, entitle
-from compmod.tables.report.gain_charts import draw_gains
 from compmod.tables.reproduce import run_table
 from compmod.tables.results.cells import CellResult, cell_results
 from compmod.tables.results.gains import Gain, gains
@@ -43,72 +34,25 @@ from compmod.tables.results.gaps import rows_with_results
 from compmod.tables.results.measurements import finished_measurements, wall_time_s
 from compmod.tables.results.results import Results
 from page import markdown, replace_between
+from study_figures import pictures
+from study_tables import (
+    BASES,
+    COPIES,
+    FLOWS,
+    HERE,
+    SEEDS,
+    VARIANTS,
+    Data,
+    both_precisions,
+    digits,
+    laptop,
+    mechanism,
+    variants,
+)
 
-Data = Literal["laptop", "digits"]
-HERE = Path(__file__).parents[2] / "results"
 PAGE = HERE / "README.md"
-COPIES = {"cifar10": "cifar10-jpeg"}
 KEPT = (SPEC_FILE, RESULTS_FILE, PROVENANCE_FILE, METRICS_FILE)
-SEEDS = {"laptop": 5, "digits": 32}
-PRECISION_SEEDS = 64  # as many as are looked for
-MECHANISM_SEEDS = {"laptop": 2, "digits": 16}
 NOT_YET = "Not run yet."
-BASES = ("simclr", "byol", "barlow_twins")
-FLOWS: dict[str, Mapping[str, Any]] = {  # the other flow than the recipe's, as variants
-    "digits": {"flow through h-hat": {"flow": "through"}},
-    "laptop": {
-        "flow through h-hat stopped": {"flow": "stop"},
-        "flow stopped, lambda1 = 0.001": {"flow": "stop", "lambda1": 0.001},
-    },
-}
-VARIANTS: dict[str, Mapping[str, Any]] = {  # what each changes in the recipe's "+"
-    "as the recipe has it": {},
-    "no hypergradient: L_comp alone trains g_xi": {"hypergradient": "none"},  # what "comp-only" computes, to the bit
-    "all losses in one step": {"training": "joint"},
-    "lambda1 = 0.001": {"lambda1": 0.001},
-    "lambda1 = 0.1": {"lambda1": 0.1},
-    "per-sample scale": {"scale": "per_sample"},
-    "virtual step of Adam": {"virtual_step": "optimizer"},
-    "virtual step at rate 0.1": {"virtual_lr": 0.1},
-}
-
-
-def laptop(number: int) -> Table:
-    """A table of the paper at scale laptop."""
-    return build_table(number, "laptop", SEEDS["laptop"], COPIES)
-
-
-def digits() -> Table:
-    """Table 1 on the digits."""
-    return build_table(1, "demo", SEEDS["digits"])
-
-
-def variants(data: Data) -> dict[str, Mapping[str, Any]]:
-    """What each variant changes, by its name."""
-    return {**VARIANTS, **FLOWS[data]}
-
-
-def mechanism(method: str, data: Data, seeds: int = 0) -> Table:
-    """A table of ours: "+" around `method`, one row a variant, below the plain method."""
-    scale: Scale = "laptop" if data == "laptop" else "demo"
-    plain, plus = (copied(scaled(name, "cifar10", scale), COPIES) for name in (method, method + PLUS))
-    runs = {METHODS[method].label: plain}
-    runs |= {name: replace(plus, compmod=replace(plus.compmod, **changes)) for name, changes in variants(data).items()}
-    heading = f"{METHODS[method].label}+, {data}"
-    metrics = {"linear": "linear/top1", "5-nn": "knn/top1"}
-    seeds = seeds or MECHANISM_SEEDS[data]
-    specs = {name: over_seeds(run, seeds, lambda seeded: probes(seeded, scale)) for name, run in runs.items()}
-    return Table(
-        number=8,
-        title="What does it?",
-        scale=scale,
-        columns=tuple(Column(group=heading, name=name, heading=heading, parts=("ours",)) for name in metrics),
-        rows=tuple(
-            Row(label=name, cells=tuple(Cell(metric=metric, specs=measured) for metric in metrics.values()))
-            for name, measured in specs.items()
-        ),
-        cost="",
-    )
 
 
 def take(source: Path, target: Path) -> int:
@@ -183,45 +127,6 @@ def _gain_text(gain: Gain) -> str:
     return f"{gain.difference:+.2f}{spread} (n={len(gain.plus)}{'' if half is None else f', {gain.state}'})"
 
 
-def shares(table: Table, runs: Path) -> dict[str, list[tuple[float, float]]]:
-    """By method with "+": (epoch, mean over seeds of the hypergradient's share of what moves g_xi)."""
-    found: dict[str, dict[float, list[float]]] = {}
-    for run in {spec.run.digest: spec.run for spec in table.specs if spec.run.plus}.values():
-        (lines,) = read_metrics(runs / run.folder / METRICS_FILE, ("train",))
-        for line in lines:
-            both = line["hyper_norm_mcr"] + line["norm_comp"]
-            if both:
-                found.setdefault(run.label, {}).setdefault(line["epoch"], []).append(line["hyper_norm_mcr"] / both)
-    return {
-        label: [(epoch, statistics.fmean(values)) for epoch, values in sorted(points.items())]
-        for label, points in found.items()
-    }
-
-
-def draw_shares() -> Picture:
-    """The hypergradient's share of what moves g_xi, over training, a line a method."""
-    title = "How much of what moves g_xi is the hypergradient"
-    found = {"CIFAR-10": shares(laptop(1), HERE / "laptop"), "digits": shares(digits(), HERE / "digits")}
-    curves = {data: by_method for data, by_method in found.items() if by_method}
-    styles = {"SimCLR+": (BLUE, "-"), "BYOL+": (VERMILION, (0, (5, 2))), "BarlowTwins+": ("#009e73", (0, (1, 1)))}
-    described = []
-    with canvas(width=len(curves) * WIDTH_IN, height=2.6) as drawing:
-        axes = drawing.figure.subplots(1, len(curves), sharey=True, squeeze=False)
-        for axis, (data, by_method) in zip(axes[0], curves.items(), strict=True):
-            for label, points in by_method.items():
-                colour, dash = styles[label]
-                epochs, values = zip(*points, strict=True)
-                axis.plot(epochs, values, color=colour, linestyle=dash, linewidth=1.2, label=label)
-                described.append(f"{label} on {data} from {values[0]:.2g} to {values[-1]:.2g}")
-            axis.set(yscale="log", xlabel=f"epochs on {data}")
-            axis.grid(visible=True)
-        axes[0, 0].set_ylabel("share of the two norms")
-        axes[0, 0].legend()
-        entitle(drawing.figure, title)
-    alternative = f"{title}: {'; '.join(described)}."
-    return Picture(name="share", title=title, alternative=alternative, content=drawing.content)
-
-
 def in_words() -> str:
     """How many comparisons lie above and below zero, and each of them, a line a study and metric."""
     lines = []
@@ -292,11 +197,6 @@ def lightly() -> str:
     return equivalence.summary(rows, HERE / "laptop", COPIES["cifar10"]) if rows else NOT_YET
 
 
-def both_precisions() -> list[Table]:
-    """Table 1 at scale laptop with more seeds, in float32 and in bfloat16."""
-    return [build_table(1, "laptop", PRECISION_SEEDS, COPIES, name) for name in precision.PRECISIONS]
-
-
 def precisions() -> str:
     """bfloat16 beside float32, a line a method that has two pairs: the mean of both accuracies, paired over seeds.
 
@@ -337,15 +237,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{f"{method}+ {data}": functools.partial(against, method, data) for method in BASES for data in get_args(Data)},
     **{f"table {number}": functools.partial(ablation, number) for number in (4, 6, 7)},
 }
-
-
-def pictures() -> list[Picture]:
-    """The figures, those of the gains first."""
-    drawn = []
-    for table, runs, name in ((laptop(1), HERE / "laptop", "laptop"), (digits(), HERE / "digits", "digits")):
-        found = gains(cell_results(table, Results(runs)))
-        drawn += [replace(one, name=one.name.replace("table-1", name)) for one in draw_gains(table, found)]
-    return [*drawn, draw_shares()]
 
 
 def render() -> None:
