@@ -15,7 +15,8 @@ from paths import ROOT
 
 RESULTS = ROOT / "results"
 BENCHMARKS = ROOT / "tests/benchmarks"
-NAMES = re.findall(r"<!-- (.+): start -->", (RESULTS / "README.md").read_text(encoding="utf-8"))
+PAGES = (RESULTS / "README.md", ROOT / "docs/tables.md")
+BLOCKS = [(page, name) for page in PAGES for name in re.findall(r"<!-- (.+): start -->", page.read_text("utf-8"))]
 FOLDERS = sorted(path.parent for path in RESULTS.rglob("spec.json"))
 
 
@@ -28,18 +29,18 @@ def study() -> ModuleType:
         sys.path.remove(str(BENCHMARKS))
 
 
-def block(name: str) -> str:
-    page = (RESULTS / "README.md").read_text(encoding="utf-8")
-    return page.split(f"<!-- {name}: start -->\n")[1].split(f"<!-- {name}: end -->")[0].strip()
+def block(page: Path, name: str) -> str:
+    text = page.read_text(encoding="utf-8")
+    return text.split(f"<!-- {name}: start -->\n")[1].split(f"<!-- {name}: end -->")[0].strip()
 
 
-def test_every_block_is_on_the_page_once(study: ModuleType) -> None:
-    assert sorted(NAMES) == sorted(study.BLOCKS)
+def test_every_block_is_on_its_page_once(study: ModuleType) -> None:
+    assert sorted(BLOCKS) == sorted((page, name) for page, blocks in study.PAGES.items() for name in blocks)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_block_shows_what_the_records_say(name: str, study: ModuleType) -> None:
-    assert block(name) == study.BLOCKS[name]().strip()
+@pytest.mark.parametrize("page, name", [pytest.param(page, name, id=name) for page, name in BLOCKS])
+def test_a_block_shows_what_the_records_say(page: Path, name: str, study: ModuleType) -> None:
+    assert block(page, name) == study.PAGES[page][name]().strip()
 
 
 def test_the_records_are_finished_and_hold_no_weights() -> None:
@@ -61,7 +62,7 @@ def test_the_command_prints_the_table_of_the_page(name: str, words: str, capsys:
     folder = "laptop" if name == "table 1" else "digits"
     main(["table", "1", "--scale", *words.split(), "--runs", str(RESULTS / folder)])
     printed = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
-    rows = [" ".join(line.split()) for line in block(name).splitlines() if line.startswith("| ")]
+    rows = [" ".join(line.split()) for line in block(RESULTS / "README.md", name).splitlines() if line.startswith("| ")]
     assert bool(rows) == (RESULTS / folder).is_dir()
     assert [row for row in rows if row not in printed] == []
 

@@ -1,5 +1,7 @@
 """Study: does "+" help? The tables and figures of results/README.md, rendered from the records beside it.
 
+One table of docs/tables.md rests on them, too.
+
     python tests/benchmarks/study.py                              # render all between the markers, draw the figures
     python tests/benchmarks/study.py --take RUNS results/laptop   # copy what is finished, without weights
     python tests/benchmarks/study.py --run simclr laptop RUNS --seeds 2 --workers 2   # the table of a mechanism
@@ -51,6 +53,7 @@ from study_tables import (
 )
 
 PAGE = HERE / "README.md"
+DEMO_PAGE = HERE.parent / "docs/tables.md"
 KEPT = (SPEC_FILE, RESULTS_FILE, PROVENANCE_FILE, METRICS_FILE)
 NOT_YET = "Not run yet."
 
@@ -82,6 +85,13 @@ def filled(table: Table, runs: Path) -> str:
         shown, of_shown = rows_with_results(table, cells, heading)
         parts += [_text(heading_frame(shown, of_shown, heading)), _text(gain_frame(of_shown, heading))]
     return "\n\n".join(part for part in parts if part) or NOT_YET
+
+
+def gained(table: Table, runs: Path) -> str:
+    """What "+" changes alone, as `compmod table` prints it."""
+    cells = cell_results(table, Results(runs))
+    frames = [gain_frame(rows_with_results(table, cells, heading)[1], heading) for heading in table.headings]
+    return "\n\n".join(_text(frame) for frame in frames if len(frame)) or NOT_YET
 
 
 def _text(frame: Any) -> str:
@@ -226,7 +236,7 @@ def _means(table: Table, results: Results) -> dict[str, dict[int, float]]:
     }
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
+BLOCKS: dict[str, Callable[[], str]] = {  # of PAGE
     "in words": in_words,
     "what ran": what_ran,
     "table 1": lambda: filled(laptop(1), HERE / "laptop"),
@@ -237,12 +247,15 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{f"{method}+ {data}": functools.partial(against, method, data) for method in BASES for data in get_args(Data)},
     **{f"table {number}": functools.partial(ablation, number) for number in (4, 6, 7)},
 }
+DEMO_BLOCKS: dict[str, Callable[[], str]] = {"gain on digits": lambda: gained(digits(), HERE / "digits")}
+PAGES = {PAGE: BLOCKS, DEMO_PAGE: DEMO_BLOCKS}
 
 
 def render() -> None:
     """Write every block and every figure."""
-    for name, block in BLOCKS.items():
-        replace_between(PAGE, name, block())
+    for page, blocks in PAGES.items():
+        for name, block in blocks.items():
+            replace_between(page, name, block())
     for picture in pictures():
         picture.write(HERE)
 
