@@ -18,6 +18,7 @@ import shutil
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -265,6 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--take", nargs=2, type=Path, metavar=("RUNS", "FOLDER"))
     parser.add_argument("--run", nargs=3, metavar=("METHOD", "laptop|digits", "RUNS"))
+    names = [*VARIANTS, *FLOWS["laptop"], *FLOWS["digits"]]
+    parser.add_argument("--variants", nargs="+", choices=names, metavar="NAME", help="run these rows alone")
     parser.add_argument("--seeds", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args(arguments)
@@ -272,7 +275,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{take(*asked.take)} records taken")
     elif asked.run:
         method, data, runs = asked.run
-        run_table(mechanism(method, data, asked.seeds), Path(runs), Path("data"), workers=asked.workers)
+        table = mechanism(method, data, asked.seeds)
+        if asked.variants:
+            table = replace(table, rows=tuple(row for row in table.rows if row.label in asked.variants))
+        run_table(table, Path(runs), Path("data"), workers=asked.workers)
     else:
         render()
 
