@@ -37,7 +37,7 @@ from compmod.tables.results.gaps import rows_with_results
 from compmod.tables.results.measurements import finished_measurements, wall_time_s
 from compmod.tables.results.results import Results
 from page import markdown, replace_between
-from study_figures import pictures
+from study_figures import pictures, ranks
 from study_tables import (
     BASES,
     COPIES,
@@ -47,6 +47,7 @@ from study_tables import (
     VARIANTS,
     Data,
     both_precisions,
+    by_seed,
     digits,
     laptop,
     mechanism,
@@ -100,34 +101,32 @@ def _text(frame: Any) -> str:
 
 
 def against(method: str, data: Data) -> str:
-    """What each variant changes, seed by seed, against the plain method and against the recipe's "+"."""
+    """What each variant changes, seed by seed, against the plain method and against the recipe's "+"; rank of h."""
     table = mechanism(method, data)
     cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, Results(HERE / data))}
     plain, recipes = table.rows[0].label, next(iter(VARIANTS))
     columns = [column.name for column in table.columns]
-    titles = ["variant", *(f"{name}: less {base}" for name in columns for base in (plain, f"{plain}+"))]
+    titles = ["variant", *(f"{name}: less {base}" for name in columns for base in (plain, f"{plain}+")), "rank of h"]
     rows = []
-    for name in variants(data):
+    for name in (plain, *variants(data)):
         texts = [_change(cells[base, column], cells[name, column]) for column in columns for base in (plain, recipes)]
-        rows += [[name, *texts]] if any(texts) else []
+        if name == plain:  # what the others are compared with
+            texts = [""] * len(texts)
+        if found := ranks(cells[name, columns[0]], HERE / data):
+            rows.append([name, *texts, f"{statistics.fmean(found.values()):.1f} (n={len(found)})"])
     return markdown(titles, rows) if rows else NOT_YET
 
 
-def _by_seed(cell: CellResult) -> dict[int, float]:
-    pairs = zip(cell.seed_results.provenances, cell.seed_results.values, strict=True)
-    return {provenance.seed: value for provenance, value in pairs}
-
-
 def _change(base: CellResult, other: CellResult) -> str:
-    by_seed = [_by_seed(cell) for cell in (base, other)]
-    seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
+    values = [by_seed(cell) for cell in (base, other)]
+    seeds = [seed for seed in values[0] if seed in values[1]]
     if base is other or not seeds:
         return ""
     gain = Gain(
         label="",
         column="",
-        plain=tuple(by_seed[0][seed] for seed in seeds),
-        plus=tuple(by_seed[1][seed] for seed in seeds),
+        plain=tuple(values[0][seed] for seed in seeds),
+        plus=tuple(values[1][seed] for seed in seeds),
     )
     return _gain_text(gain)
 
@@ -228,7 +227,7 @@ def _means(table: Table, results: Results) -> dict[str, dict[int, float]]:
     cells: dict[str, list[dict[int, float]]] = {}
     trained = (one for one in cell_results(table, results) if any(spec.run.epochs for spec in one.cell.specs))
     for cell in trained:
-        cells.setdefault(cell.row.label, []).append(_by_seed(cell))
+        cells.setdefault(cell.row.label, []).append(by_seed(cell))
     return {
         label: {
             seed: statistics.fmean(one[seed] for one in ones) for seed in ones[0] if all(seed in one for one in ones)

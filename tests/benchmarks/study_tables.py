@@ -13,6 +13,7 @@ from compmod.pretrain.specs.run import PLUS
 from compmod.tables.build import build_table
 from compmod.tables.paper.scales import copied, over_seeds, probes
 from compmod.tables.paper.table import Cell, Column, Row, Table
+from compmod.tables.results.cells import CellResult
 from precision import PRECISIONS
 
 Data = Literal["laptop", "digits"]
@@ -82,3 +83,9 @@ def mechanism(method: str, data: Data, seeds: int = 0) -> Table:
 def both_precisions() -> list[Table]:
     """Table 1 at scale laptop with more seeds, in float32 and in bfloat16."""
     return [build_table(1, "laptop", PRECISION_SEEDS, COPIES, name) for name in PRECISIONS]
+
+
+def by_seed(cell: CellResult) -> dict[int, float]:
+    """A cell's numbers by their seeds."""
+    pairs = zip(cell.seed_results.provenances, cell.seed_results.values, strict=True)
+    return {provenance.seed: value for provenance, value in pairs}
