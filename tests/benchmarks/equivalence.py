@@ -1,4 +1,4 @@
-"""Is an independent implementation as good? SimCLR, BYOL and Barlow Twins by lightly at scale `laptop`, beside ours.
+"""Is an independent implementation as good? Four methods by lightly at scale `laptop`, beside ours.
 
 lightly gives transforms, projection and prediction heads, losses, the moving average and its schedule; the loop is that
 of its examples. Network, sizes, optimiser, schedule, batch and seeds are those of our recipe, and our probes measure
@@ -43,7 +43,7 @@ from compmod.tables.paper.scales import probes
 from precision import append, processor
 from torch import Tensor, nn
 
-METHODS = ("simclr", "byol", "barlow_twins")
+PLANNED = ("simclr", "byol", "barlow_twins")
 METRICS = {"linear": "linear/top1", "5-nn": "knn/top1"}
 SEEDS = 5
 MARGIN, LEVEL = 1.0, 0.90  # points of per cent; of the interval that two one-sided tests at 5 % each amount to
@@ -151,7 +151,22 @@ def barlow_twins(trunk: nn.Module, widths: Sequence[int], run: Run) -> tuple[nn.
     return of_two_views(trunk, head(widths, last_norm=False), BarlowTwinsLoss(lambda_param=0.0051))
 
 
-BUILDERS = {"simclr": simclr, "byol": byol, "barlow_twins": barlow_twins}
+def w_mse(trunk: nn.Module, widths: Sequence[int], run: Run) -> tuple[nn.ModuleList, Step]:
+    """lightly's W-MSE; the head sees all views at once, as in our recipe."""
+    from lightly.loss.wmse_loss import WMSELoss
+
+    projection = head(widths, last_norm=False)
+    rows = dict(run.options)["whitening"]
+    criterion = WMSELoss(embedding_dim=widths[-1], w_size=rows, num_samples=len(run.views))
+
+    def step(views: Sequence[Tensor], progress: float) -> Tensor:
+        loss: Tensor = criterion(projection(torch.cat([trunk(view) for view in views])))
+        return loss
+
+    return nn.ModuleList([trunk, projection]), step
+
+
+BUILDERS = {"simclr": simclr, "byol": byol, "barlow_twins": barlow_twins, "w_mse": w_mse}
 
 
 def measure(spec: Evaluation, data: Path) -> dict[str, Any]:
@@ -199,30 +214,30 @@ def ours(runs: Path, method: str, metric: str, dataset_copy: str) -> list[float]
 
 
 def summary(rows: list[dict[str, str]], runs: Path, dataset_copy: str) -> str:
-    """The table for people: a line a method and metric that both sides have two seeds of."""
+    """The table for people: a line a method and metric that both sides have; two seeds of each give an interval."""
     lines = [
         "| method | measured | ours | lightly | ours less lightly | 90 % interval | within one point |",
         "|---|---|---|---|---|---|---|",
     ]
-    for method in METHODS:
+    for method in BUILDERS:
         for metric in METRICS:
             own = ours(runs, method, metric, dataset_copy)
             theirs = [float(row[metric]) for row in rows if row["method"] == method]
-            spread = welch([(1, tuple(own)), (-1, tuple(theirs))]) if min(len(own), len(theirs)) > 1 else None
-            if spread is None:
+            if not own or not theirs:
                 continue
-            difference, half = statistics.fmean(own) - statistics.fmean(theirs), spread.half_width(LEVEL)
-            low, high = difference - half, difference + half
-            shown = "shown" if low > -MARGIN and high < MARGIN else "not shown"
-            lines.append(
-                f"| {method} | {metric} | {_text(own)} | {_text(theirs)} | {difference:+.2f} |"
-                f" {low:+.2f} to {high:+.2f} | {shown} |"
-            )
+            difference, interval, shown = statistics.fmean(own) - statistics.fmean(theirs), "", "not shown"
+            if min(len(own), len(theirs)) > 1 and (spread := welch([(1, tuple(own)), (-1, tuple(theirs))])):
+                low, high = difference - spread.half_width(LEVEL), difference + spread.half_width(LEVEL)
+                interval = f"{low:+.2f} to {high:+.2f}"
+                shown = "shown" if low > -MARGIN and high < MARGIN else "not shown"
+            texts = method, metric, _text(own), _text(theirs), f"{difference:+.2f}", interval, shown
+            lines.append(f"| {' | '.join(texts)} |")
     return "\n".join(lines)
 
 
 def _text(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f} (n={len(values)})"
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread} (n={len(values)})"
 
 
 def main() -> None:
@@ -232,6 +247,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of our records")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--copy", default="cifar10-jpeg", help="of CIFAR-10, a folder below data")
+    parser.add_argument("--methods", nargs="+", choices=BUILDERS, default=PLANNED)
     parser.add_argument("--seeds", type=int, nargs="*", default=range(SEEDS), help="so that processes share the work")
     parser.add_argument("--minutes", type=float, default=math.inf, help="no run begins after so many")
     parser.add_argument("--summary", action="store_true", help="run nothing")
@@ -239,7 +255,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows, end = finished(asked.file), time.monotonic() + 60 * asked.minutes
     for seed in asked.seeds:
-        for method in METHODS:
+        for method in asked.methods:
             known = any((row["method"], int(row["seed"])) == (method, seed) for row in rows)
             if known or asked.summary or time.monotonic() > end:
                 continue
