@@ -37,7 +37,7 @@ from compmod.tables.results.gaps import rows_with_results
 from compmod.tables.results.measurements import finished_measurements, wall_time_s
 from compmod.tables.results.results import Results
 from page import markdown, replace_between
-from study_figures import pictures, ranks
+from study_figures import at_end, pictures, ranks
 from study_tables import (
     BASES,
     COPIES,
@@ -106,15 +106,17 @@ def against(method: str, data: Data) -> str:
     cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, Results(HERE / data))}
     plain, recipes = table.rows[0].label, next(iter(VARIANTS))
     columns = [column.name for column in table.columns]
-    titles = ["variant", *(f"{name}: less {base}" for name in columns for base in (plain, f"{plain}+")), "rank of h"]
+    compared = [f"{name}: less {base}" for name in columns for base in (plain, f"{plain}+")]
     rows = []
     for name in (plain, *variants(data)):
         texts = [_change(cells[base, column], cells[name, column]) for column in columns for base in (plain, recipes)]
         if name == plain:  # what the others are compared with
             texts = [""] * len(texts)
         if found := ranks(cells[name, columns[0]], HERE / data):
-            rows.append([name, *texts, f"{statistics.fmean(found.values()):.1f} (n={len(found)})"])
-    return markdown(titles, rows) if rows else NOT_YET
+            mcr = at_end(cells[name, columns[0]], HERE / data, "train", "loss_mcr")
+            ends = [f"{statistics.fmean(one.values()):.1f} (n={len(one)})" if one else "" for one in (found, mcr)]
+            rows.append([name, *texts, *ends])
+    return markdown(["variant", *compared, "rank of h", "L_mcr"], rows) if rows else NOT_YET
 
 
 def _change(base: CellResult, other: CellResult) -> str:

@@ -65,14 +65,19 @@ def draw_shares() -> Picture:
     return Picture(name="share", title=title, alternative=alternative, content=drawing.content)
 
 
-def ranks(cell: CellResult, runs: Path) -> dict[int, float]:
-    """By seed that is finished: the effective rank of h, the representations of a batch, at the end of training."""
+def at_end(cell: CellResult, runs: Path, kind: str, name: str) -> dict[int, float]:
+    """By seed that is finished: what training logged last as `name` in its lines of this kind."""
     found = {}
     for spec in cell.cell.specs:
-        (lines,) = read_metrics(runs / spec.run.folder / METRICS_FILE, ("spread",))
-        if lines and spec.run.seed in by_seed(cell):
-            found[spec.run.seed] = lines[-1]["representation_rank"]
+        (lines,) = read_metrics(runs / spec.run.folder / METRICS_FILE, (kind,))
+        if spec.run.seed in by_seed(cell) and lines and name in lines[-1]:
+            found[spec.run.seed] = lines[-1][name]
     return found
+
+
+def ranks(cell: CellResult, runs: Path) -> dict[int, float]:
+    """By seed: the effective rank of h, the representations of the last batch that was looked at."""
+    return at_end(cell, runs, "spread", "representation_rank")
 
 
 def runs_ranked(data: Data) -> dict[tuple[str, Kind], list[tuple[float, float]]]:
