@@ -28,6 +28,7 @@ FLOWS: dict[str, Mapping[str, Any]] = {  # the other flow than the recipe's, as 
     "laptop": {
         "flow through h-hat stopped": {"flow": "stop"},
         "flow stopped, lambda1 = 0.001": {"flow": "stop", "lambda1": 0.001},
+        "flow stopped, no hypergradient": {"flow": "stop", "hypergradient": "none"},
     },
 }
 VARIANTS: dict[str, Mapping[str, Any]] = {  # what each changes in the recipe's "+"
