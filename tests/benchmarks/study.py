@@ -31,33 +31,32 @@ from compmod.tables.paper.table import Table
 from compmod.tables.render.amounts import duration
 from compmod.tables.render.markdown import escaped_note, gain_frame, heading_frame
 from compmod.tables.reproduce import run_table
-from compmod.tables.results.cells import CellResult, cell_results
-from compmod.tables.results.gains import Gain, gains
+from compmod.tables.results.cells import cell_results
+from compmod.tables.results.gains import gains
 from compmod.tables.results.gaps import rows_with_results
 from compmod.tables.results.measurements import finished_measurements, wall_time_s
 from compmod.tables.results.results import Results
 from page import markdown, replace_between
-from study_figures import at_end, pictures, ranks
+from study_figures import pictures
+from study_gains import against, by_seed, gain_text, stopped
 from study_tables import (
     BASES,
     COPIES,
     FLOWS,
     HERE,
+    NOT_YET,
     SEEDS,
     VARIANTS,
     Data,
     both_precisions,
-    by_seed,
     digits,
     laptop,
     mechanism,
-    variants,
 )
 
 PAGE = HERE / "README.md"
 DEMO_PAGE = HERE.parent / "docs/tables.md"
 KEPT = (SPEC_FILE, RESULTS_FILE, PROVENANCE_FILE, METRICS_FILE)
-NOT_YET = "Not run yet."
 
 
 def take(source: Path, target: Path) -> int:
@@ -100,45 +99,6 @@ def _text(frame: Any) -> str:
     return str(frame.to_markdown(index=False, disable_numparse=True)) if len(frame) else ""
 
 
-def against(method: str, data: Data) -> str:
-    """What each variant changes, seed by seed, against the plain method and against the recipe's "+"; rank of h."""
-    table = mechanism(method, data)
-    cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, Results(HERE / data))}
-    plain, recipes = table.rows[0].label, next(iter(VARIANTS))
-    columns = [column.name for column in table.columns]
-    compared = [f"{name}: less {base}" for name in columns for base in (plain, f"{plain}+")]
-    rows = []
-    for name in (plain, *variants(data)):
-        texts = [_change(cells[base, column], cells[name, column]) for column in columns for base in (plain, recipes)]
-        if name == plain:  # what the others are compared with
-            texts = [""] * len(texts)
-        if found := ranks(cells[name, columns[0]], HERE / data):
-            mcr = at_end(cells[name, columns[0]], HERE / data, "train", "loss_mcr")
-            ends = [f"{statistics.fmean(one.values()):.1f} (n={len(one)})" if one else "" for one in (found, mcr)]
-            rows.append([name, *texts, *ends])
-    return markdown(["variant", *compared, "rank of h", "L_mcr"], rows) if rows else NOT_YET
-
-
-def _change(base: CellResult, other: CellResult) -> str:
-    values = [by_seed(cell) for cell in (base, other)]
-    seeds = [seed for seed in values[0] if seed in values[1]]
-    if base is other or not seeds:
-        return ""
-    gain = Gain(
-        label="",
-        column="",
-        plain=tuple(values[0][seed] for seed in seeds),
-        plus=tuple(values[1][seed] for seed in seeds),
-    )
-    return _gain_text(gain)
-
-
-def _gain_text(gain: Gain) -> str:
-    half = gain.half_width
-    spread = "" if half is None else f" ± {half:.2f}"
-    return f"{gain.difference:+.2f}{spread} (n={len(gain.plus)}{'' if half is None else f', {gain.state}'})"
-
-
 def in_words() -> str:
     """How many comparisons lie above and below zero, and each of them, a line a study and metric."""
     lines = []
@@ -149,7 +109,7 @@ def in_words() -> str:
             counted = ", ".join(f"{states[state]} {state}" for state in ("higher", "lower", "inconclusive"))
             lines.append(f'- **{name}**: of {len(found)} comparisons of "+" with its plain method {counted}.')
         for measured in dict.fromkeys(gain.measured for gain in found):
-            texts = [f"{gain.label} {_gain_text(gain)}" for gain in found if gain.measured == measured]
+            texts = [f"{gain.label} {gain_text(gain)}" for gain in found if gain.measured == measured]
             lines.append(f"  - {measured}: {'; '.join(texts)}")
     return "\n".join(lines) or "Nothing has run."
 
@@ -243,6 +203,7 @@ BLOCKS: dict[str, Callable[[], str]] = {  # of PAGE
     "what ran": what_ran,
     "table 1": lambda: filled(laptop(1), HERE / "laptop"),
     "digits": lambda: filled(digits(), HERE / "digits"),
+    "h-hat stopped": stopped,
     "lightly": lightly,
     "claims": claims,
     "bfloat16": precisions,

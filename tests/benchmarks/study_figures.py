@@ -15,10 +15,11 @@ from compmod.tables.paper.table import Table
 from compmod.tables.report.curves import read_metrics
 from compmod.tables.report.figures import BLUE, GREY, VERMILION, WIDTH_IN, Picture, canvas, entitle
 from compmod.tables.report.gain_charts import draw_gains
-from compmod.tables.results.cells import CellResult, cell_results
+from compmod.tables.results.cells import cell_results
 from compmod.tables.results.gains import gains
 from compmod.tables.results.results import Results
-from study_tables import BASES, HERE, SEEDS, Data, by_seed, digits, laptop, mechanism
+from study_gains import both_flows, by_seed, ranks
+from study_tables import BASES, HERE, SEEDS, Data, digits, laptop, mechanism
 
 Kind = Literal["plain", "plus", "variant"]
 KINDS: dict[Kind, str] = {"plain": "o", "plus": "D", "variant": "D"}  # their marks; a variant's is hollow
@@ -63,21 +64,6 @@ def draw_shares() -> Picture:
         entitle(drawing.figure, title)
     alternative = f"{title}: {'; '.join(described)}."
     return Picture(name="share", title=title, alternative=alternative, content=drawing.content)
-
-
-def at_end(cell: CellResult, runs: Path, kind: str, name: str) -> dict[int, float]:
-    """By seed that is finished: what training logged last as `name` in its lines of this kind."""
-    found = {}
-    for spec in cell.cell.specs:
-        (lines,) = read_metrics(runs / spec.run.folder / METRICS_FILE, (kind,))
-        if spec.run.seed in by_seed(cell) and lines and name in lines[-1]:
-            found[spec.run.seed] = lines[-1][name]
-    return found
-
-
-def ranks(cell: CellResult, runs: Path) -> dict[int, float]:
-    """By seed: the effective rank of h, the representations of the last batch that was looked at."""
-    return at_end(cell, runs, "spread", "representation_rank")
 
 
 def runs_ranked(data: Data) -> dict[tuple[str, Kind], list[tuple[float, float]]]:
@@ -131,7 +117,7 @@ def _legend(figure: Any, colours: Mapping[str, str]) -> None:
 def pictures() -> list[Picture]:
     """The figures, those of the gains first."""
     drawn = []
-    for table, runs, name in ((laptop(1), HERE / "laptop", "laptop"), (digits(), HERE / "digits", "digits")):
-        found = gains(cell_results(table, Results(runs)))
+    digits_gains = gains(cell_results(digits(), Results(HERE / "digits")))
+    for table, found, name in ((laptop(1), both_flows(), "laptop"), (digits(), digits_gains, "digits")):
         drawn += [replace(one, name=one.name.replace("table-1", name)) for one in draw_gains(table, found)]
     return [*drawn, draw_shares(), draw_ranks()]
