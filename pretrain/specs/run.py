@@ -129,7 +129,7 @@ class Comprehensive(Spec):
     order: Annotated[int, Range(1, cap=100)] = 4  # Taylor order; MEC's default
     squared_error: Positive = 64.0  # decoding error eps^2 of the coding length; MEC's default
     scale: Literal["literal", "per_sample"] = "literal"  # weight of the coding rate: as Eq. 6 and 7 print it, or MEC's
-    fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"  # of views, before g_xi; paper, Table 4
+    fusion: Literal["concatenate", "mixup", "embedding"] = "concatenate"  # of views, before g_xi; paper, Table 7
     alpha: Share | Literal["uniform"] = "uniform"  # mixup only: a fixed share of view 1, or one draw a batch
     flow: Literal["through", "stop"] = "through"  # does the gradient of L_mcr reach the trunk through h-hat?
     # Of the coding length's lambda; auto = on for embeddings wider than 64.
