@@ -38,7 +38,7 @@ from compmod.tables.results.measurements import finished_measurements, wall_time
 from compmod.tables.results.results import Results
 from page import markdown, replace_between
 from study_figures import pictures
-from study_gains import against, by_seed, gain_text, stopped
+from study_gains import against, by_seed, gain_text, stopped, variant_gains
 from study_tables import (
     BASES,
     COPIES,
@@ -46,6 +46,7 @@ from study_tables import (
     HERE,
     NOT_YET,
     SEEDS,
+    STOPPED,
     VARIANTS,
     Data,
     both_precisions,
@@ -102,8 +103,12 @@ def _text(frame: Any) -> str:
 def in_words() -> str:
     """How many comparisons lie above and below zero, and each of them, a line a study and metric."""
     lines = []
-    for name, table, runs in (("CIFAR-10, `laptop`", laptop(1), "laptop"), ("digits, `demo`", digits(), "digits")):
-        found = gains(cell_results(table, Results(HERE / runs)))
+    studies = {
+        "CIFAR-10, `laptop`": gains(cell_results(laptop(1), Results(HERE / "laptop"))),
+        "the same with h-hat stopped": list(variant_gains(STOPPED).values()),
+        "digits, `demo`, h-hat stopped": gains(cell_results(digits(), Results(HERE / "digits"))),
+    }
+    for name, found in studies.items():
         states = Counter(gain.state for gain in found)
         if found:
             counted = ", ".join(f"{states[state]} {state}" for state in ("higher", "lower", "inconclusive"))
