@@ -85,8 +85,8 @@ def scale_notes(
         notes.append(f"Not the paper's scale: ours train for 1/{SHORT} of its epochs, probes included.")
     if scale == "laptop":
         notes.append(
-            "Not the paper's scale: ours are a small network on views of 16 pixels, trained in minutes on a CPU, so "
-            "every number is far below the paper's; what compares are differences between rows."
+            "Not the paper's scale: ours are a small network on two views of 16 pixels, trained in minutes on a CPU, "
+            "so every number is far below the paper's; what compares are differences between rows."
         )
     if scale == "demo":
         notes.append(
