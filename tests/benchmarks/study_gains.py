@@ -58,8 +58,8 @@ def gain_text(gain: Gain | None) -> str:
     return f"{gain.difference:+.2f}{spread} (n={len(gain.plus)}{'' if half is None else f', {gain.state}'})"
 
 
-def variant_gains(name: str, seeds: Collection[int] | None = None) -> dict[tuple[str, str], Gain]:
-    """At laptop, by method and what is measured: a variant of "+" less the plain method."""
+def variant_gains(name: str, seeds: Collection[int] | None = None, less: str = "") -> dict[tuple[str, str], Gain]:
+    """At laptop, by method and what is measured: a variant of "+" less the plain method, or less another variant."""
     results, found = Results(HERE / "laptop"), {}
     usual = {(gain.label, gain.measured): gain for gain in gains(cell_results(laptop(1), results))}
     for method in BASES:
@@ -67,7 +67,7 @@ def variant_gains(name: str, seeds: Collection[int] | None = None) -> dict[tuple
         cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, results)}
         for measured in (column.name for column in table.columns):
             key = METHODS[method].label, measured
-            if gain := paired(cells[table.rows[0].label, measured], cells[name, measured], usual[key], seeds):
+            if gain := paired(cells[less or table.rows[0].label, measured], cells[name, measured], usual[key], seeds):
                 found[key] = gain
     return found
 
@@ -90,6 +90,7 @@ def stopped() -> str:
         "h-hat stopped": variant_gains(STOPPED),
         "the same, seeds 1 to 4": variant_gains(STOPPED, FRESH),
         "h-hat stopped, no hypergradient": variant_gains(STOPPED_ALONE),
+        "so the hypergradient adds": variant_gains(STOPPED, less=STOPPED_ALONE),
     }
     rows = []
     for (label, measured), gain in columns["h-hat stopped"].items():
