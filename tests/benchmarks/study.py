@@ -79,21 +79,15 @@ def take(source: Path, target: Path) -> int:
     return new
 
 
-def filled(table: Table, runs: Path) -> str:
+def filled(table: Table, runs: Path, *, gains_alone: bool = False) -> str:
     """The rows of a table that have a number of ours, and what "+" changes, as `compmod table` prints them."""
     cells = cell_results(table, Results(runs))
     parts = []
     for heading in table.headings:
         shown, of_shown = rows_with_results(table, cells, heading)
-        parts += [_text(heading_frame(shown, of_shown, heading)), _text(gain_frame(of_shown, heading))]
+        parts += [] if gains_alone else [_text(heading_frame(shown, of_shown, heading))]
+        parts.append(_text(gain_frame(of_shown, heading)))
     return "\n\n".join(part for part in parts if part) or NOT_YET
-
-
-def gained(table: Table, runs: Path) -> str:
-    """What "+" changes alone, as `compmod table` prints it."""
-    cells = cell_results(table, Results(runs))
-    frames = [gain_frame(rows_with_results(table, cells, heading)[1], heading) for heading in table.headings]
-    return "\n\n".join(_text(frame) for frame in frames if len(frame)) or NOT_YET
 
 
 def _text(frame: Any) -> str:
@@ -215,7 +209,9 @@ BLOCKS: dict[str, Callable[[], str]] = {  # of PAGE
     **{f"{method}+ {data}": functools.partial(against, method, data) for method in BASES for data in get_args(Data)},
     **{f"table {number}": functools.partial(ablation, number) for number in (4, 6, 7)},
 }
-DEMO_BLOCKS: dict[str, Callable[[], str]] = {"gain on digits": lambda: gained(digits(), HERE / "digits")}
+DEMO_BLOCKS: dict[str, Callable[[], str]] = {
+    "gain on digits": lambda: filled(digits(), HERE / "digits", gains_alone=True)
+}
 PAGES = {PAGE: BLOCKS, DEMO_PAGE: DEMO_BLOCKS}
 
 

@@ -19,7 +19,6 @@ from study_tables import (
     FRESH,
     HERE,
     NOT_YET,
-    SEEDS,
     STOPPED,
     STOPPED_ALONE,
     VARIANTS,
@@ -63,7 +62,7 @@ def variant_gains(name: str, seeds: Collection[int] | None = None, less: str = "
     results, found = Results(HERE / "laptop"), {}
     usual = {(gain.label, gain.measured): gain for gain in gains(cell_results(laptop(1), results))}
     for method in BASES:
-        table = mechanism(method, "laptop", SEEDS["laptop"])
+        table = mechanism(method, "laptop")
         cells = {(cell.row.label, cell.column.name): cell for cell in cell_results(table, results)}
         for measured in (column.name for column in table.columns):
             key = METHODS[method].label, measured
