@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from compmod.cli import main
 from compmod.pretrain.records.record import Record
+from compmod.tables.results.gains import Gain
 from paths import ROOT
 
 RESULTS = ROOT / "results"
@@ -99,3 +100,11 @@ def test_the_first_pairs_scatter_sets_how_many_are_run_and_what_they_show(study:
     assert (whole["high"], whole["equivalent"]) == (pytest.approx(2.1318 * 2.5**0.5 / 12**0.5, abs=1e-4), "shown")
     apart = study.precision.compare([0.0] * 12, [1 + one for one in [*first, *[0.0] * 7]], 5)
     assert (apart["difference"], apart["equivalent"]) == (1.0, "not shown")
+
+
+def test_the_scatter_of_pairs_says_how_many_an_interval_needs(study: ModuleType) -> None:
+    gain = Gain(label="", column="", plain=(0.0,) * 5, plus=(-2.0, -1.0, 0.0, 1.0, 2.0))
+    pairs_for = sys.modules["study_gains"].pairs_for
+    scatter, needed = pairs_for(gain, 1.0)  # Student's 97.5 % quantile with 4 degrees of freedom: 2.776
+    assert (scatter, needed) == (pytest.approx(2.5**0.5), 20)
+    assert pairs_for(gain, 10.0)[1] == 5

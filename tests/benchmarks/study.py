@@ -38,7 +38,7 @@ from compmod.tables.results.measurements import finished_measurements, wall_time
 from compmod.tables.results.results import Results
 from page import markdown, replace_between
 from study_figures import pictures
-from study_gains import against, by_seed, gain_text, stopped, variant_gains
+from study_gains import against, by_seed, gain_text, pairs_on_digits, stopped, variant_gains
 from study_tables import (
     BASES,
     COPIES,
@@ -202,6 +202,7 @@ BLOCKS: dict[str, Callable[[], str]] = {  # of PAGE
     "what ran": what_ran,
     "table 1": lambda: filled(laptop(1), HERE / "laptop"),
     "digits": lambda: filled(digits(), HERE / "digits"),
+    "pairs on digits": pairs_on_digits,
     "h-hat stopped": stopped,
     "lightly": lightly,
     "claims": claims,

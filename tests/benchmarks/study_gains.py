@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Collection
 from dataclasses import replace
@@ -14,6 +15,7 @@ from compmod.tables.results.cells import CellResult, cell_results
 from compmod.tables.results.gains import Gain, gains
 from compmod.tables.results.results import Results
 from page import markdown
+from scipy import stats
 from study_tables import (
     BASES,
     FRESH,
@@ -23,11 +25,13 @@ from study_tables import (
     STOPPED_ALONE,
     VARIANTS,
     Data,
+    digits,
     laptop,
     mechanism,
     variants,
 )
 
+WANTED = 1.0  # points: half of the 95 % interval that a gain on digits is to have
 _EMPTY = Gain(label="", column="", plain=(), plus=())
 
 
@@ -97,6 +101,26 @@ def stopped() -> str:
         theirs = "" if gain.paper is None else f"{gain.paper:+.2f}"
         rows.append([label, measured, theirs, *map(gain_text, found)])
     return markdown(["method", "measured", "paper", *columns], rows) if rows else NOT_YET
+
+
+def pairs_on_digits() -> str:
+    """How far the pairs of each method scatter, and how many pairs an interval of WANTED asks for."""
+    rows = []
+    for gain in gains(cell_results(digits(), Results(HERE / "digits"))):
+        if gain.half_width:
+            scatter, needed = pairs_for(gain, WANTED)
+            cost = [str(len(gain.plus)), f"{scatter:.2f}", f"{gain.half_width:.2f}", str(needed)]
+            rows.append([gain.label, gain.measured, *cost])
+    titles = ("method", "measured", "pairs", "scatter", "half of the interval", f"pairs that ±{WANTED} asks for")
+    return markdown(titles, rows) if rows else NOT_YET
+
+
+def pairs_for(gain: Gain, half: float) -> tuple[float, int]:
+    """The standard deviation of a gain's pairs, and how many give a 95 % interval of ± `half` (Stein, 1945)."""
+    differences = [plus - plain for plain, plus in zip(gain.plain, gain.plus, strict=True)]
+    scatter = statistics.stdev(differences)
+    quantile = float(stats.t.ppf(0.975, len(differences) - 1))
+    return scatter, max(len(differences), math.ceil((quantile * scatter / half) ** 2))
 
 
 def at_end(cell: CellResult, runs: Path, kind: str, name: str) -> dict[int, float]:
