@@ -64,7 +64,7 @@ def _legend(figure: Any, gains: Sequence[Gain]) -> None:
     from matplotlib.lines import Line2D
 
     marks = [Line2D([], [], marker="o", ms=5, linewidth=1.2 if _any_bar(gains) else 0, color=BLUE)]
-    names = ["ours, 95 % interval over seeds" if _any_bar(gains) else "ours, no interval"]
+    names = ["ours, 95 % interval" if _any_bar(gains) else "ours, no interval"]
     if any(gain.paper is not None for gain in gains):
         compared = gains[0].compared
         marks.append(Line2D([], [], **_theirs(compared)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,11 @@ def test_lines_of_several_data_sets_name_each(tmp_path: Path, finish: Any) -> No
     assert picture.title == "What “+” changes: Table 1, linear"
     assert b"BYOL, CIFAR-10<" in picture.content
     assert b"BYOL, CIFAR-100<" in picture.content
+
+
+def test_the_widest_legend_stands_within_the_picture(tmp_path: Path, finish: Any) -> None:
+    linear, _ = _report(tmp_path / "runs", finish, "demo", seeds=3).gain_pictures
+    _, legend = linear.content.decode().split('<g id="legend_1">')
+    assert "95 % interval" in legend
+    assert "paper, on other data" in legend
+    assert min(map(float, re.findall(r'd="M (-?[\d.]+)', legend))) > 0  # centred: what begins inside also ends there
