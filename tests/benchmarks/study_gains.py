@@ -15,7 +15,6 @@ from compmod.tables.results.cells import CellResult, cell_results
 from compmod.tables.results.gains import Gain, gains
 from compmod.tables.results.results import Results
 from page import markdown
-from scipy import stats
 from study_tables import (
     BASES,
     FRESH,
@@ -117,10 +116,9 @@ def pairs_on_digits() -> str:
 
 def pairs_for(gain: Gain, half: float) -> tuple[float, int]:
     """The standard deviation of a gain's pairs, and how many give a 95 % interval of ± `half` (Stein, 1945)."""
-    differences = [plus - plain for plain, plus in zip(gain.plain, gain.plus, strict=True)]
-    scatter = statistics.stdev(differences)
-    quantile = float(stats.t.ppf(0.975, len(differences) - 1))
-    return scatter, max(len(differences), math.ceil((quantile * scatter / half) ** 2))
+    pairs = len(gain.plus)
+    scatter = statistics.stdev(plus - plain for plain, plus in zip(gain.plain, gain.plus, strict=True))
+    return scatter, max(pairs, math.ceil(pairs * ((gain.half_width or 0.0) / half) ** 2))
 
 
 def at_end(cell: CellResult, runs: Path, kind: str, name: str) -> dict[int, float]:
